@@ -1,0 +1,136 @@
+//! What a fleet is made of, as plain values: the contract between the plan and the nodes.
+//!
+//! Nothing here is worked out yet: patterns are texts that have been checked, addresses are addresses.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The part of a fleet that this process carries: node `i` of a group belongs to share
+/// `i % of == index`, so that a node is the same node whichever process runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which share, from 0.
+    pub index: u64,
+    /// How many shares there are, at least 1.
+    pub of: u64,
+}
+
+impl Share {
+    /// The share of a single process: everything.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+}
+
+/// Everything a process needs to start its share of the nodes.
+#[derive(Debug, Clone)]
+pub struct FleetSpec {
+    /// Seed of everything random in the nodes.
+    pub seed: u64,
+    /// The groups, in the order of their first global index.
+    pub groups: Vec<GroupSpec>,
+    /// The part that this process carries.
+    pub share: Share,
+    /// Threads that carry nodes, each with its own runtime; at least 1.
+    pub shards: usize,
+}
+
+/// Nodes that share a behaviour. Node `n` of the group (from 0) has the global index `first + n`.
+#[derive(Debug, Clone)]
+pub struct GroupSpec {
+    /// Name, unique in the fleet.
+    pub name: String,
+    /// Global index of the group's first node.
+    pub first: u64,
+    /// How many nodes, at least 1.
+    pub nodes: u64,
+    /// Pattern of the identity, for example `{group}-{index}.choria.local` (see `pattern`).
+    pub identity: String,
+    /// Collectives in configuration order; the first is the main collective. At least one.
+    pub collectives: Vec<String>,
+    /// How many agents `emulated0` .. besides discovery, rpcutil and choria_util.
+    pub emulated_agents: u32,
+    /// The facts document: strings may hold patterns.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// The classes, in file order: patterns.
+    pub classes: Vec<String>,
+    /// How the nodes answer.
+    pub behaviour: Behaviour,
+    /// Where the nodes connect: the pool of a server, every address with the URL shown to peers.
+    pub servers: Vec<Server>,
+    /// Source addresses to spread connections over by node index; empty: the system chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// How the group connects.
+    pub connect: Connect,
+    /// Where the nodes depart from the real server.
+    pub fidelity: Fidelity,
+}
+
+/// One broker address of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// As it stands in `seen-by`, for example `nats://127.0.0.1:4222`.
+    pub url: String,
+}
+
+/// How a group's nodes answer requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Behaviour {
+    /// Time between a request and its reply.
+    pub reply_delay: Delay,
+    /// Share of requests (0 to 1) that get no answer.
+    pub no_reply: f64,
+    /// Share of requests (0 to 1) to RPC agents that get an error reply (statuscode 1).
+    pub error_reply: f64,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self { reply_delay: Delay::None, no_reply: 0.0, error_reply: 0.0 }
+    }
+}
+
+/// A distribution of reply delays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Delay {
+    /// At once.
+    None,
+    /// Always the same.
+    Fixed(Duration),
+    /// Uniform between the two.
+    Uniform(Duration, Duration),
+    /// Log-normal: the median, and sigma of the underlying normal distribution.
+    Lognormal {
+        /// Half of the delays are below this.
+        median: Duration,
+        /// Spread: the standard deviation of the delay's natural logarithm.
+        sigma: f64,
+    },
+}
+
+/// How a group connects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connect {
+    /// First connections started per second over the whole group; `None`: no pacing.
+    pub rate_per_s: Option<f64>,
+    /// First connections of the group in flight at once (dial to subscriptions flushed), at least 1.
+    pub in_flight: usize,
+    /// Time for TCP, INFO, CONNECT and PONG together; the real server's default is 2 s
+    /// (protocol document 1.2).
+    pub timeout: Duration,
+}
+
+/// Where nodes depart from the real server for speed. The default departs nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fidelity {
+    /// A PING round trip after every single SUB, as the real server does; else one for all.
+    pub flush_each_subscription: bool,
+    /// A PING with every reply, as the real server's flush does; else none.
+    pub flush_each_reply: bool,
+}
+
+impl Default for Fidelity {
+    fn default() -> Self {
+        Self { flush_each_subscription: true, flush_each_reply: true }
+    }
+}

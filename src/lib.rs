@@ -1,0 +1,1 @@
+//! The program: scenario to plan, brokers, driver, conductor, commands.
