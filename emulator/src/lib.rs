@@ -4,4 +4,5 @@
 //! This crate measures no latency and reads no scenario: it is handed a [`spec::FleetSpec`] and
 //! reports counts and, per request, who received it and who answered ([`fleet`]).
 
+pub mod protocol;
 pub mod spec;

@@ -1,0 +1,560 @@
+//! A JSON reader over bytes that judges as Go's `encoding/json` does, because that is what judges on
+//! a real network.
+//!
+//! It pulls: whoever reads walks members and elements, takes what it knows and skips the rest, so
+//! that no tree is built and a hostile document costs no memory beyond its own size. Skipping does
+//! not recurse. It is not a serialiser and knows no types; see [`super::escape`] for writing.
+//!
+//! Where Go departs from other readers (protocol document 14, "JSON leniency"): invalid UTF-8 and
+//! lone surrogates become U+FFFD, a member may come twice, nesting is accepted to a depth of 10,000,
+//! white space may follow the document and nothing else may.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Nesting that Go's decoder accepts (`maxNestingDepth` in `encoding/json/scanner.go`).
+pub const MAX_DEPTH: u32 = 10_000;
+
+/// Why bytes are not a JSON document, in the words of Go's decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxError {
+    /// The document ends in the middle.
+    Truncated,
+    /// A byte that cannot stand where it stands.
+    Unexpected {
+        /// The byte.
+        byte: u8,
+        /// Where it stands, as Go says it.
+        place: &'static str,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// A well-formed value of another kind than the reader asked for.
+    WrongKind,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("unexpected end of JSON input"),
+            Self::Unexpected { byte: b'\'', place } => write!(f, r"invalid character '\'' {place}"),
+            Self::Unexpected { byte, place } if (0x20..0x7f).contains(byte) || *byte >= 0xa1 => {
+                write!(f, "invalid character '{}' {place}", char::from(*byte))
+            }
+            Self::Unexpected { byte, place } => {
+                write!(f, r"invalid character '\x{byte:02x}' {place}")
+            }
+            Self::TooDeep => f.write_str("exceeded max depth"),
+            Self::WrongKind => f.write_str("value of another kind than expected"),
+        }
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// Result of reading JSON.
+pub type Result<T> = std::result::Result<T, SyntaxError>;
+
+/// What stands next in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// A number, kept as its text.
+    Number,
+    /// A string.
+    String,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl Kind {
+    /// Go's word for the kind in its "cannot unmarshal" errors.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "bool",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Array => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// A string as it stands between its quotes: escapes are checked, not yet resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text<'a> {
+    raw: &'a [u8],
+    /// No escapes and nothing but ASCII: the bytes are the text.
+    plain: bool,
+}
+
+impl<'a> Text<'a> {
+    /// The bytes of the text where they stand in the document as they are.
+    pub fn plain(&self) -> Option<&'a str> {
+        if self.plain { std::str::from_utf8(self.raw).ok() } else { None }
+    }
+
+    /// The text, borrowed where it is plain.
+    pub fn decode(&self) -> Cow<'a, str> {
+        if let Some(text) = self.plain() {
+            return Cow::Borrowed(text);
+        }
+        let mut text = String::new();
+        self.decode_into(&mut text);
+        Cow::Owned(text)
+    }
+
+    /// Appends the text to `out`, which grows by at most three times the raw length.
+    pub fn decode_into(&self, out: &mut String) {
+        let mut rest = self.raw;
+        out.reserve(rest.len());
+        while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+            let (head, tail) = rest.split_at(at);
+            push_lossy(head, out);
+            rest = resolve_escape(tail, out);
+        }
+        push_lossy(rest, out);
+    }
+
+    /// Whether the text is `name`, exactly.
+    pub fn is(&self, name: &str) -> bool {
+        match self.plain() {
+            Some(text) => text == name,
+            None => self.decode() == name,
+        }
+    }
+
+    /// Whether Go's decoder takes the text for the member `name` (lower-case ASCII): letters of any
+    /// case, and the two characters beyond ASCII that fold to ASCII letters.
+    pub fn folds_to(&self, name: &str) -> bool {
+        match self.plain() {
+            Some(text) => text.eq_ignore_ascii_case(name),
+            None => self.decode().chars().map(fold).eq(name.chars()),
+        }
+    }
+}
+
+fn fold(character: char) -> char {
+    match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+/// Appends bytes as text, each invalid byte as one U+FFFD as Go does (and not one for each broken
+/// sequence, as `String::from_utf8_lossy`).
+fn push_lossy(mut bytes: &[u8], out: &mut String) {
+    loop {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => return out.push_str(text),
+            Err(error) => {
+                let (valid, rest) = bytes.split_at(error.valid_up_to());
+                out.push_str(std::str::from_utf8(valid).unwrap_or_default());
+                out.push(char::REPLACEMENT_CHARACTER);
+                bytes = rest.get(1..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Resolves the escape that `raw` begins with and returns what follows it.
+fn resolve_escape<'a>(raw: &'a [u8], out: &mut String) -> &'a [u8] {
+    let character = match raw.get(1) {
+        Some(b'u') => return resolve_unicode(raw, out),
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(&other) => char::from(other),
+        None => char::REPLACEMENT_CHARACTER,
+    };
+    out.push(character);
+    raw.get(2..).unwrap_or_default()
+}
+
+fn resolve_unicode<'a>(raw: &'a [u8], out: &mut String) -> &'a [u8] {
+    let first = unicode_unit(raw).unwrap_or(0xfffd);
+    let rest = raw.get(6..).unwrap_or_default();
+    if let Some(character) = char::from_u32(first) {
+        out.push(character);
+        return rest;
+    }
+    let second = unicode_unit(rest).unwrap_or(0);
+    if first < 0xdc00 && (0xdc00..0xe000).contains(&second) {
+        let joined = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        out.push(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
+        return rest.get(6..).unwrap_or_default();
+    }
+    out.push(char::REPLACEMENT_CHARACTER);
+    rest
+}
+
+/// The unit of an escape such as `\u00e9` at the start of `raw`.
+fn unicode_unit(raw: &[u8]) -> Option<u32> {
+    if raw.get(..2)? != b"\\u" {
+        return None;
+    }
+    let digits = raw.get(2..6)?;
+    digits.iter().try_fold(0, |unit, &digit| Some(unit * 16 + char::from(digit).to_digit(16)?))
+}
+
+/// Reads one document.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+    depth: u32,
+}
+
+/// The members of an object or the elements of an array being read.
+#[derive(Debug)]
+pub struct Items {
+    first: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `input`.
+    pub fn new(input: &'a [u8]) -> Self {
+        Self { input, at: 0, depth: 0 }
+    }
+
+    /// What stands next.
+    pub fn kind(&mut self) -> Result<Kind> {
+        match self.peek()? {
+            b'{' => Ok(Kind::Object),
+            b'[' => Ok(Kind::Array),
+            b'"' => Ok(Kind::String),
+            b't' | b'f' => Ok(Kind::Bool),
+            b'n' => Ok(Kind::Null),
+            b'-' | b'0'..=b'9' => Ok(Kind::Number),
+            byte => Err(unexpected(byte, "looking for beginning of value")),
+        }
+    }
+
+    /// Enters the object that stands next; ask [`Reader::member`] for its members.
+    pub fn object(&mut self) -> Result<Items> {
+        self.enter(Kind::Object)
+    }
+
+    /// Enters the array that stands next; ask [`Reader::element`] for its elements.
+    pub fn array(&mut self) -> Result<Items> {
+        self.enter(Kind::Array)
+    }
+
+    fn enter(&mut self, kind: Kind) -> Result<Items> {
+        if self.kind()? != kind {
+            return Err(SyntaxError::WrongKind);
+        }
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(SyntaxError::TooDeep) } else { Ok(Items { first: true }) }
+    }
+
+    /// The name of the next member; its value stands next. `None` after the last one.
+    pub fn member(&mut self, items: &mut Items) -> Result<Option<Text<'a>>> {
+        if !self.next_item(items, b'}', "after object key:value pair")? {
+            return Ok(None);
+        }
+        match self.peek()? {
+            b'"' => {}
+            byte => return Err(unexpected(byte, "looking for beginning of object key string")),
+        }
+        let name = self.text()?;
+        match self.peek()? {
+            b':' => self.at += 1,
+            byte => return Err(unexpected(byte, "after object key")),
+        }
+        Ok(Some(name))
+    }
+
+    /// Whether another element stands next in the array.
+    pub fn element(&mut self, items: &mut Items) -> Result<bool> {
+        self.next_item(items, b']', "after array element")
+    }
+
+    fn next_item(&mut self, items: &mut Items, close: u8, place: &'static str) -> Result<bool> {
+        let first = std::mem::take(&mut items.first);
+        match self.peek()? {
+            byte if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ if first => Ok(true),
+            b',' => {
+                self.at += 1;
+                if close == b']' && self.peek()? == b']' {
+                    return Err(unexpected(b']', "looking for beginning of value"));
+                }
+                Ok(true)
+            }
+            byte => Err(unexpected(byte, place)),
+        }
+    }
+
+    /// The string that stands next.
+    pub fn text(&mut self) -> Result<Text<'a>> {
+        if self.kind()? != Kind::String {
+            return Err(SyntaxError::WrongKind);
+        }
+        let start = self.at + 1;
+        let mut at = start;
+        let mut plain = true;
+        loop {
+            at += plain_run(self.input.get(at..).unwrap_or_default());
+            match self.input.get(at) {
+                None => return Err(SyntaxError::Truncated),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    plain = false;
+                    at += self.escape_length(at)?;
+                }
+                Some(&byte) if byte < 0x20 => return Err(unexpected(byte, "in string literal")),
+                Some(_) => {
+                    plain = false;
+                    at += 1;
+                }
+            }
+        }
+        self.at = at + 1;
+        Ok(Text { raw: self.input.get(start..at).unwrap_or_default(), plain })
+    }
+
+    fn escape_length(&self, at: usize) -> Result<usize> {
+        match self.input.get(at + 1) {
+            None => Err(SyntaxError::Truncated),
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
+            Some(b'u') => {
+                for digit in at + 2..at + 6 {
+                    match self.input.get(digit) {
+                        None => return Err(SyntaxError::Truncated),
+                        Some(byte) if byte.is_ascii_hexdigit() => {}
+                        Some(&byte) => {
+                            return Err(unexpected(byte, "in \\u hexadecimal character escape"));
+                        }
+                    }
+                }
+                Ok(6)
+            }
+            Some(&byte) => Err(unexpected(byte, "in string escape code")),
+        }
+    }
+
+    /// The number that stands next, as its text.
+    pub fn number(&mut self) -> Result<&'a str> {
+        if self.kind()? != Kind::Number {
+            return Err(SyntaxError::WrongKind);
+        }
+        let start = self.at;
+        self.skip_number()?;
+        let text = self.input.get(start..self.at).unwrap_or_default();
+        std::str::from_utf8(text).map_err(|_| SyntaxError::WrongKind)
+    }
+
+    fn skip_number(&mut self) -> Result<()> {
+        if self.byte() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.byte() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits("in numeric literal")?,
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.digits("after decimal point in numeric literal")?;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.byte(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits("in exponent of numeric literal")?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self, place: &'static str) -> Result<()> {
+        match self.byte() {
+            None => return Err(SyntaxError::Truncated),
+            Some(byte) if !byte.is_ascii_digit() => return Err(unexpected(byte, place)),
+            Some(_) => {}
+        }
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes over the value that stands next, checking it, and returns its bytes.
+    pub fn skip(&mut self) -> Result<&'a [u8]> {
+        let mut open = OpenKinds::default();
+        self.kind()?;
+        let start = self.at;
+        loop {
+            let mut items = match self.kind()? {
+                Kind::Object => {
+                    open.push(true);
+                    self.object()?
+                }
+                Kind::Array => {
+                    open.push(false);
+                    self.array()?
+                }
+                scalar => {
+                    self.skip_scalar(scalar)?;
+                    Items { first: false }
+                }
+            };
+            loop {
+                let another = match open.last() {
+                    None => return Ok(self.input.get(start..self.at).unwrap_or_default()),
+                    Some(true) => self.member(&mut items)?.is_some(),
+                    Some(false) => self.element(&mut items)?,
+                };
+                if another {
+                    break;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    fn skip_scalar(&mut self, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::String => self.text().map(|_| ()),
+            Kind::Number => self.skip_number(),
+            Kind::Null => self.literal("null"),
+            _ if self.byte() == Some(b't') => self.literal("true"),
+            _ => self.literal("false"),
+        }
+    }
+
+    fn literal(&mut self, word: &'static str) -> Result<()> {
+        for expected in word.bytes() {
+            match self.byte() {
+                None => return Err(SyntaxError::Truncated),
+                Some(byte) if byte != expected => {
+                    return Err(unexpected(byte, literal_place(word)));
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes between this reader and `later`, which reads the same document.
+    pub fn until(&self, later: &Self) -> &'a [u8] {
+        self.input.get(self.at..later.at).unwrap_or_default()
+    }
+
+    /// Checks that nothing but white space follows.
+    pub fn end(&mut self) -> Result<()> {
+        match self.peek() {
+            Ok(byte) => Err(unexpected(byte, "after top-level value")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.input.get(self.at).copied()
+    }
+
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Result<u8> {
+        while let Some(byte) = self.byte() {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
+                other => return Ok(other),
+            }
+        }
+        Err(SyntaxError::Truncated)
+    }
+}
+
+/// Checks that `input` is one JSON document.
+pub fn check(input: &[u8]) -> Result<()> {
+    let mut reader = Reader::new(input);
+    reader.skip()?;
+    reader.end()
+}
+
+fn unexpected(byte: u8, place: &'static str) -> SyntaxError {
+    SyntaxError::Unexpected { byte, place }
+}
+
+fn literal_place(word: &'static str) -> &'static str {
+    match word {
+        "null" => "in literal null",
+        "true" => "in literal true",
+        _ => "in literal false",
+    }
+}
+
+/// How many bytes from the start neither end a string nor need a closer look: printable ASCII
+/// without quote and backslash, eight at a time.
+fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let mut run = 0;
+    for chunk in chunks {
+        let word = u64::from_ne_bytes(*chunk);
+        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        if quote | backslash | control | (word & HIGHS) != 0 {
+            break;
+        }
+        run += 8;
+    }
+    let tail = bytes.get(run..).unwrap_or_default();
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x80..);
+    run + tail.iter().position(special).unwrap_or(tail.len())
+}
+
+/// Which of the containers being skipped are objects: a bit each, the last 64 without allocating.
+#[derive(Default)]
+struct OpenKinds {
+    recent: u64,
+    count: usize,
+    earlier: Vec<u64>,
+}
+
+impl OpenKinds {
+    fn push(&mut self, object: bool) {
+        if self.count == 64 {
+            self.earlier.push(self.recent);
+            self.count = 0;
+        }
+        self.recent = self.recent << 1 | u64::from(object);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) {
+        self.recent >>= 1;
+        self.count = self.count.saturating_sub(1);
+        if self.count == 0
+            && let Some(earlier) = self.earlier.pop()
+        {
+            self.recent = earlier;
+            self.count = 64;
+        }
+    }
+
+    fn last(&self) -> Option<bool> {
+        (self.count > 0).then_some(self.recent & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,24 @@
+//! Replays `testdata/captures`, recorded between real Choria peers, as its README says.
+
+mod client;
+
+use serde_json::Value;
+
+/// The lines of a capture file.
+fn lines(file: &str) -> Vec<Value> {
+    let path = format!("{}/testdata/captures/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A reply transport around a reply document, hashed as it must be.
+fn transport_of(reply: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest, Sha256};
+    let secure = serde_json::json!({ "protocol": "choria:secure:reply:1", "message": reply,
+        "hash": STANDARD.encode(Sha256::digest(reply)) });
+    let transport = serde_json::json!({ "protocol": "choria:transport:1",
+        "data": STANDARD.encode(secure.to_string()), "headers": { "mc_sender": "node1.example.net" } });
+    transport.to_string().into_bytes()
+}

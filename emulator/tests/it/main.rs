@@ -1,0 +1,4 @@
+//! The crate from outside: recorded traffic of real peers, replayed.
+
+#[cfg(test)]
+mod captures;
