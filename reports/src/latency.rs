@@ -1,28 +1,50 @@
 //! Latencies as mergeable HDR histograms.
 //!
 //! Values are recorded in microseconds with three significant digits up to ten minutes; larger ones
-//! are recorded as ten minutes and counted in [`Latency::saturated`], never dropped.
+//! are recorded as ten minutes and counted in [`Latency::saturated`], never dropped. A histogram
+//! grows with its largest value, so that an idle one stays at 16 KiB.
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
 
 /// Largest value that is told apart, in microseconds: ten minutes.
 pub const MAX_US: u64 = 600_000_000;
 
 /// A latency distribution in microseconds. Merging adds counts: percentiles are never averaged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Latency {
     histogram: Histogram<u64>,
     saturated: u64,
 }
 
+/// A histogram's text could not be read back.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "histogram is not base64 of an HdrHistogram in V2 deflate form: {reason}\n\
+     take the value from a summary.json of this tool, unchanged"
+)]
+pub struct HistogramTextError {
+    reason: String,
+}
+
 impl Default for Latency {
     fn default() -> Self {
-        // 1 us to ten minutes with three digits is a constant and valid configuration.
-        #[expect(clippy::expect_used, reason = "the bounds are constants and valid")]
-        let histogram = Histogram::new_with_bounds(1, MAX_US, 3).expect("constant bounds");
+        // Three digits are a constant and valid configuration.
+        #[expect(clippy::expect_used, reason = "the precision is a constant and valid")]
+        let histogram = Histogram::new(3).expect("constant precision");
         Self { histogram, saturated: 0 }
+    }
+}
+
+impl PartialEq for Latency {
+    /// Same counts of the same values; how far the arrays have grown does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.saturated == other.saturated && self.values().eq(other.values())
     }
 }
 
@@ -33,15 +55,16 @@ impl Latency {
         if us > MAX_US {
             self.saturated += 1;
         }
-        self.histogram.saturating_record(us.clamp(1, MAX_US));
+        #[expect(clippy::expect_used, reason = "growth to ten minutes fits every usize")]
+        self.histogram.record(us.clamp(1, MAX_US)).expect("clamped to what it can grow to");
     }
 
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
         let Self { histogram, saturated } = other;
         self.saturated += saturated;
-        #[expect(clippy::expect_used, reason = "both have the same constant bounds")]
-        self.histogram.add(histogram).expect("equal bounds");
+        #[expect(clippy::expect_used, reason = "growth to ten minutes fits every usize")]
+        self.histogram.add(histogram).expect("equal precision");
     }
 
     /// The histogram itself, in microseconds.
@@ -56,9 +79,102 @@ impl Latency {
         self.histogram.len()
     }
 
+    /// True when nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.histogram.is_empty()
+    }
+
     /// How many values were larger than [`MAX_US`].
     #[must_use]
     pub fn saturated(&self) -> u64 {
         self.saturated
     }
+
+    /// The value in microseconds that has rank `rank` (from 1) in ascending order; `None` when
+    /// fewer values were recorded.
+    #[must_use]
+    pub fn at_rank_us(&self, rank: u64) -> Option<u64> {
+        let mut seen = 0;
+        self.values().find_map(|(us, count)| {
+            seen += count;
+            (rank >= 1 && seen >= rank).then_some(us)
+        })
+    }
+
+    /// The figures that reports show; `None` when nothing was recorded.
+    #[must_use]
+    pub fn figures(&self) -> Option<LatencyFigures> {
+        let h = &self.histogram;
+        (!h.is_empty()).then(|| LatencyFigures {
+            count: h.len(),
+            min: h.min(),
+            mean: h.mean().clamp(h.min() as f64, h.max() as f64),
+            p50: h.value_at_quantile(0.5),
+            p90: h.value_at_quantile(0.9),
+            p99: h.value_at_quantile(0.99),
+            p999: h.value_at_quantile(0.999),
+            max: h.max(),
+        })
+    }
+
+    /// The histogram as base64 of HdrHistogram's V2 deflate form, as `summary.json` has it.
+    /// [`Latency::saturated`] is not part of that form.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        let mut bytes = Vec::new();
+        #[expect(clippy::expect_used, reason = "a Vec takes every write")]
+        V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes).expect("write to memory");
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads what [`Latency::to_base64`] wrote.
+    ///
+    /// # Errors
+    /// When the text is not that form.
+    pub fn from_base64(text: &str) -> Result<Self, HistogramTextError> {
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|error| HistogramTextError { reason: error.to_string() })?;
+        let read: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| HistogramTextError { reason: error.to_string() })?;
+        let mut latency = Self::default();
+        latency
+            .histogram
+            .add(&read)
+            .map_err(|error| HistogramTextError { reason: error.to_string() })?;
+        Ok(latency)
+    }
+
+    /// Recorded values in microseconds with their counts, ascending.
+    fn values(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.histogram.iter_recorded().map(|step| {
+            (
+                self.histogram.highest_equivalent(step.value_iterated_to()),
+                step.count_since_last_iteration(),
+            )
+        })
+    }
+}
+
+/// What reports show of a latency distribution, in microseconds; the precision is three digits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LatencyFigures {
+    /// How many values.
+    pub count: u64,
+    /// Smallest.
+    pub min: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Half of the values are at most this.
+    pub p50: u64,
+    /// 90 % of the values are at most this.
+    pub p90: u64,
+    /// 99 % of the values are at most this.
+    pub p99: u64,
+    /// 99.9 % of the values are at most this.
+    pub p999: u64,
+    /// Largest.
+    pub max: u64,
 }

@@ -2,5 +2,11 @@
 //!
 //! No tasks, sockets or clocks here: everything is a function of what was measured elsewhere.
 
+pub mod format;
 pub mod latency;
+pub mod missing;
+pub mod run;
+pub mod store;
+pub mod threshold;
+pub mod verdict;
 pub mod wave;

@@ -1,5 +1,6 @@
 //! One wave as one client saw it: counts and latencies, mergeable over shares of the fleet.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub struct WaveKey {
 }
 
 /// What was asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WaveKind {
     /// A discovery: every matching node answers `pong`.
@@ -31,7 +32,7 @@ pub enum WaveKind {
 }
 
 /// How the request reached the nodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WaveMode {
     /// One message on the agent's broadcast subject.
@@ -87,5 +88,140 @@ impl WaveResult {
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.expected.saturating_sub(self.on_time + self.late)
+    }
+
+    /// Replies on time over nodes expected; `None` when none was expected.
+    #[must_use]
+    pub fn completeness(&self) -> Option<f64> {
+        (self.expected > 0).then(|| self.on_time as f64 / self.expected as f64)
+    }
+
+    /// Times from the intended instant until parts of the expected nodes had answered.
+    #[must_use]
+    pub fn to_complete(&self) -> ToComplete {
+        let share = |per_cent: u64| {
+            let rank = (u128::from(self.expected) * u128::from(per_cent)).div_ceil(100);
+            let us = self.response_time.at_rank_us(u64::try_from(rank).ok()?)?;
+            Some(Duration::from_micros(us))
+        };
+        let first = self.response_time.at_rank_us(1).filter(|_| self.expected > 0);
+        ToComplete {
+            first: first.map(Duration::from_micros),
+            p50: share(50),
+            p90: share(90),
+            p99: share(99),
+            last: share(100),
+        }
+    }
+
+    /// Takes over what another share of the fleet gave in the same wave.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            kind,
+            mode,
+            intended_at,
+            expected,
+            on_time,
+            late,
+            duplicate,
+            unexpected,
+            errors,
+            undecodable,
+            payload_bytes,
+            discovered,
+            publish_duration,
+            request_duration,
+            response_time,
+            service_time,
+            send_delay,
+        } = other;
+        self.kind = self.kind.max(*kind);
+        self.mode = self.mode.max(*mode);
+        self.intended_at = self.intended_at.max(*intended_at);
+        self.expected += expected;
+        self.on_time += on_time;
+        self.late += late;
+        self.duplicate += duplicate;
+        self.unexpected += unexpected;
+        self.errors += errors;
+        self.undecodable += undecodable;
+        self.payload_bytes = self.payload_bytes.max(*payload_bytes);
+        self.discovered += discovered;
+        self.publish_duration = self.publish_duration.max(*publish_duration);
+        self.request_duration = self.request_duration.max(*request_duration);
+        self.response_time.merge(response_time);
+        self.service_time.merge(service_time);
+        self.send_delay.merge(send_delay);
+    }
+}
+
+/// Times from a wave's intended instant until a part of the expected nodes had answered, late
+/// replies included; `None` where that many never did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ToComplete {
+    /// The first reply.
+    pub first: Option<Duration>,
+    /// Half of the expected nodes.
+    pub p50: Option<Duration>,
+    /// 90 % of the expected nodes.
+    pub p90: Option<Duration>,
+    /// 99 % of the expected nodes.
+    pub p99: Option<Duration>,
+    /// Every expected node.
+    pub last: Option<Duration>,
+}
+
+/// Waves by key. Shares of one wave merge; different waves stand beside each other.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Waves {
+    by_key: BTreeMap<WaveKey, WaveResult>,
+}
+
+impl Waves {
+    /// Adds one wave, or one more share of it.
+    pub fn add(&mut self, key: WaveKey, wave: &WaveResult) {
+        self.by_key.entry(key).or_default().merge(wave);
+    }
+
+    /// Takes over everything that `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { by_key } = other;
+        for (key, wave) in by_key {
+            self.add(key.clone(), wave);
+        }
+    }
+
+    /// The wave with this key.
+    #[must_use]
+    pub fn get(&self, key: &WaveKey) -> Option<&WaveResult> {
+        self.by_key.get(key)
+    }
+
+    /// How many there are, warm-up waves and clients counted apart.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// True when there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// All waves in run order: by intended instant, then by key.
+    #[must_use]
+    pub fn in_run_order(&self) -> Vec<(&WaveKey, &WaveResult)> {
+        let mut waves: Vec<_> = self.by_key.iter().collect();
+        waves.sort_by_key(|(_, wave)| wave.intended_at);
+        waves
+    }
+
+    /// The counted waves in run order: no warm-up waves.
+    #[must_use]
+    pub fn counted(&self) -> Vec<(&WaveKey, &WaveResult)> {
+        let mut waves = self.in_run_order();
+        waves.retain(|(key, _)| !key.warmup);
+        waves
     }
 }

@@ -1,0 +1,309 @@
+//! The catalogue of metrics: their names, dimensions, tags, aggregations and meaning.
+//!
+//! One table serves parsing, evaluation, documentation and `init`. Where a figure is taken from a
+//! run stands beside its name as a [`Source`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::Latency;
+use crate::missing::Cause;
+use crate::run::{BrokerCost, Tally};
+use crate::wave::WaveResult;
+
+/// What the values of a metric are counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Microseconds.
+    Us,
+    /// Seconds.
+    S,
+    /// A share of a whole: 1 is 100 %.
+    Ratio,
+    /// Bytes.
+    Bytes,
+    /// Things.
+    Count,
+    /// Things per second.
+    PerSecond,
+}
+
+impl Unit {
+    /// What is measured in it, for a person.
+    #[must_use]
+    pub fn dimension(self) -> &'static str {
+        match self {
+            Self::Us | Self::S => "duration",
+            Self::Ratio => "percentage",
+            Self::Bytes => "size",
+            Self::Count => "count",
+            Self::PerSecond => "rate",
+        }
+    }
+
+    /// How values of this dimension are written.
+    #[must_use]
+    pub fn examples(self) -> &'static str {
+        match self {
+            Self::Us | Self::S => "`250ms`, `5s` or `1m30s`",
+            Self::Ratio => "`100%` or `99.9%`",
+            Self::Bytes => "`512B`, `12KiB` or `1GiB`",
+            Self::Count => "a plain number such as `0`",
+            Self::PerSecond => "`500/s` or `30/m`",
+        }
+    }
+}
+
+/// Where the figures of a metric come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// Replies on time over nodes expected, one value a wave.
+    Completeness,
+    /// Time until the last expected node had answered, one value a wave.
+    ToComplete,
+    /// Values of every reply or message of a wave.
+    WaveLatency(fn(&WaveResult) -> &Latency),
+    /// One count a wave.
+    WaveCount(fn(&WaveResult) -> u64),
+    /// Nodes not on time for this cause, one count a wave.
+    Missing(Cause),
+    /// Values of the whole run.
+    RunLatency(fn(&Tally) -> &Latency),
+    /// Nodes connected.
+    Connected,
+    /// Connections lost.
+    Disconnects,
+    /// One value a broker.
+    Broker(fn(&BrokerCost) -> Option<f64>),
+    /// One value of the run.
+    Single(fn(&Tally) -> Option<f64>),
+}
+
+/// One metric of the catalogue.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What its values are counted in, but for `count` and `rate` (see [`Metric::unit_of`]).
+    pub unit: Unit,
+    /// What may stand before the operator.
+    pub aggregations: &'static [&'static str],
+    /// Tags that its selector may name.
+    pub tags: &'static [&'static str],
+    /// What it says, in one line.
+    pub about: &'static str,
+    pub(super) source: Source,
+}
+
+impl std::fmt::Debug for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Metric").field(&self.name).finish()
+    }
+}
+
+impl Metric {
+    /// The metric with this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CATALOGUE.iter().find(|metric| metric.name == name)
+    }
+
+    /// The known name that is closest to `name`, if any is close.
+    #[must_use]
+    pub fn closest(name: &str) -> Option<&'static str> {
+        closest(name, CATALOGUE.iter().map(|metric| metric.name))
+    }
+
+    /// What the values of an aggregation are counted in: `count` counts, `rate` is a share of the
+    /// nodes expected (or planned), of lost connections a rate per second.
+    #[must_use]
+    pub fn unit_of(&self, aggregation: &str) -> Unit {
+        match (aggregation, self.source) {
+            ("count", _) => Unit::Count,
+            ("rate", Source::Disconnects) => Unit::PerSecond,
+            ("rate", _) => Unit::Ratio,
+            _ => self.unit,
+        }
+    }
+
+    /// True where the name ends with the unit, so that plain numbers are understood.
+    pub(super) fn names_its_unit(&self) -> bool {
+        ["_bytes", "_cpu_s", ".cpu_s"].iter().any(|end| self.name.ends_with(end))
+            || ["_bytes_per_", ".cpu_us_per_"].iter().any(|part| self.name.contains(part))
+    }
+}
+
+/// The candidate that is most like `word`, if one is close enough to have been meant.
+pub(super) fn closest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+const SPREAD: &[&str] = &["avg", "min", "max", "med", "p(N)"];
+const SPREAD_RATE: &[&str] = &["avg", "min", "max", "med", "p(N)", "rate"];
+const VALUES: &[&str] = &["avg", "min", "max", "med", "p(N)", "count"];
+const COUNTS: &[&str] = &["avg", "min", "max", "med", "p(N)", "count", "rate"];
+const BROKER_LEVEL: &[&str] = &["avg", "min", "max", "value"];
+const BROKER_COUNT: &[&str] = &["avg", "min", "max", "count", "value"];
+const WAVE: &[&str] = &["wave", "client"];
+const WAVE_GROUP: &[&str] = &["wave", "client", "group"];
+const BROKER: &[&str] = &["broker"];
+
+const fn wave_latency(
+    name: &'static str,
+    values: fn(&WaveResult) -> &Latency,
+    about: &'static str,
+) -> Metric {
+    let source = Source::WaveLatency(values);
+    Metric { name, unit: Unit::Us, aggregations: VALUES, tags: WAVE, about, source }
+}
+
+const fn wave_count(
+    name: &'static str,
+    value: fn(&WaveResult) -> u64,
+    about: &'static str,
+) -> Metric {
+    let source = Source::WaveCount(value);
+    Metric { name, unit: Unit::Count, aggregations: COUNTS, tags: WAVE, about, source }
+}
+
+const fn missing(name: &'static str, cause: Cause, about: &'static str) -> Metric {
+    let source = Source::Missing(cause);
+    Metric { name, unit: Unit::Count, aggregations: COUNTS, tags: WAVE_GROUP, about, source }
+}
+
+const fn broker(
+    name: &'static str,
+    unit: Unit,
+    aggregations: &'static [&'static str],
+    value: fn(&BrokerCost) -> Option<f64>,
+    about: &'static str,
+) -> Metric {
+    Metric { name, unit, aggregations, tags: BROKER, about, source: Source::Broker(value) }
+}
+
+const fn single(
+    name: &'static str,
+    unit: Unit,
+    value: fn(&Tally) -> Option<f64>,
+    about: &'static str,
+) -> Metric {
+    Metric { name, unit, aggregations: &["value"], tags: &[], about, source: Source::Single(value) }
+}
+
+const fn run_latency(
+    name: &'static str,
+    values: fn(&Tally) -> &Latency,
+    about: &'static str,
+) -> Metric {
+    let source = Source::RunLatency(values);
+    Metric { name, unit: Unit::Us, aggregations: VALUES, tags: &[], about, source }
+}
+
+/// Every metric that a threshold may name.
+pub static CATALOGUE: &[Metric] = &[
+    Metric {
+        name: "completeness",
+        unit: Unit::Ratio,
+        aggregations: SPREAD_RATE,
+        tags: WAVE,
+        about: "replies on time over nodes expected, one value a wave",
+        source: Source::Completeness,
+    },
+    wave_latency("response_time", |w| &w.response_time, "intended instant of the wave to reply"),
+    wave_latency("service_time", |w| &w.service_time, "sending to reply"),
+    wave_latency("send_delay", |w| &w.send_delay, "intended instant of the wave to sending"),
+    Metric {
+        name: "to_complete",
+        unit: Unit::Us,
+        aggregations: SPREAD,
+        tags: WAVE,
+        about: "intended instant until the last expected node had answered, one value a wave",
+        source: Source::ToComplete,
+    },
+    wave_count("on_time", |w| w.on_time, "nodes that answered within the deadline"),
+    wave_count("late", |w| w.late, "nodes that answered after the deadline"),
+    wave_count("missing", WaveResult::missing, "nodes that never answered"),
+    wave_count("duplicate", |w| w.duplicate, "further replies of nodes that had answered"),
+    wave_count("unexpected", |w| w.unexpected, "replies of senders that were not expected"),
+    wave_count("errors", |w| w.errors, "replies on time that report an error"),
+    wave_count("undecodable", |w| w.undecodable, "messages that were no valid reply"),
+    missing("missing.never_connected", Cause::NeverConnected, "nodes that never connected"),
+    missing("missing.disconnected", Cause::Disconnected, "nodes that lost their connection"),
+    missing("missing.not_delivered", Cause::NotDelivered, "nodes that no request reached"),
+    missing("missing.no_reply", Cause::NoReply, "nodes that received and did not answer"),
+    missing("missing.reply_lost", Cause::ReplyLost, "nodes whose reply got lost"),
+    missing("missing.late", Cause::Late, "nodes whose reply came after the deadline"),
+    missing("missing.unknown", Cause::Unknown, "nodes of a foreign fleet that kept silent"),
+    run_latency("connect_time", |t| &t.fleet.connect.total, "dial to subscribed, first connection"),
+    Metric {
+        name: "fleet.connected",
+        unit: Unit::Count,
+        aggregations: &["value", "rate"],
+        tags: &["group"],
+        about: "nodes connected when the waves began; rate: of the nodes planned",
+        source: Source::Connected,
+    },
+    Metric {
+        name: "fleet.disconnects",
+        unit: Unit::Count,
+        aggregations: &["count", "rate"],
+        tags: &[],
+        about: "connections lost after they had been complete; rate: per second",
+        source: Source::Disconnects,
+    },
+    broker(
+        "broker.slow_consumers",
+        Unit::Count,
+        BROKER_COUNT,
+        |b| b.slow_consumers.map(|n| n as f64),
+        "connections that a broker cut off because they read too slowly",
+    ),
+    broker(
+        "broker.rss_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        |b| b.rss_bytes.map(|n| n as f64),
+        "largest resident memory of a broker",
+    ),
+    broker(
+        "broker.cpu_s",
+        Unit::S,
+        BROKER_LEVEL,
+        |b| b.cpu.map(|cpu| cpu.as_secs_f64()),
+        "CPU time of a broker over the run",
+    ),
+    broker(
+        "broker.connections",
+        Unit::Count,
+        BROKER_COUNT,
+        |b| b.connections.map(|n| n as f64),
+        "most connections of a broker",
+    ),
+    single(
+        "emulator.rss_bytes_per_node",
+        Unit::Bytes,
+        |t| t.cost.emulator.rss_bytes_per_node(),
+        "resident memory of the emulator over its nodes, idle",
+    ),
+    single(
+        "emulator.cpu_us_per_answer",
+        Unit::Us,
+        |t| t.cost.emulator.cpu_us_per_answer(),
+        "CPU time of the nodes over their replies, while waves ran",
+    ),
+    single(
+        "driver.cpu_us_per_reply",
+        Unit::Us,
+        |t| t.cost.driver.cpu_us_per_reply(),
+        "CPU time of the client over the replies it received",
+    ),
+    run_latency("scheduler_lag", |t| &t.scheduler_lag, "how late the tool's own timers fired"),
+];
