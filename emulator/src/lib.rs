@@ -4,5 +4,7 @@
 //! This crate measures no latency and reads no scenario: it is handed a [`spec::FleetSpec`] and
 //! reports counts and, per request, who received it and who answered ([`fleet`]).
 
+pub mod filter;
+pub mod pattern;
 pub mod protocol;
 pub mod spec;
