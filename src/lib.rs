@@ -1,1 +1,4 @@
 //! The program: scenario to plan, brokers, driver, conductor, commands.
+
+pub mod plan;
+pub mod scenario;

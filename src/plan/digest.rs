@@ -1,0 +1,40 @@
+//! The digest of a plan: SHA-256 over its canonical JSON (members sorted by name, no blanks), so that
+//! neither the order of a file nor that of a type's members changes it.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::Plan;
+
+impl Plan {
+    /// `sha256:` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // Maps with text keys, and numbers that are finite: this cannot fail.
+        let json = serde_json::to_value(self).map(sorted).unwrap_or_default();
+        format!("sha256:{}", hex(&Sha256::digest(json.to_string())))
+    }
+}
+
+/// The same value with the members of every map in the order of their names.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<(String, Value)> = map.into_iter().collect();
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(members.into_iter().map(|(k, v)| (k, sorted(v))).collect::<Map<_, _>>())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// Lower case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,72 @@
+//! The plan's fleet as the emulator takes it. Addresses are known only when the brokers are up, so
+//! they are handed in.
+
+use std::net::IpAddr;
+
+use emulator::spec::{self, FleetSpec, GroupSpec, Server, Share};
+
+use super::{Behaviour, Group, Plan, ReplyDelay};
+
+/// What a fleet needs beside the plan: where it sits.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// The part of the nodes that this process carries.
+    pub share: Share,
+    /// Threads that carry nodes, at least 1.
+    pub shards: usize,
+    /// The pool of brokers.
+    pub servers: Vec<Server>,
+    /// Source addresses to spread connections over; empty: the system chooses.
+    pub source_addresses: Vec<IpAddr>,
+}
+
+impl Plan {
+    /// The fleet of this plan, in this seat.
+    #[must_use]
+    pub fn fleet_spec(&self, seat: &Seat) -> FleetSpec {
+        FleetSpec {
+            seed: self.seed,
+            groups: self.groups.iter().map(|group| group_spec(group, seat)).collect(),
+            share: seat.share,
+            shards: seat.shards.max(1),
+        }
+    }
+}
+
+fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
+    GroupSpec {
+        name: group.name.clone(),
+        first: group.first,
+        nodes: group.nodes,
+        identity: group.identity.clone(),
+        collectives: group.collectives.clone(),
+        emulated_agents: group.emulated_agents,
+        facts: group.facts.clone(),
+        classes: group.classes.clone(),
+        behaviour: behaviour(&group.behaviour),
+        servers: seat.servers.clone(),
+        source_addresses: seat.source_addresses.clone(),
+        connect: spec::Connect {
+            rate_per_s: group.connect.rate_per_s,
+            in_flight: usize::try_from(group.connect.in_flight).unwrap_or(usize::MAX),
+            timeout: group.connect.timeout,
+        },
+        fidelity: spec::Fidelity {
+            flush_each_subscription: group.fidelity.flush_each_subscription,
+            flush_each_reply: group.fidelity.flush_each_reply,
+        },
+    }
+}
+
+fn behaviour(behaviour: &Behaviour) -> spec::Behaviour {
+    spec::Behaviour {
+        reply_delay: match behaviour.reply_delay {
+            ReplyDelay::None => spec::Delay::None,
+            ReplyDelay::Fixed { delay } => spec::Delay::Fixed(delay),
+            ReplyDelay::Uniform { low, high } => spec::Delay::Uniform(low, high),
+            ReplyDelay::Lognormal { median, sigma } => spec::Delay::Lognormal { median, sigma },
+        },
+        no_reply: behaviour.no_reply,
+        error_reply: behaviour.error_reply,
+    }
+}

@@ -1,0 +1,164 @@
+//! What is wrong with a scenario, said so that a person can mend it: the place, the line, and what
+//! to write instead.
+
+use std::fmt;
+
+use super::tree::{Node, Place, Step};
+
+/// Something wrong with the meaning of a scenario: a path into it, what, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// From the root to the value.
+    pub path: Vec<Step>,
+    /// Whether the key at the end of the path is meant rather than its value.
+    pub at_key: bool,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub advice: String,
+}
+
+impl Problem {
+    /// A problem with the value at `path`.
+    pub(crate) fn new(
+        path: Vec<Step>,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self { path, at_key: false, message: message.into(), advice: advice.into() }
+    }
+
+    /// The same problem, of the key instead of its value.
+    pub(crate) fn of_key(mut self) -> Self {
+        self.at_key = true;
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.path.iter().enumerate() {
+            match step {
+                Step::Key(key) if position == 0 => write!(f, "{key}")?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        write!(f, ": {}\n  {}", self.message, self.advice)
+    }
+}
+
+/// One error, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScenarioError {
+    /// `FILE:LINE:COLUMN`, or the override.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+    /// The offending line with a caret below; empty for an override.
+    pub snippet: String,
+    /// What to write instead; may be empty.
+    pub advice: String,
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)?;
+        if !self.snippet.is_empty() {
+            write!(f, "\n{}", self.snippet)?;
+        }
+        for line in self.advice.lines() {
+            write!(f, "\n  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong with a scenario, in the order of the file; at least one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ScenarioErrors(pub Vec<ScenarioError>);
+
+impl fmt::Display for ScenarioErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, error) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A place and a message that a later step turns into a [`ScenarioError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) place: Place,
+    /// What is wrong; lines after the first are advice.
+    pub(super) message: String,
+}
+
+/// Turns places into text: knows the file and the overrides.
+pub(super) struct Desk<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+    pub(super) overrides: &'a [String],
+}
+
+impl Desk<'_> {
+    /// The errors of `findings`, in the order of the file.
+    pub(super) fn report(&self, mut findings: Vec<Finding>) -> ScenarioErrors {
+        findings.sort_by_key(|finding| match finding.place {
+            Place::File { line, column, .. } => (0, line, column),
+            Place::Override(index) => (1, index, 0),
+        });
+        ScenarioErrors(findings.into_iter().map(|finding| self.error(finding)).collect())
+    }
+
+    /// The findings that `problems` are in `tree`.
+    pub(super) fn place(tree: &Node, problems: Vec<Problem>) -> Vec<Finding> {
+        let place = |problem: Problem| Finding {
+            place: tree.locate(&problem.path, problem.at_key),
+            message: format!("{}\n{}", problem.message, problem.advice),
+        };
+        problems.into_iter().map(place).collect()
+    }
+
+    fn error(&self, finding: Finding) -> ScenarioError {
+        let (message, advice) =
+            finding.message.split_once('\n').unwrap_or((finding.message.as_str(), ""));
+        let (place, snippet) = match finding.place {
+            Place::File { line, column, width } => (
+                format!("{}:{line}:{column}", self.file),
+                self.snippet(line, column, width).unwrap_or_default(),
+            ),
+            Place::Override(index) => {
+                let text = self.overrides.get(index).map_or("", String::as_str);
+                (format!("-P {text}"), String::new())
+            }
+        };
+        ScenarioError { place, message: message.to_owned(), snippet, advice: advice.to_owned() }
+    }
+
+    fn snippet(&self, line: usize, column: usize, width: usize) -> Option<String> {
+        let text = self.text.lines().nth(line.checked_sub(1)?)?;
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let before = " ".repeat(column.saturating_sub(1));
+        let rest = text.chars().count().saturating_sub(column - 1);
+        let carets = "^".repeat(width.clamp(1, rest.max(1)));
+        Some(format!("  {number} | {text}\n  {margin} | {before}{carets}"))
+    }
+}
+
+/// `, did you mean ...` when one of `known` is near `name`.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |candidate: &&str| {
+        strsim::damerau_levenshtein(name, candidate) <= 1 + name.chars().count() / 4
+            || strsim::jaro_winkler(name, candidate) > 0.88
+    };
+    known
+        .into_iter()
+        .filter(near)
+        .min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
+}

@@ -1,0 +1,63 @@
+//! The file a person writes: types, parsing with line and column, overrides, JSON Schema.
+//!
+//! No defaults and no arithmetic: those are the plan's. The line is text -> tree (`yaml`), overrides
+//! on the tree, tree -> types (`read`), then the meaning (`check`).
+
+mod check;
+mod document;
+mod error;
+mod hosted;
+mod overrides;
+mod read;
+mod schema;
+mod tree;
+mod types;
+mod units;
+mod yaml;
+
+pub use document::{Document, Thresholds};
+pub use error::{Problem, ScenarioError, ScenarioErrors};
+pub(crate) use hosted::hosts;
+pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
+pub use schema::json_schema;
+pub use tree::Step;
+pub use types::{
+    Batch, Behaviour, Brokers, Client, Connect, Discover, Fidelity, Filter, Group, Lognormal, Mode,
+    ReplyDelay, ReplyFlush, Request, Scenario, Spread, SubscribeFlush, Topology, Wave,
+};
+pub use units::{Count, Percent, Rate, Span};
+
+use error::{Desk, Finding};
+
+impl Scenario {
+    /// Reads a scenario from `text`; `file` names it in errors; `overrides` are texts such as
+    /// `fleet.default.nodes=500`, applied in their order.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place and what to write instead.
+    pub fn parse(text: &str, file: &str, overrides: &[String]) -> Result<Self, ScenarioErrors> {
+        let desk = Desk { file, text, overrides };
+        Self::read(text, overrides).map_err(|findings| desk.report(findings))
+    }
+
+    /// What is wrong with the meaning of a scenario that did not come from a file; empty when
+    /// nothing is. [`Scenario::parse`] has asked already.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        check::problems(self)
+    }
+
+    fn read(text: &str, overrides: &[String]) -> Result<Self, Vec<Finding>> {
+        let mut tree = yaml::parse(text).map_err(|error| {
+            let message = format!("{}\nmend the YAML at this place", error.message);
+            vec![Finding { place: error.place, message }]
+        })?;
+        overrides::apply(&mut tree, overrides)?;
+        let scenario: Self = read::read(&tree)?;
+        let problems = scenario.problems();
+        if problems.is_empty() { Ok(scenario) } else { Err(Desk::place(&tree, problems)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

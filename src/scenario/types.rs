@@ -1,0 +1,294 @@
+//! What a person writes: types that mirror the YAML of a scenario file, key by key.
+//!
+//! Nothing has a default here: what is left out stays `None`, and `plan` writes the default in.
+//! Doc comments become the descriptions of the JSON Schema.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::document::{Document, Thresholds};
+use super::units::{Count, Percent, Rate, Span};
+
+/// One question to a Choria network: which nodes, which broker, which waves, and what must hold.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Version of this format: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: Count,
+    /// Name of the scenario; names the result folder: letters, digits, `-`, `_`.
+    pub name: String,
+    /// What the scenario asks, in a sentence or two.
+    pub description: Option<String>,
+    /// Seed of everything random; default 1.
+    pub seed: Option<Count>,
+    /// The broker under test; default: one managed nats-server, the newest at hand.
+    pub brokers: Option<Brokers>,
+    /// The emulated nodes, in groups that share a behaviour.
+    pub fleet: Vec<Group>,
+    /// The client that sends the waves.
+    pub client: Option<Client>,
+    /// The requests: entries run one after the other.
+    pub waves: Vec<Wave>,
+    /// What must hold for the run to pass: a metric, and expressions over it.
+    pub thresholds: Option<Thresholds>,
+    /// How long the driver listens after a wave's deadline, to tell late from missing; default 1s.
+    pub late_grace: Option<Span>,
+}
+
+/// The brokers under test.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Brokers {
+    /// How the brokers are joined; default `single`.
+    pub topology: Option<Topology>,
+    /// Version of nats-server to find or install, for example `"2.12.15"`.
+    pub nats: Option<String>,
+    /// A nats-server binary to use instead of a version.
+    pub path: Option<String>,
+    /// With topology `external`: the URLs of one network, for example `nats://broker:4222`.
+    pub urls: Option<Vec<String>>,
+}
+
+/// How brokers are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// One managed broker.
+    Single,
+    /// A network that is there already, at `urls`.
+    External,
+    /// Understood, not there yet.
+    #[schemars(skip)]
+    Cluster,
+    /// Understood, not there yet.
+    #[schemars(skip)]
+    Leafnodes,
+    /// Understood, not there yet.
+    #[schemars(skip)]
+    Supercluster,
+    /// Understood, not there yet.
+    #[schemars(skip)]
+    Federation,
+}
+
+/// Nodes that share a behaviour.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Name, unique in the fleet.
+    pub group: String,
+    /// How many nodes.
+    #[schemars(range(min = 1))]
+    pub nodes: Count,
+    /// Sub collectives, the main one first; default `[mcollective]`.
+    pub collectives: Option<Vec<String>>,
+    /// How many agents `emulated0` .. besides discovery, rpcutil and choria_util; default 1.
+    pub agents: Option<Count>,
+    /// Pattern of the identity; default `{group}-{index}.choria.local`.
+    pub identity: Option<String>,
+    /// The facts; strings may hold patterns such as `dc{index % 4}`.
+    pub facts: Option<Document>,
+    /// The configuration management classes; patterns are allowed.
+    pub classes: Option<Vec<String>>,
+    /// How the nodes connect.
+    pub connect: Option<Connect>,
+    /// How the nodes answer.
+    pub behaviour: Option<Behaviour>,
+    /// Where the nodes depart from a real Choria server for speed.
+    pub fidelity: Option<Fidelity>,
+}
+
+/// How a group's nodes connect.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// First connections started over the whole group; default: no pacing.
+    pub rate: Option<Rate>,
+    /// First connections in flight at once; default 500.
+    #[schemars(range(min = 1))]
+    pub in_flight: Option<Count>,
+    /// Time for TCP, INFO, CONNECT and PONG together; default 2s, as the real server's.
+    pub timeout: Option<Span>,
+}
+
+/// How a group's nodes answer requests.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Behaviour {
+    /// Time between a request and its reply; default: none.
+    pub reply_delay: Option<ReplyDelay>,
+    /// Share of requests that get no answer; default 0%.
+    pub no_reply: Option<Percent>,
+    /// Share of requests to RPC agents that get an error reply; default 0%.
+    pub error_reply: Option<Percent>,
+}
+
+/// `20ms`, or a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
+#[serde(untagged)]
+pub enum ReplyDelay {
+    /// Always the same.
+    Fixed(Span),
+    /// A distribution.
+    Spread(Spread),
+}
+
+/// A distribution of reply delays.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// Uniform between the two: `{uniform: [10ms, 50ms]}`.
+    Uniform([Span; 2]),
+    /// Log-normal: `{lognormal: {median: 40ms, sigma: 0.6}}`.
+    Lognormal(Lognormal),
+}
+
+/// A log-normal distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lognormal {
+    /// Half of the delays are below this.
+    pub median: Span,
+    /// Standard deviation of the delay's natural logarithm: 0.3 is narrow, 1 is wide.
+    #[schemars(range(min = 0.0, max = 5.0))]
+    pub sigma: f64,
+}
+
+/// Where nodes depart from a real Choria server for speed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fidelity {
+    /// A PING round trip after each subscription as the real server does, or once for all;
+    /// default `each`.
+    pub subscribe_flush: Option<SubscribeFlush>,
+    /// A PING with each reply as the real server does, or none; default `each`.
+    pub reply_flush: Option<ReplyFlush>,
+}
+
+/// When subscriptions are flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SubscribeFlush {
+    /// After each one.
+    Each,
+    /// Once after all.
+    Once,
+}
+
+/// When replies are flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplyFlush {
+    /// With each one.
+    Each,
+    /// Never.
+    None,
+}
+
+/// The client that sends the waves.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Caller id; default `choria=emulator`.
+    pub callerid: Option<String>,
+    /// Identity in `senderid`; default `client.choria.local`.
+    pub identity: Option<String>,
+    /// Time to live of a request; default 60s, at least 30s.
+    pub ttl: Option<Span>,
+}
+
+/// One entry of `waves`: the same request, `count` times.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wave {
+    /// Name, unique; thresholds select by it.
+    pub name: String,
+    /// A discovery: every matching node answers `pong`. Either this or `request`.
+    pub discover: Option<Discover>,
+    /// An RPC request. Either this or `discover`.
+    pub request: Option<Request>,
+    /// How it reaches the nodes; default `broadcast`, or `batch` when `batch` is given.
+    pub mode: Option<Mode>,
+    /// Sizes of mode `batch`.
+    pub batch: Option<Batch>,
+    /// Time from one intended instant to the next; default 5s.
+    pub every: Option<Span>,
+    /// How many waves; default 1.
+    #[schemars(range(min = 1))]
+    pub count: Option<Count>,
+    /// Replies after this are late; default 10s.
+    pub deadline: Option<Span>,
+    /// Waves before the counted ones that no figure includes; default 0.
+    pub warmup: Option<Count>,
+    /// Clients that send the wave at the same instant, each of which must get everything; default 1.
+    #[schemars(range(min = 1))]
+    pub clients: Option<Count>,
+}
+
+/// A discovery.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discover {
+    /// Only nodes that host this agent; default: all.
+    pub agent: Option<String>,
+    /// The sub collective to ask; default: the first group's first.
+    pub collective: Option<String>,
+    /// Which nodes must answer.
+    pub filter: Option<Filter>,
+}
+
+/// An RPC request.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The agent, for example `emulated0` or `rpcutil`.
+    pub agent: String,
+    /// The action, for example `generate` or `ping`.
+    pub action: String,
+    /// The sub collective to ask; default: the first group's first.
+    pub collective: Option<String>,
+    /// The action's input.
+    pub data: Option<Document>,
+    /// Which nodes must answer.
+    pub filter: Option<Filter>,
+}
+
+/// Choria's filters; what is given must match.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Identities, or `/regular expressions/`; one must match.
+    pub identity: Option<Vec<String>>,
+    /// Classes, or `/regular expressions/`; all must match.
+    pub classes: Option<Vec<String>>,
+    /// Facts such as `dc=dc1`; all must match.
+    pub facts: Option<Vec<String>>,
+    /// Hosted agents, or `/regular expressions/`; all must match.
+    pub agents: Option<Vec<String>>,
+    /// Compound expressions.
+    pub compound: Option<Vec<String>>,
+}
+
+/// How a wave reaches the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One message on the agent's broadcast subject.
+    Broadcast,
+    /// One message per node with the same bytes.
+    Direct,
+    /// Direct, in slices with a pause between them.
+    Batch,
+}
+
+/// Slices of mode `batch`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Nodes in a slice.
+    #[schemars(range(min = 1))]
+    pub size: Count,
+    /// Pause between slices; default 1s, as the real client's.
+    pub sleep: Option<Span>,
+}
