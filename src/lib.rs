@@ -1,4 +1,5 @@
 //! The program: scenario to plan, brokers, driver, conductor, commands.
 
+pub mod broker;
 pub mod plan;
 pub mod scenario;

@@ -1,0 +1,23 @@
+//! The brokers under test: finding or obtaining a nats-server, writing its configuration, starting,
+//! watching and ending it.
+//!
+//! Nothing here knows waves or nodes: it is handed limits and folders and hands back addresses,
+//! samples and reasons as values. Brokers listen on loopback only, and a broker goes when this
+//! process goes, however it goes ([`launch`]).
+
+pub mod config;
+mod keeper;
+pub mod launch;
+pub mod monitor;
+pub mod obtain;
+mod ports;
+pub mod process;
+mod ready;
+pub mod version;
+
+pub use config::{LeftOut, Limits};
+pub use launch::Launcher;
+pub use monitor::{BrokerSample, Monitor, Varz};
+pub use obtain::{Obtained, Progress, Request, Sources};
+pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};
+pub use version::Version;

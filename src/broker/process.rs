@@ -1,0 +1,422 @@
+//! A managed broker: started and proved ready, watched, and ended in order.
+//!
+//! Starting means ready, stopping means gone. What a broker was told and what it said lie in a
+//! folder that is handed in, `n1.conf` and `n1.log`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::config::{LeftOut, Limits, ServerConfig};
+use super::keeper::{Keeper, Log};
+use super::launch::Launcher;
+use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
+use super::obtain::Obtained;
+use super::ports;
+use super::ready::{self, Expectation, loopback};
+
+pub use super::keeper::Exit;
+pub use super::ready::Unready;
+
+/// Pairs of ports that are tried when none is asked for. With a hundred strangers on the sixteen
+/// thousand ports that we choose from, all pairs being taken has a chance of 1 in 10^19.
+const PORT_ATTEMPTS: usize = 10;
+/// What the system needs to take a killed process away.
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Which ports a broker gets, on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortChoice {
+    /// Free ones outside the ephemeral range.
+    Free,
+    /// These.
+    Fixed {
+        /// Port for clients.
+        client: u16,
+        /// Port for monitoring.
+        monitor: u16,
+    },
+}
+
+/// Everything that is needed to start one broker.
+#[derive(Debug, Clone)]
+pub struct StartSpec {
+    /// The program and its version.
+    pub program: Obtained,
+    /// The broker's name in the plan, also the name of its files.
+    pub name: String,
+    /// Folder for its configuration, log and ports file; made if absent.
+    pub folder: PathBuf,
+    /// Its ports.
+    pub ports: PortChoice,
+    /// Its limits.
+    pub limits: Limits,
+    /// The user's own configuration, appended as it is.
+    pub extra_config: String,
+    /// Variables added to its environment, for example `GOMAXPROCS`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How long it may take until it is ready, all attempts together.
+    pub ready_within: Duration,
+}
+
+/// Why a broker did not start. Nothing of it is left running.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its folder or files cannot be written.
+    #[error("broker {name}: cannot write {}: {source}", path.display())]
+    Write {
+        /// The broker.
+        name: String,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// No process could be made.
+    #[error("broker {name}: cannot start {}: {source}", program.display())]
+    Spawn {
+        /// The broker.
+        name: String,
+        /// What could not be started.
+        program: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Its ports are in use by others.
+    #[error(
+        "broker {name}: port {client} or {monitor} is in use: {exit}\n\
+         choose other ports, or find the program that listens there: ss -ltnp"
+    )]
+    PortInUse {
+        /// The broker.
+        name: String,
+        /// The port for clients that was tried last.
+        client: u16,
+        /// The port for monitoring that was tried last.
+        monitor: u16,
+        /// How the broker ended.
+        exit: Exit,
+    },
+    /// It ended before it was ready.
+    #[error("broker {name} {exit}\nits log is {}", log.display())]
+    Died {
+        /// The broker.
+        name: String,
+        /// How it ended.
+        exit: Exit,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It runs and is not ready in time.
+    #[error(
+        "broker {name} was not ready within {within:?}: {unready}{}\nits log is {}",
+        log_tail.iter().map(|line| format!("\n    {line}")).collect::<String>(),
+        log.display()
+    )]
+    NotReady {
+        /// The broker.
+        name: String,
+        /// How long it had.
+        within: Duration,
+        /// What was missing.
+        unready: Box<Unready>,
+        /// Its last words.
+        log_tail: Vec<String>,
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+/// How a broker was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// How it ended; `None` if the system had not taken it away ten seconds after it was killed.
+    pub exit: Option<Exit>,
+    /// Whether it had to be killed because it did not end in time.
+    pub killed: bool,
+    /// From the request to the end.
+    pub took: Duration,
+}
+
+/// A broker that is ready. Dropping it kills it; [`Broker::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Broker {
+    name: String,
+    program: Obtained,
+    client: SocketAddrV4,
+    monitor: SocketAddrV4,
+    log: PathBuf,
+    left_out: Vec<LeftOut>,
+    at_start: Varz,
+    monitoring: Monitor,
+    keeper: Keeper,
+    ports_file: PathBuf,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or is not ready in time; it is gone then.
+    pub async fn start(spec: &StartSpec, launcher: &Launcher) -> Result<Self, StartError> {
+        let deadline = Instant::now() + spec.ready_within;
+        if let PortChoice::Fixed { client, monitor } = spec.ports {
+            return Self::attempt(spec, client, monitor, launcher, deadline).await;
+        }
+        let ephemeral = ports::ephemeral();
+        for _ in 1..PORT_ATTEMPTS {
+            let (client, monitor) = ports::candidates(ephemeral);
+            match Self::attempt(spec, client, monitor, launcher, deadline).await {
+                Err(StartError::PortInUse { .. }) => {}
+                done => return done,
+            }
+        }
+        let (client, monitor) = ports::candidates(ephemeral);
+        Self::attempt(spec, client, monitor, launcher, deadline).await
+    }
+
+    async fn attempt(
+        spec: &StartSpec,
+        client: u16,
+        monitor: u16,
+        launcher: &Launcher,
+        deadline: Instant,
+    ) -> Result<Self, StartError> {
+        let files = Files::new(spec);
+        let left_out = files.write_config(spec, client, monitor)?;
+        let (log, command) = files.command(spec, launcher)?;
+        let keeper = Keeper::start(command, log.clone()).await.map_err(|source| {
+            let (name, program) = (spec.name.clone(), launcher.program.clone());
+            StartError::Spawn { name, program, source }
+        })?;
+        let expected = Expectation {
+            name: spec.name.clone(),
+            version: spec.program.version.clone(),
+            client: loopback(client),
+            monitor: loopback(monitor),
+            ports_file: ready::ports_file(&spec.folder, &spec.program.path, keeper.pid()),
+        };
+        let mut exit = keeper.exit();
+        let seen = tokio::select! {
+            biased;
+            exit = ended(&mut exit) => Err(files.died(spec, client, monitor, exit)),
+            seen = ready::ready(&expected, deadline) => seen.map_err(|unready| {
+                StartError::NotReady {
+                    name: spec.name.clone(),
+                    within: spec.ready_within,
+                    unready: Box::new(unready),
+                    log_tail: log.tail(),
+                    log: files.log.clone(),
+                }
+            }),
+        };
+        let Expectation { client, monitor, ports_file, .. } = expected;
+        let at_start = match seen {
+            Ok(varz) => varz,
+            Err(error) => {
+                stop(&keeper, Duration::ZERO).await;
+                let _ = fs::remove_file(ports_file);
+                return Err(error);
+            }
+        };
+        let (name, program, monitoring) =
+            (spec.name.clone(), spec.program.clone(), Monitor::new(monitor.into()));
+        Ok(Self {
+            name,
+            program,
+            client,
+            monitor,
+            log: files.log,
+            left_out,
+            at_start,
+            monitoring,
+            keeper,
+            ports_file,
+        })
+    }
+
+    /// Its name in the plan.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The program it runs.
+    #[must_use]
+    pub fn program(&self) -> &Obtained {
+        &self.program
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn client(&self) -> SocketAddrV4 {
+        self.client
+    }
+
+    /// Where clients connect, as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.client)
+    }
+
+    /// Where its monitoring answers.
+    #[must_use]
+    pub fn monitor(&self) -> SocketAddrV4 {
+        self.monitor
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.keeper.pid()
+    }
+
+    /// Its log file.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Settings that its release does not know.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// What it said about itself when it was ready: version, toolchain, limits.
+    #[must_use]
+    pub fn at_start(&self) -> &Varz {
+        &self.at_start
+    }
+
+    /// Becomes `Some` the moment the broker ends, whoever ended it. Stays readable after the
+    /// broker was dropped.
+    #[must_use]
+    pub fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.keeper.exit()
+    }
+
+    /// One look at it.
+    ///
+    /// # Errors
+    /// When its monitoring does not answer or its process is gone.
+    pub async fn sample(&self) -> Result<BrokerSample, MonitorError> {
+        self.monitoring.sample(self.pid()).await
+    }
+
+    /// Ends it: asks, waits as long as given, then kills. Returns when it is gone.
+    pub async fn stop(self, grace: Duration) -> Stopped {
+        stop(&self.keeper, grace).await
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.keeper.signal(Signal::SIGKILL);
+        // Left behind by a killed server, and by releases before 2.2 always.
+        let _ = fs::remove_file(&self.ports_file);
+    }
+}
+
+/// Waits until the process has ended.
+pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
+    match exit.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
+        Ok(Some(exit)) => exit,
+        // The keeper ended without a word: it panicked, and the kernel ended the process with it.
+        _ => Exit { code: None, signal: Some(Signal::SIGKILL as i32), log_tail: Vec::new() },
+    }
+}
+
+async fn stop(keeper: &Keeper, grace: Duration) -> Stopped {
+    let asked_at = Instant::now();
+    let mut exit = keeper.exit();
+    if !grace.is_zero() {
+        keeper.signal(Signal::SIGTERM);
+    }
+    let in_order = timeout(grace, ended(&mut exit)).await.ok();
+    let killed = in_order.is_none();
+    let exit = match in_order {
+        Some(exit) => Some(exit),
+        None => {
+            keeper.signal(Signal::SIGKILL);
+            timeout(KILL_WITHIN, ended(&mut exit)).await.ok()
+        }
+    };
+    Stopped { exit, killed, took: asked_at.elapsed() }
+}
+
+/// The files of one broker.
+struct Files {
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl Files {
+    fn new(spec: &StartSpec) -> Self {
+        let file = |extension| spec.folder.join(format!("{}.{extension}", spec.name));
+        Self { config: file("conf"), log: file("log") }
+    }
+
+    fn write_config(
+        &self,
+        spec: &StartSpec,
+        client_port: u16,
+        monitor_port: u16,
+    ) -> Result<Vec<LeftOut>, StartError> {
+        let config = ServerConfig {
+            name: spec.name.clone(),
+            client_port,
+            monitor_port,
+            ports_folder: spec.folder.clone(),
+            limits: spec.limits,
+            extra: spec.extra_config.clone(),
+        };
+        let rendered = config.render(&spec.program.version);
+        fs::create_dir_all(&spec.folder).map_err(unwritable(spec, &spec.folder))?;
+        fs::write(&self.config, rendered.text).map_err(unwritable(spec, &self.config))?;
+        Ok(rendered.left_out)
+    }
+
+    fn command(&self, spec: &StartSpec, launcher: &Launcher) -> Result<(Log, Command), StartError> {
+        let (log, output) = Log::open(&self.log).map_err(unwritable(spec, &self.log))?;
+        let errors = output.try_clone().map_err(unwritable(spec, &self.log))?;
+        let program = spec.program.path.clone().into_os_string();
+        let config = self.config.clone().into_os_string();
+        let mut command = launcher.command([program, "-c".into(), config]);
+        command
+            .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            // Ctrl-C in a terminal goes to the whole foreground group: the broker is stopped by
+            // us, after its clients.
+            .process_group(0);
+        Ok((log, command))
+    }
+
+    fn died(&self, spec: &StartSpec, client: u16, monitor: u16, exit: Exit) -> StartError {
+        let name = spec.name.clone();
+        if exit.log_tail.iter().any(|line| line.contains("address already in use")) {
+            StartError::PortInUse { name, client, monitor, exit }
+        } else {
+            StartError::Died { name, exit, log: self.log.clone() }
+        }
+    }
+}
+
+fn unwritable<'a>(
+    spec: &'a StartSpec,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> StartError + 'a {
+    |source| StartError::Write { name: spec.name.clone(), path: path.to_owned(), source }
+}

@@ -1,0 +1,182 @@
+//! When a broker counts as started: it has said which ports it listens on, it greets as itself on
+//! the client port, and its monitoring answers.
+//!
+//! The ports file is named after the process and written when all listeners are open, on every
+//! release; a log line is no proof (it is written before the route listener is open), and
+//! `/healthz` exists since 2.7 only.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::monitor::{Monitor, Varz};
+use super::version::Version;
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A server that has accepted a connection greets at once.
+const GREETING_WITHIN: Duration = Duration::from_secs(2);
+/// A greeting is one line; a real one has some 500 bytes plus the URLs of a cluster.
+const GREETING_BYTES: u64 = 64 * 1024;
+
+/// What a broker must show to count as started.
+#[derive(Debug, Clone)]
+pub(super) struct Expectation {
+    pub(super) name: String,
+    pub(super) version: Version,
+    pub(super) client: SocketAddrV4,
+    pub(super) monitor: SocketAddrV4,
+    pub(super) ports_file: PathBuf,
+}
+
+/// What is still missing, or wrong.
+#[derive(Debug, Error)]
+pub enum Unready {
+    /// The listeners are not all open.
+    #[error("it has not written {0}")]
+    NoPorts(PathBuf),
+    /// It listens elsewhere: its configuration was overridden.
+    #[error(
+        "it listens on {found} instead of port {expected}: leave the ports out of its configuration"
+    )]
+    OtherPorts {
+        /// The port it was given.
+        expected: u16,
+        /// The addresses it named.
+        found: String,
+    },
+    /// It does not greet.
+    #[error("no greeting on {address}: {why}")]
+    NoGreeting {
+        /// The client address.
+        address: SocketAddrV4,
+        /// What came instead.
+        why: String,
+    },
+    /// Somebody greets, under another name or identity.
+    #[error("{address} is answered by {found}, not by {expected}")]
+    Stranger {
+        /// The client address.
+        address: SocketAddrV4,
+        /// Who should have answered.
+        expected: String,
+        /// Who answered.
+        found: String,
+    },
+    /// Monitoring does not answer.
+    #[error("no monitoring on {address}: {why}")]
+    NoMonitoring {
+        /// The monitoring address.
+        address: SocketAddrV4,
+        /// What came instead.
+        why: String,
+    },
+}
+
+/// Looks until the broker shows everything, or returns what was missing at the deadline.
+pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Varz, Unready> {
+    loop {
+        match look(expected).await {
+            Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
+async fn look(expected: &Expectation) -> Result<Varz, Unready> {
+    let ports = Ports::read(&expected.ports_file)
+        .ok_or_else(|| Unready::NoPorts(expected.ports_file.clone()))?;
+    Ports::check(&ports.nats, expected.client.port())?;
+    Ports::check(&ports.monitoring, expected.monitor.port())?;
+
+    let greeting = greeting(expected.client)
+        .await
+        .map_err(|why| Unready::NoGreeting { address: expected.client, why })?;
+    let varz = Monitor::new(expected.monitor.into()).varz().await.map_err(|error| {
+        Unready::NoMonitoring { address: expected.monitor, why: error.to_string() }
+    })?;
+    let stranger = |expected_name: &str, found: &str| Unready::Stranger {
+        address: expected.client,
+        expected: expected_name.to_owned(),
+        found: found.to_owned(),
+    };
+    if greeting.server_id != varz.server_id {
+        return Err(stranger(&varz.server_id, &greeting.server_id));
+    }
+    // Releases before 2.1.9 have no name: there the ports file of our process is the proof.
+    match greeting.server_name {
+        Some(name) if name != expected.name && expected.version >= Version::new(2, 1, 9) => {
+            Err(stranger(&expected.name, &name))
+        }
+        _ => Ok(varz),
+    }
+}
+
+/// The file in which a server names its ports.
+#[derive(Debug, Deserialize)]
+struct Ports {
+    #[serde(default)]
+    nats: Vec<String>,
+    #[serde(default)]
+    monitoring: Vec<String>,
+}
+
+impl Ports {
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    fn check(addresses: &[String], expected: u16) -> Result<(), Unready> {
+        let suffix = format!(":{expected}");
+        if addresses.iter().any(|address| address.ends_with(&suffix)) {
+            return Ok(());
+        }
+        Err(Unready::OtherPorts { expected, found: addresses.join(", ") })
+    }
+}
+
+/// The part of a server's first line that tells who it is.
+#[derive(Debug, Deserialize)]
+struct Greeting {
+    server_id: String,
+    server_name: Option<String>,
+}
+
+async fn greeting(address: SocketAddrV4) -> Result<Greeting, String> {
+    let read = async {
+        let stream = TcpStream::connect(address).await?;
+        let mut line = Vec::new();
+        let mut stream = BufReader::new(stream).take(GREETING_BYTES);
+        tokio::io::AsyncBufReadExt::read_until(&mut stream, b'\n', &mut line).await?;
+        std::io::Result::Ok(line)
+    };
+    let line = match timeout(GREETING_WITHIN, read).await {
+        Err(_) => return Err("it accepts connections and stays silent".to_owned()),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Ok(Ok(line)) => line,
+    };
+    line.strip_prefix(b"INFO ")
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .ok_or_else(|| format!("\"{}\" is no INFO line", first_words(&line)))
+}
+
+fn first_words(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim_end().chars().take(80).collect()
+}
+
+/// The name of the ports file of a process, as nats-server makes it.
+pub(super) fn ports_file(folder: &Path, program: &Path, pid: i32) -> PathBuf {
+    let base = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
+    folder.join(format!("{base}_{pid}.ports"))
+}
+
+/// Loopback with this port.
+pub(super) fn loopback(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}

@@ -1,0 +1,4 @@
+//! Brokers: obtained, started, watched, ended, for real.
+
+mod obtaining;
+mod running;

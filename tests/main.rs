@@ -1,0 +1,5 @@
+//! Integration tests, on real brokers.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking, its helpers too")]
+
+mod broker;
+mod support;
