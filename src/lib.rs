@@ -1,5 +1,6 @@
 //! The program: scenario to plan, brokers, driver, conductor, commands.
 
 pub mod broker;
+pub mod driver;
 pub mod plan;
 pub mod scenario;

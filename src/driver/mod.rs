@@ -1,0 +1,102 @@
+//! The driver: emulated Choria clients that send waves at their intended instants and hold the
+//! stopwatch.
+//!
+//! It is a real client on connections of its own. It does not know how nodes are made or what a plan
+//! is: it is handed who may answer ([`Roster`]) and what to send when ([`WaveOrder`]), and hands back
+//! one [`WaveDone`] a wave. Intended instants never move (law 5): a wave whose time has passed is
+//! sent at once, and what was missed is its send delay. Latencies are differences of two readings of
+//! the [`Epoch`]'s clock here (law 4), so that a stall of sender, broker or nodes counts in the
+//! response time of every wave that it delayed, not of one only (coordinated omission).
+//!
+//! Replies do not arrive through a mock anywhere in its tests: they run against a real broker.
+
+mod bitset;
+mod client;
+mod discovery;
+mod epoch;
+mod inbox;
+mod incident;
+mod options;
+mod order;
+pub mod pacing;
+mod roster;
+mod schedule;
+mod tally;
+mod wave;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Client;
+use incident::IncidentLog;
+
+pub use bitset::BitSet;
+pub use client::{ClientError, ClientSpec};
+pub use discovery::DiscoverError;
+pub use epoch::Epoch;
+pub use incident::{DriverIncident, IncidentKind};
+pub use options::{ConnectionOptions, OptionsError, Secret};
+pub use order::{Samples, SendMode, WaveDone, WaveFailure, WaveOrder};
+pub use roster::{Roster, RosterError};
+pub use schedule::{DriverError, RunSummary};
+
+/// The clients of a run, connected.
+pub struct Driver {
+    clients: Vec<Arc<Client>>,
+    roster: Arc<Roster>,
+    epoch: Epoch,
+    incidents: IncidentLog,
+}
+
+impl Driver {
+    /// Connects every client.
+    ///
+    /// # Errors
+    ///
+    /// When an option does not hold or a connection is refused: nothing is retried here.
+    pub async fn connect(
+        clients: Vec<ClientSpec>,
+        options: &ConnectionOptions,
+        roster: Arc<Roster>,
+        epoch: Epoch,
+    ) -> Result<Self, ClientError> {
+        let incidents = IncidentLog::default();
+        let mut connected = Vec::with_capacity(clients.len());
+        for spec in clients {
+            let client = Client::connect(spec, options, roster.len(), epoch, &incidents).await?;
+            connected.push(Arc::new(client));
+        }
+        Ok(Self { clients: connected, roster, epoch, incidents })
+    }
+
+    /// Proves for every client that what its publisher sends reaches its receivers. Done once before
+    /// the first wave.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Deaf`] when a receiver got nothing within `timeout`.
+    pub async fn settle(&self, timeout: Duration) -> Result<(), ClientError> {
+        for client in &self.clients {
+            client.settle(timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// What happened to the driver's own connections so far, and how many incidents more there were
+    /// than are kept. A [`IncidentKind::SlowConsumer`] means that the driver itself lost replies.
+    #[must_use]
+    pub fn incidents(&self) -> (Vec<DriverIncident>, u64) {
+        self.incidents.snapshot()
+    }
+
+    /// Closes all connections; what is queued is sent before.
+    pub async fn close(&self) {
+        for client in &self.clients {
+            client.close().await;
+        }
+    }
+
+    fn client(&self, number: u32) -> Option<&Arc<Client>> {
+        self.clients.iter().find(|client| client.spec.number == number)
+    }
+}

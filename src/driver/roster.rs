@@ -1,0 +1,150 @@
+//! Who may answer: identities with a dense index each, so that a wave's sets are bits.
+//!
+//! All names lie in one text and the lookup table holds indexes only: about 12 bytes a node above
+//! the names themselves, shared by all waves.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
+/// Marks a free slot of the lookup table.
+const FREE: u32 = u32::MAX;
+
+/// What is wrong with a list of identities.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RosterError {
+    /// Two nodes cannot be told apart.
+    #[error("identity {0:?} is listed twice\nlist every node once")]
+    Duplicate(String),
+    /// The list or its names exceed what 32 bits count.
+    #[error("the list of identities is too long after {0} entries\nmeasure fewer nodes at once")]
+    TooLong(u32),
+}
+
+/// The nodes that waves may expect, by dense index from 0.
+pub struct Roster {
+    names: String,
+    /// Where each name ends in `names`.
+    ends: Vec<u32>,
+    /// Global node index of each entry.
+    nodes: Vec<u64>,
+    /// Open addressing with linear probing; at most half full.
+    slots: Box<[u32]>,
+    hasher: RandomState,
+}
+
+impl Roster {
+    /// Makes the roster of `(identity, global node index)` pairs, indexes in the given order.
+    ///
+    /// # Errors
+    ///
+    /// When an identity is listed twice or the list is beyond 32 bits.
+    pub fn new<I: AsRef<str>>(
+        entries: impl IntoIterator<Item = (I, u64)>,
+    ) -> Result<Self, RosterError> {
+        let (mut names, mut ends, mut nodes) = (String::new(), Vec::new(), Vec::new());
+        for (identity, node) in entries {
+            names.push_str(identity.as_ref());
+            let count = ends.len() as u32;
+            if count >= FREE / 4 {
+                return Err(RosterError::TooLong(count));
+            }
+            ends.push(u32::try_from(names.len()).map_err(|_| RosterError::TooLong(count))?);
+            nodes.push(node);
+        }
+        names.shrink_to_fit();
+        let slots = vec![FREE; (ends.len() * 2).next_power_of_two()].into_boxed_slice();
+        let mut roster = Self { names, ends, nodes, slots, hasher: RandomState::default() };
+        for index in 0..roster.len() {
+            let slot = roster.slot(roster.identity(index));
+            if roster.slots[slot] != FREE {
+                return Err(RosterError::Duplicate(roster.identity(index).to_owned()));
+            }
+            roster.slots[slot] = index;
+        }
+        Ok(roster)
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// Whether there is no entry at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The identity at `index`; empty beyond the end.
+    #[must_use]
+    pub fn identity(&self, index: u32) -> &str {
+        let at = index as usize;
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let end = self.ends.get(at).copied().unwrap_or(0);
+        self.names.get(start.unwrap_or(0) as usize..end as usize).unwrap_or("")
+    }
+
+    /// The global node index of the entry at `index`.
+    #[must_use]
+    pub fn node(&self, index: u32) -> Option<u64> {
+        self.nodes.get(index as usize).copied()
+    }
+
+    /// The index of `identity`, compared byte for byte (protocol document 5.8).
+    #[must_use]
+    pub fn find(&self, identity: &str) -> Option<u32> {
+        let index = self.slots[self.slot(identity)];
+        (index != FREE).then_some(index)
+    }
+
+    /// The slot that holds `identity`, or the free one where it would go.
+    fn slot(&self, identity: &str) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.hasher.hash_one(identity) as usize & mask;
+        loop {
+            let index = self.slots[slot];
+            if index == FREE || self.identity(index) == identity {
+                return slot;
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+impl std::fmt::Debug for Roster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Roster").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Roster, RosterError};
+
+    #[test]
+    fn every_identity_is_found_at_its_index_and_no_other_is() {
+        for count in [0u64, 1, 2, 3, 7, 1000] {
+            let roster = Roster::new((0..count).map(|n| (format!("node{n}"), n + 10)))
+                .expect("distinct identities");
+            assert_eq!(u64::from(roster.len()), count);
+            for index in 0..roster.len() {
+                assert_eq!(roster.identity(index), format!("node{index}"));
+                assert_eq!(roster.find(roster.identity(index)), Some(index));
+                assert_eq!(roster.node(index), Some(u64::from(index) + 10));
+            }
+            for stranger in ["", "node", "node-1", "NODE0", &format!("node{count}")] {
+                assert_eq!(roster.find(stranger), None, "{stranger:?} of {count}");
+            }
+            assert_eq!(roster.identity(roster.len()), "");
+            assert_eq!(roster.node(roster.len()), None);
+        }
+    }
+
+    #[test]
+    fn an_identity_listed_twice_is_refused_by_name() {
+        let refused = Roster::new([("a", 0), ("b", 1), ("a", 2)]).err();
+        assert_eq!(refused, Some(RosterError::Duplicate("a".to_owned())));
+    }
+}
