@@ -1,6 +1,7 @@
 //! The program: scenario to plan, brokers, driver, conductor, commands.
 
 pub mod broker;
+pub mod conductor;
 pub mod driver;
 pub mod plan;
 pub mod scenario;

@@ -1,0 +1,106 @@
+//! Runs a plan from preflight to verdict: doctor, result folder, brokers, crew, driver, waves, result, stop.
+//!
+//! The conductor prints nothing and reads neither flags nor environment: it is handed a [`Setup`], reports
+//! what happens as [`Progress`] values and returns a [`Finished`] run, or a [`RunError`] when nothing was
+//! measured. Whatever it started is gone when it returns.
+
+mod log;
+mod progress;
+
+use std::path::PathBuf;
+
+use emulator::spec::Login;
+use reports::run::RunResult;
+use reports::verdict::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+pub use log::RunLog;
+pub use progress::Progress;
+
+use crate::broker::{Launcher, Sources};
+use crate::plan::Plan;
+
+/// Who must answer, when the nodes are not ours (`measure`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strangers {
+    /// Whoever answers a first discovery.
+    Discovered,
+    /// So many: a first discovery gives their names, as far as it finds them.
+    Count(u64),
+    /// These.
+    Listed(Vec<String>),
+}
+
+/// Everything that a run needs beside the plan.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The plan.
+    pub plan: Plan,
+    /// The scenario as it was run, overrides written in: YAML.
+    pub scenario_text: String,
+    /// Where result folders are made.
+    pub out: PathBuf,
+    /// Where brokers come from.
+    pub sources: Sources,
+    /// How brokers are started.
+    pub launcher: Launcher,
+    /// What nodes and driver show to external brokers.
+    pub login: Login,
+    /// `Some`: no fleet of ours, an existing network is measured.
+    pub strangers: Option<Strangers>,
+    /// Takes everything that is logged once the result folder exists.
+    pub log: RunLog,
+}
+
+/// Why a run should end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+/// Asks a run to end: whoever holds it can, the run listens. The first reason counts.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    interrupted: CancellationToken,
+    terminated: CancellationToken,
+}
+
+impl Stop {
+    /// Asks the run to end.
+    pub fn ask(&self, reason: StopReason) {
+        match reason {
+            StopReason::Interrupted => self.interrupted.cancel(),
+            StopReason::Terminated => self.terminated.cancel(),
+        }
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked(&self) -> StopReason {
+        tokio::select! {
+            () = self.interrupted.cancelled() => StopReason::Interrupted,
+            () = self.terminated.cancelled() => StopReason::Terminated,
+        }
+    }
+}
+
+/// A run that left a result, whatever its verdict.
+#[derive(Debug)]
+pub struct Finished {
+    /// Everything measured, with verdict and exit code.
+    pub result: RunResult,
+    /// The result folder.
+    pub folder: PathBuf,
+}
+
+/// Why nothing was measured. The last line of its text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct RunError {
+    /// The exit code that it stands for.
+    pub code: ExitCode,
+    /// What happened, and what to do.
+    pub message: String,
+}

@@ -1,0 +1,66 @@
+//! What a run reports while it goes on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reports::wave::WaveResult;
+
+use crate::broker;
+
+/// Something a person may want to see. Values only: what it looks like is the terminal's business.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// The result folder exists.
+    Folder(PathBuf),
+    /// A nats-server is being found or obtained.
+    Obtaining(String, broker::Progress),
+    /// A broker is ready, or an external one was reached.
+    Broker {
+        /// Its name in the plan.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Its URL for clients.
+        url: String,
+    },
+    /// Nodes are connecting; comes several times a second.
+    Connecting {
+        /// Nodes connected, all subscriptions confirmed.
+        connected: u64,
+        /// Nodes of the plan.
+        planned: u64,
+    },
+    /// As many nodes are connected as will be before the first wave.
+    Connected {
+        /// Nodes connected.
+        connected: u64,
+        /// Nodes of the plan.
+        planned: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The waves begin.
+    Waves {
+        /// How many there are, over all clients.
+        total: u64,
+        /// When the last one is over at the latest, from now.
+        longest: Duration,
+    },
+    /// A wave is over, as one client saw it.
+    Wave {
+        /// Name of the entry.
+        name: String,
+        /// Number of the wave in its entry.
+        number: u32,
+        /// Whether it is a warm-up wave.
+        warmup: bool,
+        /// Which client, from 1.
+        client: u32,
+        /// What was counted and measured.
+        result: Box<WaveResult>,
+    },
+    /// Something went wrong and the run goes on.
+    Warning(String),
+    /// Everything is being stopped.
+    Stopping,
+}
