@@ -91,14 +91,19 @@ impl Latency {
         self.saturated
     }
 
-    /// The value in microseconds that has rank `rank` (from 1) in ascending order; `None` when
-    /// fewer values were recorded.
+    /// The values in microseconds that have these ascending ranks (from 1); `None` where fewer
+    /// values were recorded.
     #[must_use]
-    pub fn at_rank_us(&self, rank: u64) -> Option<u64> {
-        let mut seen = 0;
-        self.values().find_map(|(us, count)| {
-            seen += count;
-            (rank >= 1 && seen >= rank).then_some(us)
+    pub fn at_ranks_us<const N: usize>(&self, ranks: [u64; N]) -> [Option<u64>; N] {
+        let mut values = self.values();
+        let (mut seen, mut at) = (0, None);
+        ranks.map(|rank| {
+            while seen < rank {
+                let (us, count) = values.next()?;
+                seen += count;
+                at = Some(us);
+            }
+            at
         })
     }
 
@@ -109,7 +114,8 @@ impl Latency {
         (!h.is_empty()).then(|| LatencyFigures {
             count: h.len(),
             min: h.min(),
-            mean: h.mean().clamp(h.min() as f64, h.max() as f64),
+            // Three decimals: nanoseconds.
+            mean: (h.mean().clamp(h.min() as f64, h.max() as f64) * 1e3).round() / 1e3,
             p50: h.value_at_quantile(0.5),
             p90: h.value_at_quantile(0.9),
             p99: h.value_at_quantile(0.99),

@@ -5,8 +5,10 @@
 pub mod format;
 pub mod latency;
 pub mod missing;
+pub mod render;
 pub mod run;
 pub mod store;
+pub mod summary;
 pub mod threshold;
 pub mod verdict;
 pub mod wave;

@@ -99,19 +99,16 @@ impl WaveResult {
     /// Times from the intended instant until parts of the expected nodes had answered.
     #[must_use]
     pub fn to_complete(&self) -> ToComplete {
-        let share = |per_cent: u64| {
-            let rank = (u128::from(self.expected) * u128::from(per_cent)).div_ceil(100);
-            let us = self.response_time.at_rank_us(u64::try_from(rank).ok()?)?;
-            Some(Duration::from_micros(us))
-        };
-        let first = self.response_time.at_rank_us(1).filter(|_| self.expected > 0);
-        ToComplete {
-            first: first.map(Duration::from_micros),
-            p50: share(50),
-            p90: share(90),
-            p99: share(99),
-            last: share(100),
+        if self.expected == 0 {
+            return ToComplete::default();
         }
+        let rank = |per_cent: u64| {
+            (self.expected / 100 * per_cent) + (self.expected % 100 * per_cent).div_ceil(100)
+        };
+        let ranks = [1, rank(50), rank(90), rank(99), self.expected];
+        let times = self.response_time.at_ranks_us(ranks);
+        let [first, p50, p90, p99, last] = times.map(|us| us.map(Duration::from_micros));
+        ToComplete { first, p50, p90, p99, last }
     }
 
     /// Takes over what another share of the fleet gave in the same wave.

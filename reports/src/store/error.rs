@@ -13,7 +13,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    pub(super) fn new(action: &'static str, path: &Path, source: Error) -> Self {
+    pub(crate) fn new(action: &'static str, path: &Path, source: Error) -> Self {
         Self { action, path: path.to_owned(), source }
     }
 

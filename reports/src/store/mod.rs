@@ -20,6 +20,9 @@ use lines::LineFile;
 pub use lines::TIMESERIES_COLUMNS;
 
 use crate::missing::MissingNode;
+use crate::render;
+use crate::run::RunResult;
+use crate::summary::{self, Summary};
 use crate::wave::{WaveKey, WaveResult};
 
 /// What names a result folder: `<scenario>-<timestamp>-<id>`.
@@ -120,6 +123,44 @@ impl ResultFolder {
         };
         point_latest(out, &folder)?;
         Ok(result)
+    }
+
+    /// Writes a `summary.json` that says that the run goes on; call it at the start and after
+    /// each wave. It has no histograms, so that its cost does not grow with them.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before stays.
+    pub fn refresh(&self, run: &RunResult) -> Result<(), StoreError> {
+        self.write_summary(&Summary::without_histograms(run))
+    }
+
+    /// Writes what is left, then `summary.md` and `summary.json` in their final form.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&mut self, run: &RunResult) -> Result<(), StoreError> {
+        self.missing.flush()?;
+        let summary = Summary::of(run);
+        self.replace("summary.md", render::markdown::render(&summary).as_bytes())?;
+        self.write_summary(&summary)
+    }
+
+    fn write_summary(&self, summary: &Summary) -> Result<(), StoreError> {
+        let json = summary
+            .to_json()
+            .map_err(|e| StoreError::new("write", &self.path.join(summary::FILE_NAME), e.into()))?;
+        self.replace(summary::FILE_NAME, json.as_bytes())
+    }
+
+    /// Replaces a file in one step: a reader sees the old content or the new, never a part.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        let fresh = self.path.join(format!(".{name}.new"));
+        fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, &path)).map_err(|e| {
+            // The first error is the one to report; the leftover is only tidied away.
+            let _ = fs::remove_file(&fresh);
+            StoreError::new("write", &path, e)
+        })
     }
 
     /// Where the folder is.

@@ -126,10 +126,9 @@ impl Metric {
         }
     }
 
-    /// True where the name ends with the unit, so that plain numbers are understood.
+    /// True where the name has the unit in it, so that plain numbers are understood.
     pub(super) fn names_its_unit(&self) -> bool {
-        ["_bytes", "_cpu_s", ".cpu_s"].iter().any(|end| self.name.ends_with(end))
-            || ["_bytes_per_", ".cpu_us_per_"].iter().any(|part| self.name.contains(part))
+        ["rss_bytes", "cpu_s", "cpu_us"].iter().any(|unit| self.name.contains(unit))
     }
 }
 

@@ -1,0 +1,214 @@
+//! The answers: one section for each question that the measurements can answer.
+
+use super::{Line, Mood, Section, Table};
+use crate::format;
+use crate::latency::LatencyFigures;
+use crate::summary::{BrokerSummary, EntrySummary, Summary};
+use crate::wave::WaveKind;
+
+const LEGEND: &str =
+    "all in: the last node had answered, median and slowest wave; p50, p99, max: single replies";
+
+/// The answers in the order of the questions; a question without figures is left out.
+pub(super) fn answers(summary: &Summary) -> Vec<Section> {
+    let mut requests = waves(summary, WaveKind::Request, "Does every node answer, and how fast?");
+    let mut discoveries =
+        waves(summary, WaveKind::Discover, "How long until discovery finds everybody?");
+    // Said once, below the last table of its kind.
+    if let Some(section) = discoveries.as_mut().or(requests.as_mut()) {
+        section.lines.push(Line::plain(LEGEND));
+    }
+    [
+        requests,
+        discoveries,
+        carried(summary),
+        brokers(summary),
+        connections(summary),
+        versions(summary),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn waves(summary: &Summary, kind: WaveKind, title: &'static str) -> Option<Section> {
+    let entries: Vec<_> = summary.entries.iter().filter(|entry| entry.kind == kind).collect();
+    if entries.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        ("wave", false),
+        ("complete", true),
+        ("on time", true),
+        ("all in", true),
+        ("slowest", true),
+        ("p50", true),
+        ("p99", true),
+        ("max", true),
+    ];
+    let rows = entries.iter().map(|entry| wave_row(entry)).collect();
+    let lines = entries.iter().filter_map(|entry| trouble(entry)).collect();
+    Some(Section { title, table: Some(Table { columns, rows }), lines })
+}
+
+fn wave_row(entry: &EntrySummary) -> (Mood, Vec<String>) {
+    let reply = |pick: fn(&LatencyFigures) -> u64| {
+        let figures = entry.response_time_us.as_ref();
+        figures.map_or_else(nothing, |figures| format::micros(pick(figures) as f64))
+    };
+    let all_in =
+        |ms: Option<f64>| ms.map_or_else(|| "never".to_owned(), |ms| format::micros(ms * 1e3));
+    let share = format::share(entry.on_time, entry.expected);
+    let name = match entry.clients {
+        0 | 1 => entry.name.clone(),
+        clients => format!("{} ({clients} clients)", entry.name),
+    };
+    let cells = vec![
+        name,
+        format!("{} of {}", format::count(entry.complete_waves), format::count(entry.waves)),
+        format!("{share} of {}", format::count(entry.expected)),
+        all_in(entry.to_complete_ms.median),
+        // A wave that never completed is slower than every other.
+        all_in(entry.to_complete_ms.max.filter(|_| entry.missing == 0)),
+        reply(|figures| figures.p50),
+        reply(|figures| figures.p99),
+        reply(|figures| figures.max),
+    ];
+    (if entry.on_time == entry.expected { Mood::Plain } else { Mood::Bad }, cells)
+}
+
+fn nothing() -> String {
+    "-".to_owned()
+}
+
+/// Everything that should be zero and is not.
+fn trouble(entry: &EntrySummary) -> Option<Line> {
+    let counts = [
+        (entry.missing, "missing"),
+        (entry.late, "late"),
+        (entry.errors, "with an error"),
+        (entry.duplicate, "duplicate"),
+        (entry.unexpected, "unexpected"),
+        (entry.undecodable, "undecodable"),
+    ];
+    let seen = counts.iter().filter(|(n, _)| *n > 0);
+    let parts: Vec<_> = seen.map(|(n, what)| format!("{} {what}", format::count(*n))).collect();
+    let mood = if entry.missing + entry.late > 0 { Mood::Bad } else { Mood::Warning };
+    (!parts.is_empty()).then(|| Line::new(mood, format!("{}: {}", entry.name, parts.join(", "))))
+}
+
+fn carried(summary: &Summary) -> Option<Section> {
+    if summary.fleet.planned == 0 {
+        return None;
+    }
+    let columns = vec![
+        ("group", false),
+        ("nodes", true),
+        ("agents", true),
+        ("collectives", true),
+        ("subscriptions a node", true),
+    ];
+    let rows = summary.fleet.groups.iter().map(|(name, group)| {
+        let figures =
+            [group.planned, group.agents, group.collectives, group.subscriptions_per_node];
+        let cells = figures.into_iter().map(format::count);
+        (Mood::Plain, std::iter::once(name.clone()).chain(cells).collect())
+    });
+    let rows: Vec<_> = rows.collect();
+    let table = (!rows.is_empty()).then_some(Table { columns, rows });
+    let (emulator, driver) = (&summary.cost.emulator, &summary.cost.driver);
+    let figures = [
+        Some(format::counted(summary.fleet.subscriptions, "subscription", "subscriptions")),
+        emulator.rss_bytes_per_node.map(|n| format!("emulator {} a node", format::bytes(n))),
+        emulator.cpu_us_per_answer.map(|us| format!("{} CPU an answer", format::micros(us))),
+        driver.cpu_us_per_reply.map(|us| format!("driver {} CPU a reply", format::micros(us))),
+    ];
+    let figures: Vec<_> = figures.into_iter().flatten().collect();
+    let lines = vec![Line::plain(figures.join(", "))];
+    Some(Section { title: "What do agents and collectives add up to?", table, lines })
+}
+
+fn brokers(summary: &Summary) -> Option<Section> {
+    let brokers = &summary.cost.brokers;
+    if brokers.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        ("broker", false),
+        ("version", false),
+        ("connections", true),
+        ("memory", true),
+        ("CPU", true),
+        ("slow consumers", true),
+    ];
+    let rows = brokers.iter().map(broker_row).collect();
+    let lines = vec![Line::plain(format!("topology: {}", summary.topology))];
+    Some(Section {
+        title: "What do the brokers carry?",
+        table: Some(Table { columns, rows }),
+        lines,
+    })
+}
+
+fn broker_row(broker: &BrokerSummary) -> (Mood, Vec<String>) {
+    let slow = broker.slow_consumers.unwrap_or_default();
+    let mood = if slow > 0 { Mood::Warning } else { Mood::Plain };
+    let cells = vec![
+        broker.name.clone(),
+        broker.version.clone(),
+        broker.connections.map_or_else(nothing, format::count),
+        broker.rss_bytes.map_or_else(nothing, |n| format::bytes(n as f64)),
+        broker.cpu_s.map_or_else(nothing, |s| format::micros(s * 1e6)),
+        broker.slow_consumers.map_or_else(nothing, format::count),
+    ];
+    (mood, cells)
+}
+
+fn connections(summary: &Summary) -> Option<Section> {
+    let fleet = &summary.fleet;
+    if fleet.planned == 0 {
+        return None;
+    }
+    let connected = Line::new(
+        if fleet.connected < fleet.planned { Mood::Bad } else { Mood::Plain },
+        format!(
+            "{} of {} connected in {}",
+            format::count(fleet.connected),
+            format::counted(fleet.planned, "node", "nodes"),
+            format::micros(fleet.connect_s * 1e6)
+        ),
+    );
+    let single = fleet.connect_time_us.total.map(|one| {
+        let [p50, p99, max] = [one.p50, one.p99, one.max].map(|us| format::micros(us as f64));
+        Line::plain(format!("a single node took p50 {p50}, p99 {p99}, max {max}"))
+    });
+    let lost = Line::new(
+        if fleet.disconnects > 0 { Mood::Warning } else { Mood::Plain },
+        format!(
+            "{} lost, {} made again",
+            format::counted(fleet.disconnects, "connection", "connections"),
+            format::count(fleet.reconnects)
+        ),
+    );
+    Some(Section {
+        title: "How do connections come, go and come back?",
+        table: None,
+        lines: [Some(connected), single, Some(lost)].into_iter().flatten().collect(),
+    })
+}
+
+fn versions(summary: &Summary) -> Option<Section> {
+    let mut brokers: Vec<_> = summary.cost.brokers.iter().map(|b| b.version.as_str()).collect();
+    brokers.sort_unstable();
+    brokers.dedup();
+    let tool = &summary.tool;
+    let brokers = if brokers.is_empty() {
+        "broker unknown".to_owned()
+    } else {
+        format!("broker {}", brokers.join(", "))
+    };
+    let digest: String = summary.plan_digest.chars().take("sha256:".len() + 12).collect();
+    let text = format!("{brokers}, {} {} {}, plan {digest}", tool.name, tool.version, tool.profile);
+    let title = "Which versions were these?";
+    Some(Section { title, table: None, lines: vec![Line::plain(text)] })
+}

@@ -1,0 +1,99 @@
+//! `summary.json`: its members, and that it survives being read back.
+
+use std::fs;
+
+use reports::run::RunResult;
+use reports::summary::Summary;
+
+use crate::examples;
+
+/// The samples' histograms are long: their presence is all that a snapshot shows.
+fn without_texts(summary: &Summary) -> serde_json::Value {
+    let mut value = serde_json::to_value(summary).unwrap();
+    for wave in value["waves"].as_array_mut().unwrap() {
+        for text in wave["histograms"].as_object_mut().unwrap().values_mut() {
+            *text = "(base64)".into();
+        }
+    }
+    // One wave of each entry shows the members.
+    value["waves"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|wave| wave["number"] == 4 || wave["warmup"] == true);
+    value
+}
+
+#[test]
+fn the_members_are_those_that_scripts_rely_on() {
+    let summary = Summary::of(&examples::failed());
+    let text = serde_json::to_string_pretty(&without_texts(&summary)).unwrap();
+    insta::assert_snapshot!("summary_json", text);
+}
+
+#[test]
+fn a_summary_that_was_written_reads_back_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.json");
+    for run in [examples::passed(), examples::failed(), examples::invalid(), RunResult::default()] {
+        let summary = Summary::of(&run);
+        fs::write(&path, summary.to_json().unwrap()).unwrap();
+        assert_eq!(Summary::read(&path).unwrap(), summary, "by file");
+        assert_eq!(Summary::read(folder.path()).unwrap(), summary, "by folder");
+    }
+}
+
+#[test]
+fn the_histograms_of_a_summary_are_those_of_the_run() {
+    let run = examples::failed();
+    let summary = Summary::of(&run);
+    let waves = run.tally.waves.in_run_order();
+    assert_eq!(summary.waves.len(), waves.len());
+    for (written, (_, wave)) in summary.waves.iter().zip(waves) {
+        let texts = written.histograms.as_ref().unwrap();
+        assert_eq!(texts.response_time().unwrap(), wave.response_time);
+        assert_eq!(texts.service_time().unwrap(), wave.service_time);
+        assert_eq!(texts.send_delay().unwrap(), wave.send_delay);
+    }
+}
+
+#[test]
+fn the_counts_of_waves_entries_and_missing_agree() {
+    let summary = Summary::of(&examples::failed());
+    for wave in &summary.waves {
+        assert_eq!(wave.on_time + wave.late + wave.missing, wave.expected);
+    }
+    let counted = || summary.waves.iter().filter(|wave| !wave.warmup);
+    let silent: u64 = counted().map(|wave| wave.missing + wave.late).sum();
+    assert_eq!(summary.missing.count, silent);
+    assert_eq!(summary.missing.count, summary.missing.by_cause.values().sum::<u64>());
+    let expected: u64 = counted().map(|wave| wave.expected).sum();
+    assert_eq!(summary.entries.iter().map(|entry| entry.expected).sum::<u64>(), expected);
+}
+
+#[test]
+fn waves_stand_in_the_order_in_which_they_ran() {
+    let summary = Summary::of(&examples::passed());
+    assert!(summary.waves.is_sorted_by_key(|wave| wave.intended_at_s));
+    let names: Vec<_> = summary.entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["discovery", "rpc"]);
+}
+
+#[test]
+fn what_is_no_summary_is_refused_with_the_path_and_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.json");
+    let error = || Summary::read(folder.path()).unwrap_err().to_string();
+    let text = error();
+    assert!(text.contains("cannot read") && text.contains("results/latest"), "{text}");
+    for (content, expected) in [
+        ("", "is no summary of a run"),
+        ("{\"schema_version\": 1", "is no summary of a run"),
+        ("[]", "is no summary of a run"),
+        ("{\"schema_version\": 2}", "has schema_version 2, and this version reads 1"),
+    ] {
+        fs::write(&path, content).unwrap();
+        let text = error();
+        assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+    }
+}
