@@ -60,6 +60,8 @@ pub struct GroupSpec {
     pub source_addresses: Vec<IpAddr>,
     /// How the group connects.
     pub connect: Connect,
+    /// What the nodes show to the broker when they connect.
+    pub login: Login,
     /// Where the nodes depart from the real server.
     pub fidelity: Fidelity,
 }
@@ -118,6 +120,17 @@ pub struct Connect {
     /// Time for TCP, INFO, CONNECT and PONG together; the real server's default is 2 s
     /// (protocol document 1.2).
     pub timeout: Duration,
+}
+
+/// What a node shows to the broker: a user and password, a token, or nothing (protocol document 1.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// User name, sent together with the password.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// Authentication token.
+    pub token: Option<String>,
 }
 
 /// Where nodes depart from the real server for speed. The default departs nowhere.

@@ -18,6 +18,8 @@ pub struct Seat {
     pub servers: Vec<Server>,
     /// Source addresses to spread connections over; empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
+    /// What the nodes show to the brokers.
+    pub login: spec::Login,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
             in_flight: usize::try_from(group.connect.in_flight).unwrap_or(usize::MAX),
             timeout: group.connect.timeout,
         },
+        login: seat.login.clone(),
         fidelity: spec::Fidelity {
             flush_each_subscription: group.fidelity.flush_each_subscription,
             flush_each_reply: group.fidelity.flush_each_reply,
