@@ -40,6 +40,21 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     out.truncate(start + written);
 }
 
+/// Replaces what stands in `out` from `start` by its base64, without another buffer.
+pub(crate) fn encode_in_place(out: &mut Vec<u8>, start: usize) {
+    let end = out.len();
+    let length = (end - start).div_ceil(3) * 4;
+    out.resize(end + length, 0);
+    if let Some((raw, encoded)) =
+        out.get_mut(start..).and_then(|out| out.split_at_mut_checked(end - start))
+    {
+        // The room fits exactly.
+        let _ = LENIENT.encode_slice(raw, encoded);
+    }
+    out.copy_within(end.., start);
+    out.truncate(start + length);
+}
+
 /// A SHA-256 digest as base64.
 pub(crate) fn encode_digest(digest: &[u8; 32]) -> [u8; 44] {
     let mut text = [b'='; 44];
@@ -86,6 +101,9 @@ mod tests {
     fn encodes_with_padding() {
         let mut out = b"x:".to_vec();
         encode(b"ping", &mut out);
+        assert_eq!(out, b"x:cGluZw==");
+        let mut out = b"x:ping".to_vec();
+        encode_in_place(&mut out, 2);
         assert_eq!(out, b"x:cGluZw==");
     }
 }

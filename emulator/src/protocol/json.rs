@@ -100,6 +100,11 @@ impl<'a> Text<'a> {
         if self.plain { std::str::from_utf8(self.raw).ok() } else { None }
     }
 
+    /// Whether nothing stands between the quotes.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
     /// The text, borrowed where it is plain.
     pub fn decode(&self) -> Cow<'a, str> {
         if let Some(text) = self.plain() {

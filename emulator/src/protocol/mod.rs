@@ -9,6 +9,8 @@ pub mod client;
 pub mod escape;
 pub mod filter;
 pub mod json;
+pub mod reply;
+pub mod request;
 mod transport;
 
 /// Protocol id of the transport.
