@@ -4,7 +4,9 @@
 //! This crate measures no latency and reads no scenario: it is handed a [`spec::FleetSpec`] and
 //! reports counts and, per request, who received it and who answered ([`fleet`]).
 
+mod agents;
 pub mod filter;
+pub mod node;
 pub mod pattern;
 pub mod protocol;
 pub mod spec;

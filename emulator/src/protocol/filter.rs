@@ -87,12 +87,13 @@ fn push_list<T>(list: &[T], out: &mut Vec<u8>, mut push: impl FnMut(&T, &mut Vec
 #[derive(Debug)]
 struct List<T> {
     value: Option<Vec<T>>,
-    exact: bool,
+    /// Whether the member of that exact name is valid; `None` if there is none.
+    exact: Option<bool>,
 }
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self { value: None, exact: false }
+        Self { value: None, exact: None }
     }
 }
 
@@ -105,7 +106,9 @@ impl<T> List<T> {
     ) -> json::Result<()> {
         if transport::is_null(reader)? {
             self.value = None;
-            self.exact &= !exact;
+            if exact {
+                self.exact = Some(false);
+            }
             return Ok(());
         }
         let mut list = Vec::new();
@@ -114,7 +117,9 @@ impl<T> List<T> {
             list.push(element(reader)?);
         }
         self.value = Some(list);
-        self.exact |= exact;
+        if exact {
+            self.exact = Some(true);
+        }
         Ok(())
     }
 }
@@ -132,11 +137,11 @@ pub(super) struct FilterReader {
 impl FilterReader {
     /// The schema looks at the last filter of that exact name only.
     pub(super) fn forget_exact(&mut self) {
-        self.fact.exact = false;
-        self.cf_class.exact = false;
-        self.agent.exact = false;
-        self.identity.exact = false;
-        self.compound.exact = false;
+        self.fact.exact = None;
+        self.cf_class.exact = None;
+        self.agent.exact = None;
+        self.identity.exact = None;
+        self.compound.exact = None;
     }
 
     /// Reads a filter object; `exact` if the schema will look at it.
@@ -161,9 +166,16 @@ impl FilterReader {
         Ok(())
     }
 
-    /// Whether the schema accepts it: all lists but `agent` must be there.
+    /// Whether the schema accepts it: all lists but `agent` must be there, and none may be null.
     pub(super) fn is_valid(&self) -> bool {
-        self.fact.exact && self.cf_class.exact && self.identity.exact && self.compound.exact
+        let exact = [
+            self.fact.exact,
+            self.cf_class.exact,
+            self.identity.exact,
+            self.compound.exact,
+            self.agent.exact.or(Some(true)),
+        ];
+        exact.into_iter().all(|valid| valid == Some(true))
     }
 
     /// Whether a server can write the filter again, as it does while it builds the reply: there

@@ -1,6 +1,8 @@
 //! Replays `testdata/captures`, recorded between real Choria peers, as its README says.
 
 mod client;
+mod compare;
+mod node;
 
 use serde_json::Value;
 

@@ -1,0 +1,125 @@
+//! The agents that a node hosts: what they answer to a request (protocol document 4.4 to 4.7 and 14).
+//!
+//! A request is looked at once for all nodes of a thread ([`Call::of`]); most answers are then the
+//! same for all of them. Whether a node hosts the agent, and whether it answers at all, is decided
+//! in [`crate::node`]. Agents of the machine kind (scout) have no answers here yet.
+
+mod choria_util;
+mod config;
+mod data;
+mod emulated;
+mod inputs;
+mod metadata;
+mod rpc;
+mod rpcutil;
+
+use crate::node::NodeView;
+use crate::protocol::request::Request;
+
+pub(crate) use config::STOCK as STOCK_CONFIG;
+
+/// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
+/// `max_payload` that nats-server recommends. A real server fails to publish such a reply.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// What a request asks of its agent.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The action, as it stands in the reply; `None` for agents that do not speak RPC.
+    pub(crate) action: Option<String>,
+    /// What answers it.
+    pub(crate) answer: Answer,
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Nothing: the agent keeps silent.
+    Nothing,
+    /// The same payload from every node.
+    Same(String),
+    /// So many digits, from every node.
+    Digits(usize),
+    /// More than any broker takes, so that nothing is published.
+    TooLarge,
+    /// A payload that depends on the node.
+    OfNode(Question),
+}
+
+/// What a node must be asked for.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// To `rpcutil`.
+    Rpcutil(rpcutil::Question),
+    /// To `choria_util`: `info`, which has no inputs.
+    Info,
+}
+
+impl Call {
+    /// Looks at a request's payload as its agent does.
+    pub(crate) fn of(request: &Request) -> Self {
+        let agent = request.agent.as_str();
+        let answers: fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure> = match agent {
+            "discovery" => return Self { action: None, answer: discovery(&request.payload) },
+            "rpcutil" => rpcutil::ask,
+            "choria_util" => choria_util::ask,
+            _ if emulated::is_agent(agent) => emulated::ask,
+            _ => return Self { action: None, answer: Answer::Nothing },
+        };
+        let (action, answer) = match rpc::read(&request.payload) {
+            Ok(body) => {
+                let answer = answers(agent, &body.action, &body.data);
+                (body.action, answer)
+            }
+            Err(problem) => (String::new(), Err(rpc::Failure::unparsable(&problem))),
+        };
+        let answer = answer.unwrap_or_else(|failure| Answer::Same(failure.reply(&action)));
+        Self { action: Some(action), answer }
+    }
+
+    /// The answer of one node, where it depends on the node; `None` if it is too large to publish.
+    pub(crate) fn ask(
+        &self,
+        question: &Question,
+        node: &NodeView<'_>,
+        now_unix: i64,
+    ) -> Option<String> {
+        let action = self.action.as_deref().unwrap_or_default();
+        let answer = match question {
+            Question::Rpcutil(question) => rpcutil::answer(question, node, now_unix),
+            Question::Info => Ok(choria_util::info(node)),
+        };
+        let reply = match answer {
+            Ok(data) => rpc::reply(action, 0, "OK", &data),
+            Err(failure) => failure.reply(action),
+        };
+        (reply.len() <= ANSWER_BYTES_MAX).then_some(reply)
+    }
+
+    /// The error reply that the scenario asked for; `None` for agents that do not speak RPC.
+    pub(crate) fn error_reply(&self) -> Option<String> {
+        let action = self.action.as_deref()?;
+        Some(rpc::reply(action, 1, "error reply of an emulated node, as its scenario asks", "{}"))
+    }
+
+    /// The payload that every node answers with, if it is the same.
+    pub(crate) fn same_reply(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match &self.answer {
+            Answer::Same(reply) => Some(reply.as_str().into()),
+            Answer::Digits(size) => {
+                let action = self.action.as_deref().unwrap_or_default();
+                Some(emulated::generated(action, *size).into())
+            }
+            Answer::Nothing | Answer::TooLarge | Answer::OfNode(_) => None,
+        }
+    }
+}
+
+/// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).
+fn discovery(payload: &[u8]) -> Answer {
+    if payload.windows(4).any(|window| window == b"ping") {
+        Answer::Same("pong".to_owned())
+    } else {
+        Answer::Nothing
+    }
+}

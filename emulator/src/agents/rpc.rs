@@ -1,0 +1,94 @@
+//! RPC requests and replies as the agent framework of the real server reads and writes them
+//! (protocol document 4.1 to 4.3; go-choria `providers/agent/mcorpc`).
+
+use super::inputs::{self, Field};
+use crate::protocol::escape;
+
+/// The parts of an RPC request that an agent looks at.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) action: String,
+    /// The inputs as JSON; `{}` if there are none.
+    pub(super) data: Vec<u8>,
+}
+
+/// Reads an RPC request. Other members than these are ignored, but must have the right type.
+pub(super) fn read(payload: &[u8]) -> Result<Body, String> {
+    let mut action = String::new();
+    let mut data = b"{}".to_vec();
+    let mut ttl = 0;
+    let mut fields = [
+        ("action", Field::Text(&mut action)),
+        ("data", Field::Raw(&mut data)),
+        ("ttl", Field::Integer(&mut ttl)),
+        ("time", Field::Time),
+        ("agent", Field::IgnoredText),
+        ("requestid", Field::IgnoredText),
+        ("senderid", Field::IgnoredText),
+        ("callerid", Field::IgnoredText),
+        ("collective", Field::IgnoredText),
+    ];
+    inputs::read(payload, "mcorpc", "Request", &mut fields)?;
+    Ok(Body { action, data })
+}
+
+/// A reply that reports a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    code: u8,
+    message: String,
+    data: &'static str,
+}
+
+impl Failure {
+    /// The action failed, statuscode 1.
+    pub(super) fn aborted(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into(), data: "{}" }
+    }
+
+    /// The agent has no such action, statuscode 2.
+    pub(super) fn unknown_action(agent: &str, action: &str) -> Self {
+        let message = format!("Unknown action {action} for agent {agent}");
+        Self { code: 2, message, data: "{}" }
+    }
+
+    /// The inputs have the wrong types, statuscode 4.
+    pub(super) fn bad_inputs(agent: &str, action: &str, problem: &str) -> Self {
+        let message = format!("Could not parse request data for {agent}#{action}: {problem}");
+        Self { code: 4, message, data: "{}" }
+    }
+
+    /// The body is no RPC request, statuscode 4.
+    pub(super) fn unparsable(problem: &str) -> Self {
+        let message = format!(
+            "Could not process request: could not parse incoming message as a MCollective \
+             SimpleRPC Request: {problem}"
+        );
+        Self { code: 4, message, data: "{}" }
+    }
+
+    /// The same failure with placeholder data.
+    pub(super) fn with_data(self, data: &'static str) -> Self {
+        Self { data, ..self }
+    }
+
+    /// The reply to `action`.
+    pub(super) fn reply(&self, action: &str) -> String {
+        reply(action, self.code, &self.message, self.data)
+    }
+}
+
+/// An RPC reply; `data` is JSON.
+pub(super) fn reply(action: &str, code: u8, message: &str, data: &str) -> String {
+    let action = quoted(action);
+    let message = quoted(message);
+    format!(r#"{{"action":{action},"statuscode":{code},"statusmsg":{message},"data":{data}}}"#)
+}
+
+/// `text` as a JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    escape::push_quoted(text, &mut out);
+    // Escaping keeps UTF-8 as it is.
+    String::from_utf8(out).unwrap_or_default()
+}

@@ -1,0 +1,172 @@
+//! The agent `rpcutil`: all nine actions (protocol document 4.5 and 14; go-choria
+//! `providers/agent/mcorpc/golang/rpcutil`).
+
+use super::metadata::{array, list};
+use super::rpc::{Failure, quoted};
+use super::{ANSWER_BYTES_MAX, Answer, config, data, inputs, metadata};
+use crate::filter::facts::write_go_json;
+use crate::filter::path::FactPath;
+use crate::node::NodeView;
+use std::collections::BTreeSet;
+
+/// An action and its inputs.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Ping,
+    Inventory,
+    AgentInventory,
+    CollectiveInfo,
+    DaemonStats,
+    /// Name as it was asked for.
+    GetFact(String, FactPath),
+    /// Names in the order of Go's maps.
+    GetFacts(Vec<(String, FactPath)>),
+    GetConfigItem(String),
+    GetData(data::Source),
+}
+
+pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
+    let text = |name: &str| {
+        inputs::texts(data, "rpcutil", "input", [name])
+            .map(|[text]| text)
+            .map_err(|problem| Failure::bad_inputs(agent, action, &problem))
+    };
+    Ok(Answer::OfNode(super::Question::Rpcutil(match action {
+        "ping" => Question::Ping,
+        "inventory" => Question::Inventory,
+        "agent_inventory" => Question::AgentInventory,
+        "collective_info" => Question::CollectiveInfo,
+        "daemon_stats" => Question::DaemonStats,
+        "get_fact" => {
+            let name = text("fact")?;
+            let path = FactPath::parse(&name);
+            Question::GetFact(name, path)
+        }
+        "get_facts" => {
+            let names = text("facts")?;
+            let names: BTreeSet<&str> = names.split(',').map(str::trim).collect();
+            let path = |name: &str| (name.to_owned(), FactPath::parse(name));
+            Question::GetFacts(names.into_iter().map(path).collect())
+        }
+        "get_config_item" => Question::GetConfigItem(text("item")?),
+        "get_data" => {
+            let inputs = inputs::texts(data, "rpcutil", "input", ["source", "query"]);
+            let [source, query] =
+                inputs.map_err(|problem| Failure::bad_inputs(agent, action, &problem))?;
+            Question::GetData(data::Source::named(&source, query)?)
+        }
+        _ => return Err(Failure::unknown_action(agent, action)),
+    })))
+}
+
+/// The data of one node's reply, as JSON.
+pub(super) fn answer(
+    question: &Question,
+    node: &NodeView<'_>,
+    now_unix: i64,
+) -> Result<String, Failure> {
+    Ok(match question {
+        Question::Ping => format!(r#"{{"pong":{now_unix}}}"#),
+        Question::Inventory => inventory(node),
+        Question::AgentInventory => agent_inventory(node),
+        Question::CollectiveInfo => {
+            let collectives = &node.group.profile().collectives;
+            format!(
+                r#"{{"main_collective":{},"collectives":{}}}"#,
+                quoted(node.group.main_collective()),
+                list(collectives.iter().map(Into::into))
+            )
+        }
+        Question::DaemonStats => daemon_stats(node),
+        Question::GetFact(name, path) => {
+            let mut out = format!(r#"{{"fact":{},"value":"#, quoted(name));
+            push_fact(node, path, &mut out);
+            out.push('}');
+            out
+        }
+        Question::GetFacts(names) => get_facts(node, names),
+        Question::GetConfigItem(item) => {
+            let value = config::get(node, item).ok_or_else(|| Failure::aborted("Unknown key"))?;
+            format!(r#"{{"item":{},"value":{value}}}"#, quoted(item))
+        }
+        Question::GetData(source) => source.get(node, now_unix),
+    })
+}
+
+fn push_fact(node: &NodeView<'_>, path: &FactPath, out: &mut String) {
+    match node.group.facts().get(path, &node.vars()) {
+        Some(value) => write_go_json(&value, out),
+        None => out.push_str("null"),
+    }
+}
+
+fn get_facts(node: &NodeView<'_>, names: &[(String, FactPath)]) -> String {
+    let mut out = r#"{"values":{"#.to_owned();
+    for (at, (name, path)) in names.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&quoted(name));
+        out.push(':');
+        push_fact(node, path, &mut out);
+        if out.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    out.push_str("}}");
+    out
+}
+
+fn inventory(node: &NodeView<'_>) -> String {
+    let profile = node.group.profile();
+    let mut facts = String::new();
+    write_go_json(&node.group.facts().facts(&node.vars()), &mut facts);
+    format!(
+        concat!(
+            r#"{{"agents":{},"classes":{},"collectives":{},"data_plugins":{},"facts":{},"#,
+            r#""machines":[],"main_collective":{},"version":{},"upgradable":false}}"#
+        ),
+        list(node.group.agents_sorted().map(Into::into)),
+        list(node.classes_sorted().into_iter().map(Into::into)),
+        list(profile.collectives.iter().map(Into::into)),
+        list(data::PLUGINS.map(Into::into)),
+        facts,
+        quoted(node.group.main_collective()),
+        quoted(&profile.version),
+    )
+}
+
+fn agent_inventory(node: &NodeView<'_>) -> String {
+    let version = &node.group.profile().version;
+    let agents = node.group.agents_sorted().map(|agent| metadata::of(agent, version));
+    format!(r#"{{"agents":{}}}"#, array(agents))
+}
+
+fn daemon_stats(node: &NodeView<'_>) -> String {
+    let profile = node.group.profile();
+    let counters = &*node.counters;
+    format!(
+        concat!(
+            r#"{{"agents":{},"configfile":{},"filtered":{},"pid":{},"passed":{},"#,
+            r#""threads":["Go {} with {} go procs on {} cores"],"replies":{},"starttime":{},"#,
+            r#""ttlexpired":{},"events":{},"times":{{"cstime":0,"cutime":0,"stime":0,"utime":0}},"#,
+            r#""total":{},"unvalidated":{},"validated":{},"version":{}}}"#
+        ),
+        list(node.group.agents_sorted().map(Into::into)),
+        quoted(&profile.config_file),
+        counters.filtered,
+        data::PID,
+        counters.passed,
+        data::GO_VERSION,
+        data::GOROUTINES,
+        data::CPUS,
+        counters.replies,
+        node.started_unix,
+        counters.ttl_expired,
+        counters.events,
+        counters.total,
+        counters.unvalidated,
+        counters.validated,
+        quoted(&profile.version),
+    )
+}

@@ -1,0 +1,175 @@
+//! What the nodes of a group share, compiled once.
+
+use super::behaviour::{self, Answer};
+use crate::agents::STOCK_CONFIG;
+use crate::pattern::{FactTemplate, Pattern, Vars};
+use crate::spec::{Behaviour, GroupSpec};
+use std::collections::BTreeMap;
+
+/// Version of Choria Server that emulated nodes show.
+const SERVER_VERSION: &str = "0.30.2";
+
+/// What the nodes of a group show of themselves. Texts called patterns are worked out per node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Profile {
+    /// Name of the group.
+    pub name: String,
+    /// Pattern of the identity.
+    pub identity: String,
+    /// Collectives, the main collective first.
+    pub collectives: Vec<String>,
+    /// Hosted agents, in the order in which they are subscribed.
+    pub agents: Vec<String>,
+    /// The facts; strings are patterns.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// The lines of the classes file: patterns.
+    pub classes: Vec<String>,
+    /// URLs of the brokers in the pool.
+    pub servers: Vec<String>,
+    /// Version of the server.
+    pub version: String,
+    /// Path of the configuration file.
+    pub config_file: String,
+    /// What is configured, as texts; collectives, identity and servers need not stand here.
+    pub config: BTreeMap<String, String>,
+}
+
+impl From<&GroupSpec> for Profile {
+    fn from(spec: &GroupSpec) -> Self {
+        let stock = ["discovery", "rpcutil", "choria_util"].map(str::to_owned);
+        let emulated = (0..spec.emulated_agents).map(|number| format!("emulated{number}"));
+        let config = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
+        Self {
+            name: spec.name.clone(),
+            identity: spec.identity.clone(),
+            collectives: spec.collectives.clone(),
+            agents: stock.into_iter().chain(emulated).collect(),
+            facts: spec.facts.clone(),
+            classes: spec.classes.clone(),
+            servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
+            version: SERVER_VERSION.to_owned(),
+            config_file: "/etc/choria/server.conf".to_owned(),
+            config: config.into(),
+        }
+    }
+}
+
+/// A group that cannot be: one of its texts is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part} of group {group}: {problem}")]
+pub struct GroupError {
+    /// Name of the group.
+    pub group: String,
+    /// Which part of it.
+    pub part: &'static str,
+    /// What is wrong and what to write instead.
+    pub problem: String,
+}
+
+/// A group, its patterns compiled.
+#[derive(Debug)]
+pub struct Group {
+    profile: Profile,
+    behaviour: Behaviour,
+    identity: Pattern,
+    classes: Vec<Pattern>,
+    facts: FactTemplate,
+    /// Positions of the agents, sorted by name.
+    agents_sorted: Vec<usize>,
+}
+
+impl Group {
+    /// Compiles the group of a fleet.
+    ///
+    /// # Errors
+    ///
+    /// Names the pattern that is none.
+    pub fn new(spec: &GroupSpec) -> Result<Self, GroupError> {
+        Self::with_profile(spec.into(), spec.behaviour.clone())
+    }
+
+    /// Compiles a group that shows something else than a fleet's group does.
+    ///
+    /// # Errors
+    ///
+    /// Names the pattern that is none.
+    pub fn with_profile(profile: Profile, behaviour: Behaviour) -> Result<Self, GroupError> {
+        let wrong = |part, error: &dyn std::error::Error| GroupError {
+            group: profile.name.clone(),
+            part,
+            problem: error.to_string(),
+        };
+        let identity =
+            Pattern::parse(&profile.identity).map_err(|error| wrong("identity", &error))?;
+        let classes = profile.classes.iter().map(|class| Pattern::parse(class));
+        let classes = classes.collect::<Result<_, _>>().map_err(|error| wrong("class", &error))?;
+        let facts =
+            FactTemplate::compile(&profile.facts).map_err(|error| wrong("facts", &error))?;
+        let mut agents_sorted: Vec<usize> = (0..profile.agents.len()).collect();
+        agents_sorted.sort_by_key(|&at| profile.agents.get(at));
+        Ok(Self { profile, behaviour, identity, classes, facts, agents_sorted })
+    }
+
+    /// What the group's nodes show of themselves.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The identity of the node with this global index.
+    pub fn identity(&self, index: u64) -> String {
+        let mut identity = String::new();
+        self.identity.render(&Vars { index, group: &self.profile.name }, &mut identity);
+        identity
+    }
+
+    /// The hosted agents, in the order in which they are subscribed.
+    pub fn agents(&self) -> &[String] {
+        &self.profile.agents
+    }
+
+    /// How a node treats its nth request (from 0) that it accepted.
+    pub fn behave(&self, seed: u64, index: u64, nth: u32) -> Answer {
+        behaviour::behave(&self.behaviour, seed, index, nth)
+    }
+
+    pub(crate) fn main_collective(&self) -> &str {
+        self.profile.collectives.first().map_or("", String::as_str)
+    }
+
+    pub(crate) fn agents_sorted(&self) -> impl Iterator<Item = &str> {
+        self.agents_sorted.iter().filter_map(|&at| self.profile.agents.get(at)).map(String::as_str)
+    }
+
+    pub(crate) fn classes(&self) -> &[Pattern] {
+        &self.classes
+    }
+
+    pub(crate) fn facts(&self) -> &FactTemplate {
+        &self.facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_no_pattern_is_named() {
+        for (identity, class, fact, expected) in [
+            ("{nope}", "c", "f", "identity of group web: "),
+            ("{index}", "c}", "f", "class of group web: "),
+            ("{index}", "c", "{", "facts of group web: "),
+        ] {
+            let facts = serde_json::json!({ "a": fact });
+            let profile = Profile {
+                name: "web".to_owned(),
+                identity: identity.to_owned(),
+                classes: vec![class.to_owned()],
+                facts: facts.as_object().unwrap().clone(),
+                ..Profile::default()
+            };
+            let error = Group::with_profile(profile, Behaviour::default()).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+}
