@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking, its helpers too")]
 
 mod broker;
+mod driver;
 mod support;

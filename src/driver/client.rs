@@ -14,8 +14,10 @@ use super::epoch::Epoch;
 use super::incident::IncidentLog;
 use super::options::{ConnectionOptions, OptionsError};
 
-/// Pause between two attempts to reach a receiver from the publisher while a network settles.
+/// Pause between two attempts to reach a receiver while a network settles.
 const SETTLE_RETRY: Duration = Duration::from_millis(100);
+/// Pause between two attempts to have a wave's subscription confirmed, which take a fraction of it.
+const CONFIRM_RETRY: Duration = Duration::from_millis(20);
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub enum ClientError {
 /// A client with its connections up.
 pub(super) struct Client {
     pub(super) spec: ClientSpec,
+    base_name: String,
     pub(super) publisher: async_nats::Client,
     receivers: Vec<async_nats::Client>,
     servers: Vec<ServerAddr>,
@@ -78,7 +81,7 @@ impl Client {
         epoch: Epoch,
         log: &IncidentLog,
     ) -> Result<Self, ClientError> {
-        let base = options.name.as_deref().unwrap_or(&spec.caller_id);
+        let base_name = options.name.as_ref().unwrap_or(&spec.caller_id).clone();
         let servers = options.addresses()?;
         let connect = async |name: String| {
             let observer = log.observer(epoch, name.clone());
@@ -89,12 +92,12 @@ impl Client {
                 source,
             })
         };
-        let publisher = connect(format!("{base}-publisher")).await?;
+        let publisher = connect(format!("{base_name}-publisher")).await?;
         let mut receivers = Vec::new();
         for number in 0..spec.receivers.max(1) {
-            receivers.push(connect(format!("{base}-receiver{number}")).await?);
+            receivers.push(connect(format!("{base_name}-receiver{number}")).await?);
         }
-        Ok(Self { spec, publisher, receivers, servers, discovered: AtomicU64::new(0) })
+        Ok(Self { spec, base_name, publisher, receivers, servers, discovered: AtomicU64::new(0) })
     }
 
     /// Subscribes every receiver to `subject`.
@@ -115,41 +118,29 @@ impl Client {
     }
 
     /// Waits until the broker has handled everything that the receivers sent before, so that a
-    /// subscription made before is in force there. Each sends itself a message, since a flush of the
-    /// client library ends at its own socket. Returns false when one did not come back in time.
+    /// subscription made before is in force there: each sends the publisher a message, since a flush
+    /// of the client library ends at its own socket. Not the other way round: then the message would
+    /// queue up behind the replies to a wave that runs. Returns false when one did not come in time.
     pub(super) async fn confirm(&self, timeout: Duration) -> bool {
         let confirmed = async {
             for receiver in &self.receivers {
-                round_trip(receiver).await?;
+                reach(receiver, &self.publisher, CONFIRM_RETRY).await?;
             }
             Some(())
         };
         matches!(tokio::time::timeout(timeout, confirmed).await, Ok(Some(())))
     }
 
-    /// Proves that what the publisher sends reaches every receiver, trying until it does: between
-    /// two brokers of one network the interest in a subject takes time to travel.
+    /// Proves that what the publisher sends reaches every receiver.
     pub(super) async fn settle(&self, timeout: Duration) -> Result<(), ClientError> {
-        let base = &self.spec.caller_id;
         for (number, receiver) in self.receivers.iter().enumerate() {
-            let reached = tokio::time::timeout(timeout, self.reach(receiver)).await;
-            if !matches!(reached, Ok(Some(()))) {
-                let name = format!("{base}-receiver{number}");
+            let reached = reach(&self.publisher, receiver, SETTLE_RETRY);
+            if !matches!(tokio::time::timeout(timeout, reached).await, Ok(Some(()))) {
+                let name = format!("{}-receiver{number}", self.base_name);
                 return Err(ClientError::Deaf { name, waited: timeout });
             }
         }
         Ok(())
-    }
-
-    async fn reach(&self, receiver: &async_nats::Client) -> Option<()> {
-        let inbox = receiver.new_inbox();
-        let mut subscriber = receiver.subscribe(inbox.clone()).await.ok()?;
-        loop {
-            self.publisher.publish(inbox.clone(), "".into()).await.ok()?;
-            if let Ok(message) = tokio::time::timeout(SETTLE_RETRY, subscriber.next()).await {
-                return message.map(drop);
-            }
-        }
     }
 
     /// What the client's latest discovery found; 0: none ran.
@@ -181,10 +172,15 @@ impl Client {
     }
 }
 
-/// A message from a connection to itself.
-async fn round_trip(connection: &async_nats::Client) -> Option<()> {
-    let inbox = connection.new_inbox();
-    let mut subscriber = connection.subscribe(inbox.clone()).await.ok()?;
-    connection.publish(inbox, "".into()).await.ok()?;
-    subscriber.next().await.map(drop)
+/// Sends messages from one connection to the other until one arrives: the interest in a subject takes
+/// time to travel from connection to connection and from broker to broker. `None`: one is closed.
+async fn reach(from: &async_nats::Client, to: &async_nats::Client, retry: Duration) -> Option<()> {
+    let inbox = to.new_inbox();
+    let mut subscriber = to.subscribe(inbox.clone()).await.ok()?;
+    loop {
+        from.publish(inbox.clone(), "".into()).await.ok()?;
+        if let Ok(message) = tokio::time::timeout(retry, subscriber.next()).await {
+            return message.map(drop);
+        }
+    }
 }

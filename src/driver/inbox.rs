@@ -58,6 +58,8 @@ impl Inbox {
                     Poll::Ready(None) => break,
                     Poll::Pending => {
                         open = true;
+                        // Without budget a subscription says so although messages wait.
+                        drained &= tokio::task::coop::has_budget_remaining();
                         break;
                     }
                 }

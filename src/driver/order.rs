@@ -79,6 +79,9 @@ pub enum WaveFailure {
     /// The connection took no more messages.
     #[error("cannot publish the request: {0}\ncheck the size of the request and the connection")]
     Publish(String),
+    /// The connection had not taken the whole request by the deadline.
+    #[error("the request was not written in time\ncheck that the broker is reachable and reads")]
+    NotWritten,
     /// The receiving connections ended during the wave.
     #[error("the driver's receiving connections ended\nsee the driver's incidents")]
     ReceiversEnded,

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Driver;
+use super::epoch::Epoch;
 use super::order::{WaveDone, WaveOrder};
 use super::pacing::prepare_at;
 use super::wave::{Surroundings, run_wave};
@@ -88,16 +89,11 @@ impl Driver {
         // Ends with `cancel`, or for reasons of this run alone.
         let cancel = cancel.child_token();
         let mut tasks = JoinSet::new();
-        let mut summary = RunSummary::default();
-        let mut fault = None;
-        for (due, order) in by_preparation(orders) {
-            let prepare = tokio::time::sleep_until(self.epoch.instant(due));
-            if cancel.run_until_cancelled(prepare).await.is_none() {
-                summary.cancelled += 1;
-                continue;
-            }
+        let mut account = Account { summary: RunSummary::default(), fault: None, cancel };
+        let cancel = account.cancel.clone();
+        let not_started = start_in_time(orders, self.epoch, &cancel, |order| {
             while let Some(ended) = tasks.try_join_next() {
-                note(ended, &mut summary, &mut fault, &cancel);
+                account.note(ended);
             }
             if let Some(client) = self.client(order.key.client) {
                 let around = Surroundings {
@@ -108,11 +104,13 @@ impl Driver {
                 };
                 tasks.spawn(carry_out(around, order, sink.clone()));
             }
-        }
+        })
+        .await;
         while let Some(ended) = tasks.join_next().await {
-            note(ended, &mut summary, &mut fault, &cancel);
+            account.note(ended);
         }
-        fault.map_or(Ok(summary), Err)
+        account.summary.cancelled += not_started;
+        account.fault.map_or(Ok(account.summary), Err)
     }
 
     fn check(&self, orders: &[WaveOrder]) -> Result<(), DriverError> {
@@ -133,6 +131,25 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Hands each order to `start` when it is time to prepare it, until `cancel`. Returns how many were
+/// not started.
+async fn start_in_time(
+    orders: Vec<WaveOrder>,
+    epoch: Epoch,
+    cancel: &CancellationToken,
+    mut start: impl FnMut(WaveOrder),
+) -> u64 {
+    let mut orders = by_preparation(orders).into_iter();
+    while let Some((due, order)) = orders.next() {
+        let wait = tokio::time::sleep_until(epoch.instant(due));
+        if cancel.run_until_cancelled(wait).await.is_none() {
+            return orders.len() as u64 + 1;
+        }
+        start(order);
+    }
+    0
 }
 
 /// Orders with the instants at which they are prepared, in that order.
@@ -169,19 +186,101 @@ async fn carry_out(around: Surroundings, order: WaveOrder, sink: mpsc::Sender<Wa
     true
 }
 
-/// Takes note of how a wave's task ended; a fault ends the others.
-fn note(
-    ended: Result<bool, tokio::task::JoinError>,
-    summary: &mut RunSummary,
-    fault: &mut Option<DriverError>,
-    cancel: &CancellationToken,
-) {
-    match ended {
-        Ok(true) => summary.done += 1,
-        Ok(false) => summary.cancelled += 1,
-        Err(error) => {
-            cancel.cancel();
-            fault.get_or_insert(DriverError::Panicked(error.to_string()));
+/// How the tasks of a run have ended so far.
+struct Account {
+    summary: RunSummary,
+    fault: Option<DriverError>,
+    cancel: CancellationToken,
+}
+
+impl Account {
+    /// Takes note of how a wave's task ended; a fault ends the others.
+    fn note(&mut self, ended: Result<bool, tokio::task::JoinError>) {
+        match ended {
+            Ok(true) => self.summary.done += 1,
+            Ok(false) => self.summary.cancelled += 1,
+            Err(error) => {
+                self.cancel.cancel();
+                self.fault.get_or_insert(DriverError::Panicked(error.to_string()));
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use emulator::protocol::client::RequestDraft;
+    use emulator::protocol::filter::Filter;
+    use reports::wave::{WaveKey, WaveKind};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{BitSet, Epoch, SendMode, WaveOrder};
+    use super::start_in_time;
+
+    fn order(client: u32, intended_ms: u64) -> WaveOrder {
+        let draft = RequestDraft {
+            caller_id: String::new(),
+            sender_id: String::new(),
+            collective: String::new(),
+            agent: String::new(),
+            ttl_s: 60,
+            filter: Filter::default(),
+            body: String::new(),
+        };
+        WaveOrder {
+            key: WaveKey { name: String::new(), number: 1, warmup: false, client },
+            kind: WaveKind::Request,
+            mode: SendMode::Broadcast,
+            intended_at: Duration::from_millis(intended_ms),
+            deadline: Duration::from_secs(1),
+            late_grace: Duration::ZERO,
+            draft: Arc::new(draft),
+            reply_collective: String::new(),
+            request_id: String::new(),
+            expected: Arc::new(BitSet::new(0)),
+        }
+    }
+
+    /// Which (client, intended) are started at which instant, all in milliseconds.
+    async fn started(orders: &[(u32, u64)], cancel_at_ms: u64) -> (Vec<(u32, u64, u64)>, u64) {
+        let epoch = Epoch::at(Instant::now());
+        let cancel = CancellationToken::new();
+        let orders = orders.iter().map(|&(client, intended)| order(client, intended)).collect();
+        let mut started = Vec::new();
+        let not_started = {
+            let start = start_in_time(orders, epoch, &cancel, |order| {
+                let (at, intended) = (epoch.now().as_millis(), order.intended_at.as_millis());
+                started.push((order.key.client, intended as u64, at as u64));
+            });
+            let stop = async {
+                tokio::time::sleep_until(epoch.instant(Duration::from_millis(cancel_at_ms))).await;
+                cancel.cancel();
+            };
+            tokio::join!(start, stop).0
+        };
+        (started, not_started)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wave_starts_in_time_for_its_preparation_whatever_order_they_come_in() {
+        let (started, not_started) =
+            started(&[(1, 3000), (2, 1500), (1, 2000), (1, 2400), (2, 1500)], 10_000).await;
+        assert_eq!(not_started, 0);
+        let at =
+            [(2, 1500, 1000), (2, 1500, 1000), (1, 2000, 1500), (1, 2400, 2200), (1, 3000, 2700)];
+        // Timers of a paused clock wake up to a millisecond late.
+        let near = |(is, should): (&(u32, u64, u64), &(u32, u64, u64))| {
+            (is.0, is.1) == (should.0, should.1) && is.2.abs_diff(should.2) <= 1
+        };
+        assert!(started.len() == at.len() && started.iter().zip(&at).all(near), "{started:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancelled_schedule_starts_no_further_wave_and_counts_them() {
+        let (started, not_started) = started(&[(1, 1000), (1, 2000), (1, 9000)], 3000).await;
+        assert_eq!((started.len(), not_started), (2, 1));
     }
 }

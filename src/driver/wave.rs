@@ -261,7 +261,12 @@ impl Listener<'_> {
                         Err(failure) => self.failure = Some(failure),
                     }
                 }
-                () = &mut timer => return End::TimeOver,
+                () = &mut timer => {
+                    if !sent {
+                        self.failure.get_or_insert(WaveFailure::NotWritten);
+                    }
+                    return End::TimeOver;
+                }
                 () = cancel.cancelled() => return End::Cancelled,
             }
         }
