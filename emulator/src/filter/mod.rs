@@ -5,6 +5,7 @@
 //! request's filter is well-formed is the protocol's work; here everything that can be decoded has an
 //! answer, and what the real server reports as an error is no match.
 
+mod compound;
 mod fact;
 pub mod facts;
 pub mod path;
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub use crate::protocol::filter::{FactFilter, Filter};
 pub use fact::{FactFilterError, parse_fact};
 
+use compound::Compound;
 use fact::CompiledFact;
 use facts::FactRef;
 use path::FactPath;
@@ -40,6 +42,12 @@ pub trait Subject {
     fn judge_fact(&self, path: &FactPath, judge: &mut dyn FnMut(FactRef<'_>) -> bool) -> bool {
         self.fact(path).is_some_and(|fact| judge(FactRef::from(&*fact)))
     }
+
+    /// What a data plugin answers in a compound filter, for example `config_item('ttl')`; `None` if the
+    /// node has no such plugin or it fails.
+    fn data(&self, _plugin: &str, _query: Option<&str>) -> Option<Value> {
+        None
+    }
 }
 
 /// A filter with its expressions compiled.
@@ -49,7 +57,7 @@ pub struct CompiledFilter {
     agent: Vec<Needle>,
     class: Vec<Needle>,
     fact: Vec<CompiledFact>,
-    has_compound: bool,
+    compound: Compound,
 }
 
 impl CompiledFilter {
@@ -62,7 +70,7 @@ impl CompiledFilter {
             agent: agent.iter().map(|needle| Needle::new(needle, false)).collect(),
             class: cf_class.iter().map(|needle| Needle::class(needle)).collect(),
             fact: fact.iter().map(CompiledFact::new).collect(),
-            has_compound: !compound.is_empty(),
+            compound: Compound::new(compound),
         }
     }
 
@@ -76,7 +84,7 @@ impl CompiledFilter {
                 .fact
                 .iter()
                 .all(|fact| subject.judge_fact(fact.path(), &mut |value| fact.matches(value)))
-            && !self.has_compound
+            && self.compound.matches(subject)
     }
 
     /// Whether the identities of the filter let this one pass; the rest of the filter is not looked at.

@@ -6,7 +6,7 @@
 //! and `R` mean nothing to Go; `a**` and counts above 1000 are errors in Go.
 //!
 //! Known differences: `\B` is the negation of the Unicode word boundary (Go: ASCII); names in
-//! `\p{…}` are read more generously by the crate; a surrogate (`\x{d800}`) is an error instead of
+//! `\p{…}` are read more generously by the crate; `(?)` and a repetition behind flags (`(?i)*`) are errors; a surrogate (`\x{d800}`) is an error instead of
 //! matching nothing. An expression that compiles to more than [`SIZE_MAX_BYTES`], or that nests
 //! deeper than [`NEST_MAX`], matches nothing (Go allows more).
 
@@ -236,7 +236,7 @@ impl<'t> Translator<'t> {
         loop {
             match self.rest.next()? {
                 ']' if !first => break,
-                '[' if self.posix_class() => {}
+                '[' if self.posix_class()? => {}
                 '-' if !first && self.rest.peek() != Some(&']') => return None,
                 '\\' => match self.rest.next()? {
                     c @ ('d' | 'D' | 's' | 'S' | 'w' | 'W' | 'p' | 'P') => self.escaped(c)?,
@@ -273,25 +273,31 @@ impl<'t> Translator<'t> {
         (low <= high).then_some(())
     }
 
-    /// Passes `:name:]` behind a `[`, if that is next.
-    fn posix_class(&mut self) -> bool {
+    /// Passes `:name:]` behind a `[`, if that is next. `None`: no class has that name.
+    fn posix_class(&mut self) -> Option<bool> {
         let mut ahead = self.rest.clone();
         if ahead.next() != Some(':') {
-            return false;
+            return Some(false);
         }
-        let name: String =
-            ahead.by_ref().take_while(|c| c.is_ascii_alphabetic() || *c == '^').collect();
-        // `take_while` took the colon.
-        let found = ahead.next() == Some(']');
-        if found {
-            self.out.push_str("[:");
-            self.out.push_str(&name);
-            self.out.push_str(":]");
-            self.rest = ahead;
+        // `take_while` takes the colon too.
+        let name: String = ahead.by_ref().take_while(|c| !matches!(c, ':' | ']')).collect();
+        if ahead.next() != Some(']') {
+            return Some(false);
         }
-        found
+        let plain = name.strip_prefix('^').unwrap_or(&name);
+        let known = POSIX_CLASSES.contains(&plain);
+        self.out.push_str("[:");
+        self.out.push_str(&name);
+        self.out.push_str(":]");
+        self.rest = ahead;
+        known.then_some(true)
     }
 }
+
+const POSIX_CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+    "space", "upper", "word", "xdigit",
+];
 
 /// Go's Perl classes are ASCII.
 fn perl_class(letter: char) -> Option<&'static str> {
@@ -359,6 +365,7 @@ mod tests {
             ("^[a-c]+$", "abc", Some(true)),
             ("^[c-a]+$", "abc", None),
             (r"^[\--/]+$", "-./", Some(true)),
+            ("[[:foo:]]?", "a", None),
             ("[a", "a", None),
             ("(?i)WEB", "web", Some(true)),
             ("(?i:W)eb", "web", Some(true)),

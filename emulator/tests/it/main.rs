@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod captures;
+#[cfg(test)]
+mod filters;

@@ -27,16 +27,9 @@ const NESTED_QUERIES_MAX: usize = 8;
 /// A parsed path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FactPath {
-    /// Applied one after the other, each to what the one before it found; never empty.
-    segments: Vec<Segment>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Segment {
-    Steps(Vec<Step>),
-    Modifier(Modifier),
-    /// Syntax that is not understood: finds nothing.
-    Nothing,
+    /// What stands between pipes: applied one after the other, each to what the one before it found;
+    /// never empty.
+    segments: Vec<Vec<Step>>,
 }
 
 /// One step down.
@@ -50,6 +43,10 @@ pub(crate) enum Step {
     Each,
     /// `#(…)`: the first element that meets the query, or all of them.
     Query { query: Box<Query>, all: bool },
+    /// `@reverse` and the like.
+    Modifier(Modifier),
+    /// Syntax that is not understood: finds nothing.
+    Nothing,
 }
 
 /// A character of a key with wildcards.
@@ -62,8 +59,9 @@ pub(crate) enum Glob {
     Char(char),
 }
 
+/// What turns a value into another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Modifier {
+pub(crate) enum Modifier {
     Same,
     Reverse,
     Keys,
@@ -112,21 +110,14 @@ impl FactPath {
     ) -> Option<Cow<'v, Value>> {
         let mut found = found;
         let mut skip = passed;
-        for segment in &self.segments {
-            found = match segment {
-                Segment::Steps(steps) => step_into(&steps[std::mem::take(&mut skip)..], found)?,
-                Segment::Modifier(modifier) => modifier.apply(found)?,
-                Segment::Nothing => return None,
-            };
+        for steps in &self.segments {
+            found = step_into(&steps[std::mem::take(&mut skip)..], found)?;
         }
         Some(found)
     }
 
     fn first_steps(&self) -> &[Step] {
-        match self.segments.first() {
-            Some(Segment::Steps(steps)) => steps,
-            _ => &[],
-        }
+        self.segments.first().map_or(&[], Vec::as_slice)
     }
 }
 
@@ -158,6 +149,7 @@ fn walk<'v>(steps: &[Step], value: &'v Value) -> Option<Cow<'v, Value>> {
             let mut hits = items.iter().filter(|item| query.accepts(item));
             if *all { Some(all_of(rest, hits)) } else { walk(rest, hits.next()?) }
         }
+        (Step::Modifier(modifier), value) => step_into(rest, modifier.apply(Cow::Borrowed(value))?),
         _ => None,
     }
 }
@@ -222,11 +214,9 @@ impl Modifier {
             (Self::Values, Value::Object(members)) => {
                 sorted(members).into_iter().map(|(_, value)| value.clone()).collect()
             }
-            (Self::Keys | Self::Values, Value::Null) => Value::Array(Vec::new()),
-            (Self::Values | Self::Flatten, Value::Array(_)) if self == Self::Values => {
-                return Some(found);
-            }
-            (Self::Keys | Self::Values, other) => Value::Array(vec![other.clone()]),
+            (Self::Keys, _) => Value::Array(vec![Value::Null]),
+            (Self::Values, Value::Array(_)) => return Some(found),
+            (Self::Values, other) => Value::Array(vec![other.clone()]),
             (Self::Flatten, Value::Array(items)) => items.iter().flat_map(flattened).collect(),
             (Self::Flatten, _) => return Some(found),
             (Self::ToText, value) => {

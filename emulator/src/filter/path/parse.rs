@@ -1,55 +1,35 @@
 //! From the text of a path to its steps.
 
 use super::query::Query;
-use super::{Glob, Modifier, Segment, Step};
+use super::{Glob, Modifier, Step};
 
 /// Reads a path; `queries` is how deep queries may still nest.
-pub(super) fn segments(text: &str, queries: usize) -> Vec<Segment> {
+pub(super) fn segments(text: &str, queries: usize) -> Vec<Vec<Step>> {
     let mut segments = Vec::new();
     let mut steps = Vec::new();
     let mut rest = Some(text);
     while let Some(component) = rest {
-        let read = if let Some((modifier, after)) = modifier(component) {
-            flush(&mut steps, &mut segments);
-            segments.push(modifier.map_or(Segment::Nothing, Segment::Modifier));
-            Some(after)
-        } else {
-            step(component, queries).map(|(step, after)| {
-                steps.push(step);
-                after
-            })
-        };
-        let Some(after) = read else {
-            segments.push(Segment::Nothing);
-            return segments;
-        };
+        let (step, after) =
+            modifier(component).or_else(|| step(component, queries)).unwrap_or((Step::Nothing, ""));
+        steps.push(step);
         if after.starts_with('|') {
-            flush(&mut steps, &mut segments);
+            segments.push(std::mem::take(&mut steps));
         }
         rest = after.get(1..);
     }
-    flush(&mut steps, &mut segments);
+    segments.push(steps);
     segments
 }
 
-fn flush(steps: &mut Vec<Step>, segments: &mut Vec<Segment>) {
-    if !steps.is_empty() {
-        segments.push(Segment::Steps(std::mem::take(steps)));
-    }
-}
-
-/// `@name` or `@name:argument` at the beginning, and what follows. A modifier with an argument, or
-/// one that is not understood, is `None` inside.
-fn modifier(text: &str) -> Option<(Option<Modifier>, &str)> {
+/// `@name` or `@name:argument` at the beginning, and what follows. `None`: no modifier.
+fn modifier(text: &str) -> Option<(Step, &str)> {
     let body = text.strip_prefix('@')?;
     let end = body.find(['.', '|', ':']).unwrap_or(body.len());
-    let modifier = Modifier::named(&body[..end])?;
     let after = &body[end..];
-    if !after.starts_with(':') {
-        return Some((modifier, after));
-    }
-    // The argument's own dots and pipes do not matter: the path finds nothing.
-    Some((None, ""))
+    Some(match Modifier::named(&body[..end])? {
+        Some(modifier) if !after.starts_with(':') => (Step::Modifier(modifier), after),
+        _ => (Step::Nothing, ""),
+    })
 }
 
 /// One step and what follows it (nothing, or text that begins with `.` or `|`). `None`: not

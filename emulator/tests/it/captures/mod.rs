@@ -2,6 +2,7 @@
 
 mod client;
 mod compare;
+mod filter;
 mod node;
 
 use serde_json::Value;
