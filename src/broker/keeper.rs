@@ -3,9 +3,10 @@
 //! It is a thread and not a task because the kernel ends a bound child when the thread that made
 //! it ends ([`super::launch`]); it lives exactly as long as its child.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -21,8 +22,11 @@ use tokio::sync::{oneshot, watch};
 
 /// Lines of the log that an [`Exit`] carries.
 const TAIL_LINES: usize = 20;
-/// Bytes of the log that are looked at for them.
-const TAIL_BYTES: u64 = 16 * 1024;
+/// Bytes of the log that are searched for them: a crash report may hold a stack for each of
+/// thousands of connections.
+const SEARCHED_BYTES: u64 = 64 * 1024 * 1024;
+/// How the crash reports of Go programs begin.
+const CRASHES: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"runtime: ", b"SIG"];
 /// How long dropping waits for a killed process: it is gone within milliseconds unless the kernel
 /// itself hangs, and then the kernel still ends it with us.
 const DROP_WAIT: Duration = Duration::from_secs(5);
@@ -67,21 +71,33 @@ impl Log {
         Ok((Self { path: path.to_owned(), from_byte }, file))
     }
 
-    /// The last lines; none if the log cannot be read.
+    /// The last words: the beginning of a Go program's crash report if there is one (what follows
+    /// it are stacks and registers), else the last lines. None if the log cannot be read.
     pub(super) fn tail(&self) -> Vec<String> {
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(&self.path)?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.from_byte.max(length.saturating_sub(TAIL_BYTES))))?;
-            let mut bytes = Vec::new();
-            file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
-        let skipped = lines.len().saturating_sub(TAIL_LINES);
-        lines[skipped..].iter().map(|&line| line.to_owned()).collect()
+        self.read_tail().unwrap_or_default().into()
+    }
+
+    fn read_tail(&self) -> io::Result<VecDeque<String>> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(self.from_byte.max(length.saturating_sub(SEARCHED_BYTES))))?;
+        let mut tail = VecDeque::with_capacity(TAIL_LINES);
+        let mut in_report = false;
+        for line in BufReader::new(file.take(SEARCHED_BYTES)).split(b'\n') {
+            let line = line?;
+            if !in_report && CRASHES.iter().any(|crash| line.starts_with(crash)) {
+                in_report = true;
+                tail.clear();
+            }
+            if tail.len() == TAIL_LINES {
+                if in_report {
+                    break;
+                }
+                tail.pop_front();
+            }
+            tail.push_back(String::from_utf8_lossy(&line).into_owned());
+        }
+        Ok(tail)
     }
 }
 
@@ -100,16 +116,20 @@ impl Keeper {
     pub(super) async fn start(command: Command, log: Log) -> io::Result<Self> {
         let child = Arc::new(Mutex::new(None));
         let (tell_exit, exit) = watch::channel(None);
+        let mut keeper = Self { pid: 0, child: Arc::clone(&child), exit, thread: None };
+        // Made after the keeper, so that it is dropped before: a thread that starts a process for
+        // nobody finds out and ends it, and the keeper's drop waits for that.
         let (tell_pid, pid) = oneshot::channel();
-        let thread = thread::Builder::new().name("broker-keeper".to_owned()).spawn({
-            let child = Arc::clone(&child);
-            move || keep(command, &log, &child, tell_pid, &tell_exit)
-        })?;
-        let pid = match pid.await {
+        keeper.thread = Some(
+            thread::Builder::new()
+                .name("broker-keeper".to_owned())
+                .spawn(move || keep(command, &log, &child, tell_pid, &tell_exit))?,
+        );
+        keeper.pid = match pid.await {
             Ok(started) => started?,
             Err(_) => return Err(io::Error::other("the thread that starts the broker died")),
         };
-        Ok(Self { pid, child, exit, thread: Some(thread) })
+        Ok(keeper)
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -124,9 +144,9 @@ impl Keeper {
     /// Sends a signal, unless the process has ended.
     pub(super) fn signal(&self, signal: Signal) {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        if child.is_some() {
+        if let Some(child) = child.as_ref() {
             // The process is not reaped while we hold the lock, so the number is still its own.
-            let _ = kill(Pid::from_raw(self.pid), signal);
+            let _ = kill(number(child), signal);
         }
     }
 }
@@ -160,21 +180,25 @@ fn keep(
             return;
         }
     };
-    // The system's process numbers are positive 32-bit signed integers.
-    let pid = child.id().cast_signed();
+    let pid = number(&child);
     *lock() = Some(child);
-    if tell_pid.send(Ok(pid)).is_err() {
+    if tell_pid.send(Ok(pid.as_raw())).is_err() {
         // Nobody waits for this start any more.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let _ = kill(pid, Signal::SIGKILL);
     }
     wait_without_reaping(pid);
     let status = lock().take().and_then(|mut child| child.wait().ok());
     tell_exit.send_replace(Some(exit(status, log)));
 }
 
-fn wait_without_reaping(pid: i32) {
+/// The system's process numbers are positive 32-bit signed integers.
+fn number(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+fn wait_without_reaping(pid: Pid) {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-    while waitid(Id::Pid(Pid::from_raw(pid)), flags) == Err(Errno::EINTR) {}
+    while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
 }
 
 fn exit(status: Option<ExitStatus>, log: &Log) -> Exit {

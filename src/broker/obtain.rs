@@ -162,12 +162,11 @@ impl Errand<'_> {
                 None => self.install(&version, sources, tried),
             };
         }
-        match at_hand(sources, &mut tried).into_iter().next() {
+        let newest = at_hand(sources, &mut tried).into_iter().next();
+        self.pass(&tried);
+        match newest {
             Some(newest) => Ok(self.found(newest)),
-            None => {
-                self.pass(&tried);
-                self.install(&Version::NEWEST_KNOWN, sources, tried)
-            }
+            None => self.install(&Version::NEWEST_KNOWN, sources, tried),
         }
     }
 
@@ -282,7 +281,9 @@ fn parse(text: impl AsRef<str>) -> Result<Version, VersionError> {
 
 /// The program that the user named: that one or an error.
 fn named(path: &Path, wanted: Option<&Version>) -> Result<Obtained, ObtainError> {
-    usable(path.to_owned(), Origin::Named, wanted)
+    // A bare name would be searched on the PATH when it is started.
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    usable(whole, Origin::Named, wanted)
         .map_err(|reason| ObtainError::Named { path: path.to_owned(), reason })
 }
 

@@ -333,7 +333,7 @@ pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     match exit.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
         Ok(Some(exit)) => exit,
         // The keeper ended without a word: it panicked, and the kernel ended the process with it.
-        _ => Exit { code: None, signal: Some(Signal::SIGKILL as i32), log_tail: Vec::new() },
+        _ => Exit { code: None, signal: None, log_tail: Vec::new() },
     }
 }
 

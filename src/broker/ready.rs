@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::monitor::{Monitor, Varz};
 use super::version::Version;
@@ -81,11 +81,17 @@ pub enum Unready {
 
 /// Looks until the broker shows everything, or returns what was missing at the deadline.
 pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Varz, Unready> {
+    let mut missing = Unready::NoPorts(expected.ports_file.clone());
     loop {
-        match look(expected).await {
-            Err(_) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
-            done => return done,
+        match timeout_at(deadline, look(expected)).await {
+            Ok(Ok(varz)) => return Ok(varz),
+            Ok(Err(unready)) => missing = unready,
+            Err(_) => return Err(missing),
         }
+        if Instant::now() + PAUSE >= deadline {
+            return Err(missing);
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -153,7 +159,7 @@ async fn greeting(address: SocketAddrV4) -> Result<Greeting, String> {
         let stream = TcpStream::connect(address).await?;
         let mut line = Vec::new();
         let mut stream = BufReader::new(stream).take(GREETING_BYTES);
-        tokio::io::AsyncBufReadExt::read_until(&mut stream, b'\n', &mut line).await?;
+        stream.read_until(b'\n', &mut line).await?;
         std::io::Result::Ok(line)
     };
     let line = match timeout(GREETING_WITHIN, read).await {

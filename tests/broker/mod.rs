@@ -1,4 +1,5 @@
 //! Brokers: obtained, started, watched, ended, for real.
 
 mod obtaining;
+mod releases;
 mod running;

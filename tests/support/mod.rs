@@ -2,8 +2,9 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
 use choria_emulator::broker::{Launcher, Limits, PortChoice, StartSpec};
@@ -61,4 +62,23 @@ pub(crate) fn is_running(pid: i32) -> bool {
         .ok()
         .and_then(|stat| Some(stat.rsplit_once(") ")?.1.starts_with('Z')))
         .is_some_and(|zombie| !zombie)
+}
+
+/// Waits until something holds; fails at a deadline.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < until, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A shell script that can be executed, in a file of this name.
+pub(crate) fn script(path: &Path, body: &str) -> PathBuf {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
 }

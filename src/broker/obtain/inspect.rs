@@ -60,10 +60,12 @@ pub enum Unusable {
     },
 }
 
-/// The programs of this name in the folders, in their order.
+/// The programs of this name in the folders, in their order. Relative folders are passed over:
+/// what they mean depends on where one stands.
 pub(super) fn search(name: &str, folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for path in folders.iter().map(|folder| folder.join(name)) {
+    for path in folders.iter().filter(|folder| folder.is_absolute()).map(|folder| folder.join(name))
+    {
         if path.is_file() && access(&path, AccessFlags::X_OK).is_ok() && !found.contains(&path) {
             found.push(path);
         }

@@ -28,9 +28,9 @@ const ARCHIVE_BYTES: u64 = 200 * 1024 * 1024;
 /// Current sums have some 3 KB.
 const SUMS_BYTES: u64 = 1024 * 1024;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// A download that brings nothing for so long has failed.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
+const STALLED_AFTER: Duration = Duration::from_secs(15);
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 
 /// The archive of one version for this machine.
