@@ -5,7 +5,9 @@
 //! reports counts and, per request, who received it and who answered ([`fleet`]).
 
 mod agents;
+pub mod connection;
 pub mod filter;
+pub mod fleet;
 pub mod node;
 pub mod pattern;
 pub mod protocol;

@@ -1,0 +1,214 @@
+//! What a fleet counts, and how long the steps of its connections took.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::connection::server_error::ServerError;
+
+/// The steps of a connection, timed apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum ConnectStep {
+    /// From the first SYN to the open socket.
+    Tcp,
+    /// From the open socket to the broker's `INFO`.
+    Info,
+    /// From `CONNECT` to its `PONG`.
+    Connect,
+    /// From the first `SUB` until all are confirmed.
+    Subscribe,
+    /// All of them together.
+    Total,
+}
+
+impl ConnectStep {
+    /// All steps in their order.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Info, Self::Connect, Self::Subscribe, Self::Total];
+
+    /// Name as it stands in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Info => "info",
+            Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// Histograms of the connection steps in microseconds, two significant digits, up to ten minutes.
+#[derive(Debug, Clone)]
+pub struct StepTimes([Histogram<u64>; 5]);
+
+impl Default for StepTimes {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "the bounds are constants and valid")]
+        let empty = || Histogram::new_with_bounds(1, 600_000_000, 2).expect("constant bounds");
+        Self(std::array::from_fn(|_| empty()))
+    }
+}
+
+impl StepTimes {
+    fn record(&mut self, step: ConnectStep, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0[step as usize].saturating_record(us.max(1));
+    }
+
+    /// Takes over everything that `other` holds.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            #[expect(clippy::expect_used, reason = "both have the same constant bounds")]
+            mine.add(theirs).expect("equal bounds");
+        }
+    }
+
+    /// The histogram of one step, in microseconds.
+    #[must_use]
+    pub fn of(&self, step: ConnectStep) -> &Histogram<u64> {
+        &self.0[step as usize]
+    }
+}
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The counters of one shard, written by its thread and read by anyone.
+        #[derive(Debug, Default)]
+        pub(crate) struct ShardCounts {
+            $($(#[doc = $doc])+ pub(crate) $name: AtomicU64,)+
+            pub(crate) server_errors: [AtomicU64; ServerError::COUNT],
+            pub(crate) steps: Mutex<StepTimes>,
+        }
+
+        /// The counters of a fleet at one moment; shares add up with [`FleetCounts::merge`].
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct FleetCounts {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+            /// `-ERR` of the broker, by kind in the order of [`ServerError::ALL`].
+            pub server_errors: [u64; ServerError::COUNT],
+        }
+
+        impl FleetCounts {
+            /// Takes over the counts of another share.
+            pub fn merge(&mut self, other: &Self) {
+                let Self { $($name,)+ server_errors } = other;
+                $(self.$name += $name;)+
+                for (mine, theirs) in self.server_errors.iter_mut().zip(server_errors) {
+                    *mine += theirs;
+                }
+            }
+
+            /// Every counter with its name, in the order of their definition.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+
+        impl ShardCounts {
+            pub(crate) fn add_to(&self, sum: &mut FleetCounts) {
+                $(sum.$name += self.$name.load(Ordering::Relaxed);)+
+                for (mine, theirs) in sum.server_errors.iter_mut().zip(&self.server_errors) {
+                    *mine += theirs.load(Ordering::Relaxed);
+                }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Nodes of the plan in this share.
+    planned,
+    /// Nodes connected now, all subscriptions confirmed.
+    connected,
+    /// Nodes that completed a connection at least once.
+    ever_connected,
+    /// Subscriptions confirmed on open connections now.
+    subscriptions,
+    /// TCP connections tried.
+    dials,
+    /// TCP connections that could not be opened.
+    dial_failures,
+    /// Of those: no port left for this source and destination.
+    out_of_ports,
+    /// Of those: no file left for this process.
+    out_of_files,
+    /// Connections that ended before all subscriptions were confirmed.
+    handshake_failures,
+    /// Complete connections that were lost.
+    disconnects,
+    /// Complete connections after the first one of a node.
+    reconnects,
+    /// Nodes whose library closed the connection for good.
+    closed_for_good,
+    /// Connections dropped because the broker answered no `PING`.
+    stale_connections,
+    /// Connections dropped because what came was no NATS protocol.
+    protocol_errors,
+    /// Messages that arrived.
+    messages_in,
+    /// Bytes read from sockets.
+    bytes_in,
+    /// Replies written to sockets.
+    replies,
+    /// Bytes written to sockets.
+    bytes_out,
+    /// Requests that could not be decoded or broke the schema.
+    refused,
+    /// Requests whose filter did not match.
+    filtered,
+    /// Requests outside their window of time.
+    ttl_expired,
+    /// Requests for a collective or an agent that the node does not have.
+    not_ours,
+    /// Requests that got no answer because the group's behaviour says so.
+    silent,
+    /// Requests answered with an error because the group's behaviour says so.
+    error_replies,
+    /// Replies that could not be published: no or an impossible subject, or larger than the broker takes.
+    unpublishable,
+    /// Requests dropped because the node had too many replies waiting to become due.
+    overflowed,
+}
+
+impl ShardCounts {
+    pub(crate) fn timed(&self, step: ConnectStep, time: Duration) {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).record(step, time);
+    }
+}
+
+/// Adds to a counter that only one thread writes.
+pub(crate) fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+/// Takes from a gauge that only one thread writes.
+pub(crate) fn sub(counter: &AtomicU64, by: u64) {
+    counter.fetch_sub(by, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_nothing_is_the_identity() {
+        let shard = ShardCounts::default();
+        add(&shard.replies, 3);
+        add(&shard.connected, 2);
+        sub(&shard.connected, 1);
+        add(&shard.server_errors[ServerError::Permissions as usize], 4);
+        let mut one = FleetCounts::default();
+        shard.add_to(&mut one);
+        let mut sum = one;
+        sum.merge(&FleetCounts::default());
+        assert_eq!(sum, one);
+        sum.merge(&one);
+        assert_eq!((sum.replies, sum.connected), (6, 2));
+        assert_eq!(sum.server_errors[ServerError::Permissions as usize], 8);
+        assert!(sum.each().any(|named| named == ("replies", 6)));
+    }
+}

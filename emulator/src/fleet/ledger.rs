@@ -1,0 +1,246 @@
+//! Who received a request and who answered it: bits per node, so that every missing reply has a cause.
+//!
+//! A ledger is opened for a request id before the request is sent and closed when the driver stopped
+//! listening. Nodes set bits in it; nothing is looked up per node, and a ledger of 50,000 nodes is 40 KB.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A fixed number of bits that many threads set.
+#[derive(Debug, Default)]
+pub struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    /// All clear, for `count` nodes.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self((0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Sets a bit.
+    pub fn set(&self, slot: usize) {
+        if let Some(word) = self.0.get(slot / 64) {
+            word.fetch_or(1 << (slot % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// Clears a bit.
+    pub fn clear(&self, slot: usize) {
+        if let Some(word) = self.0.get(slot / 64) {
+            word.fetch_and(!(1 << (slot % 64)), Ordering::Relaxed);
+        }
+    }
+
+    /// True if the bit is set; false beyond the end.
+    #[must_use]
+    pub fn get(&self, slot: usize) -> bool {
+        let word = self.0.get(slot / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word & (1 << (slot % 64)) != 0
+    }
+
+    /// How many bits are set.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum()
+    }
+
+    /// The same bits at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        let copy = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Relaxed));
+        Self(self.0.iter().map(copy).collect())
+    }
+}
+
+/// Which nodes are connected and which ever were. Connected means: all subscriptions confirmed.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) connected: Bits,
+    pub(crate) ever: Bits,
+}
+
+impl Presence {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { connected: Bits::new(count), ever: Bits::new(count) }
+    }
+}
+
+/// What became of one request at one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// The node had never completed a connection.
+    NeverConnected,
+    /// It was not connected when the ledger was opened, or lost its connection before it answered.
+    Disconnected,
+    /// Connected throughout, yet the request never arrived.
+    NotDelivered,
+    /// The request arrived and the node kept silent, as its behaviour says.
+    Silent,
+    /// The request arrived and was refused: the filter did not match, the window of time was over, ...
+    Refused,
+    /// The request arrived; its reply was not due or not written yet.
+    Pending,
+    /// The reply was written to the socket.
+    Answered,
+}
+
+/// The book of one request.
+#[derive(Debug)]
+pub struct Ledger {
+    connected_at_open: Bits,
+    pub(crate) arrived: Bits,
+    pub(crate) answered: Bits,
+    pub(crate) silent: Bits,
+    pub(crate) refused: Bits,
+    dropped: Bits,
+}
+
+impl Ledger {
+    fn new(count: usize, presence: &Presence) -> Self {
+        Self {
+            connected_at_open: presence.connected.snapshot(),
+            arrived: Bits::new(count),
+            answered: Bits::new(count),
+            silent: Bits::new(count),
+            refused: Bits::new(count),
+            dropped: Bits::new(count),
+        }
+    }
+
+    /// How many nodes the request reached.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.arrived.count()
+    }
+
+    /// How many nodes wrote their reply to the socket.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered.count()
+    }
+
+    fn fate(&self, slot: usize, presence: &Presence) -> Fate {
+        if self.answered.get(slot) {
+            Fate::Answered
+        } else if self.silent.get(slot) {
+            Fate::Silent
+        } else if self.refused.get(slot) {
+            Fate::Refused
+        } else if !presence.ever.get(slot) {
+            Fate::NeverConnected
+        } else if self.dropped.get(slot) || !self.connected_at_open.get(slot) {
+            // A node that connected after the ledger was opened may still have received the request.
+            if self.arrived.get(slot) && !self.dropped.get(slot) {
+                Fate::Pending
+            } else {
+                Fate::Disconnected
+            }
+        } else if self.arrived.get(slot) {
+            Fate::Pending
+        } else {
+            Fate::NotDelivered
+        }
+    }
+}
+
+/// The open ledgers of a fleet, by request id.
+#[derive(Debug)]
+pub(crate) struct Ledgers {
+    count: usize,
+    pub(crate) presence: Presence,
+    open: RwLock<HashMap<String, Arc<Ledger>>>,
+}
+
+impl Ledgers {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { count, presence: Presence::new(count), open: RwLock::new(HashMap::new()) }
+    }
+
+    pub(crate) fn open(&self, request_id: &str) -> Arc<Ledger> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Ledger::new(self.count, &self.presence));
+        Arc::clone(open.entry(request_id.to_owned()).or_insert_with(fresh))
+    }
+
+    pub(crate) fn close(&self, request_id: &str) -> Option<Arc<Ledger>> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(request_id)
+    }
+
+    pub(crate) fn find(&self, request_id: &str) -> Option<Arc<Ledger>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(request_id).cloned()
+    }
+
+    pub(crate) fn fate(&self, ledger: &Ledger, slot: usize) -> Fate {
+        ledger.fate(slot, &self.presence)
+    }
+
+    pub(crate) fn connected(&self, slot: usize) {
+        self.presence.connected.set(slot);
+        self.presence.ever.set(slot);
+    }
+
+    /// The node lost its connection: it may miss every request that is on its way.
+    pub(crate) fn disconnected(&self, slot: usize) {
+        self.presence.connected.clear(slot);
+        for ledger in self.open.read().unwrap_or_else(PoisonError::into_inner).values() {
+            ledger.dropped.set(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_course_of_events_has_its_fate() {
+        let ledgers = Ledgers::new(130);
+        for slot in [1, 2, 3, 4, 5, 6, 129] {
+            ledgers.connected(slot);
+        }
+        ledgers.disconnected(2);
+        let ledger = ledgers.open("r");
+        for slot in [4, 5, 6, 7, 8, 129] {
+            ledger.arrived.set(slot);
+        }
+        ledger.answered.set(4);
+        ledger.silent.set(5);
+        ledger.refused.set(6);
+        ledgers.connected(7);
+        ledgers.connected(8);
+        ledger.answered.set(8);
+        ledgers.disconnected(3);
+        ledgers.disconnected(129);
+        ledgers.connected(3);
+        let check = |slot, fate| assert_eq!(ledgers.fate(&ledger, slot), fate, "slot {slot}");
+        check(0, Fate::NeverConnected);
+        check(1, Fate::NotDelivered);
+        check(2, Fate::Disconnected);
+        check(3, Fate::Disconnected);
+        check(4, Fate::Answered);
+        check(5, Fate::Silent);
+        check(6, Fate::Refused);
+        check(7, Fate::Pending);
+        check(8, Fate::Answered);
+        check(129, Fate::Disconnected);
+        assert_eq!((ledger.arrived(), ledger.answered()), (6, 2));
+    }
+
+    #[test]
+    fn one_request_id_has_one_ledger_until_it_is_closed() {
+        let ledgers = Ledgers::new(1);
+        let first = ledgers.open("r");
+        assert!(Arc::ptr_eq(&first, &ledgers.open("r")));
+        assert!(ledgers.find("other").is_none());
+        assert!(ledgers.close("r").is_some() && ledgers.find("r").is_none());
+    }
+
+    #[test]
+    fn bits_beyond_the_end_are_never_set() {
+        let bits = Bits::new(64);
+        bits.set(64);
+        bits.clear(1000);
+        assert_eq!((bits.count(), bits.get(64)), (0, false));
+    }
+}

@@ -1,0 +1,428 @@
+//! One node: what it remembers between connections, and the task that keeps it connected.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::counts::{ShardCounts, add};
+use super::ledger::{Ledger, Ledgers};
+use crate::connection::backoff::Policy;
+use crate::connection::dial::{dial, out_of_files, out_of_ports};
+use crate::connection::session::{End, Session};
+use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
+use crate::spec::GroupSpec;
+
+/// Replies that one node may hold back at once; further requests are dropped and counted.
+const MAX_DUE: usize = 1024;
+
+/// What the nodes of one group share on one shard.
+pub struct Context {
+    pub(crate) spec: Arc<GroupSpec>,
+    pub(crate) group: Arc<Group>,
+    pub(crate) seed: u64,
+    pub(crate) started_unix: i64,
+    pub(crate) counts: Arc<ShardCounts>,
+    pub(crate) ledgers: Arc<Ledgers>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) progress: Arc<Notify>,
+    pub(crate) failures: Arc<Mutex<Vec<String>>>,
+    /// Broadcast subjects in the order in which a server subscribes them.
+    pub(crate) broadcasts: Vec<String>,
+}
+
+impl Context {
+    /// How many subscriptions each node makes.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.broadcasts.len() + self.spec.collectives.len()
+    }
+
+    /// `CONNECT` and the first `PING`, as recorded from the real server.
+    pub(crate) fn write_connect(&self, identity: &str, headers: bool, out: &mut Vec<u8>) {
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let name = text(identity);
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            out,
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\"name\":{name},\
+             \"lang\":\"go\",\"version\":\"1.52.0\",\"protocol\":1,\"echo\":true,\
+             \"headers\":{headers},\"no_responders\":{headers}"
+        );
+        let login = &self.spec.login;
+        let members =
+            [("user", &login.user), ("pass", &login.password), ("auth_token", &login.token)];
+        for (member, value) in members {
+            if let Some(value) = value {
+                let _ = write!(out, ",\"{member}\":{}", text(value));
+            }
+        }
+        out.extend_from_slice(b"}\r\nPING\r\n");
+    }
+
+    /// Subscription `number` (from 0): the agents in every collective, then the node's own subjects.
+    pub(crate) fn write_subscription(&self, identity: &str, number: usize, out: &mut Vec<u8>) {
+        let sid = number + 1;
+        let _ = match self.broadcasts.get(number) {
+            Some(subject) => write!(out, "SUB {subject}  {sid}\r\n"),
+            None => {
+                let collective = &self.spec.collectives[number - self.broadcasts.len()];
+                write!(out, "SUB {collective}.node.{identity}  {sid}\r\n")
+            }
+        };
+    }
+
+    /// All subscriptions in random order, as the library sends them after a reconnect.
+    pub(crate) fn write_subscriptions_shuffled(&self, node: &mut Node, out: &mut Vec<u8>) {
+        let mut order: Vec<usize> = (0..self.subscriptions()).collect();
+        for last in (1..order.len()).rev() {
+            let pick = node.dice() % (last as u64 + 1);
+            order.swap(last, pick as usize);
+        }
+        for number in order {
+            self.write_subscription(&node.identity, number, out);
+        }
+    }
+
+    /// The book that is kept of a request, if any.
+    pub(crate) fn ledger<'o>(&self, opened: &'o Opened) -> Option<&'o Arc<Ledger>> {
+        opened.tag(|request_id| self.ledgers.find(request_id))
+    }
+
+    pub(crate) fn node_ready(&self, node: &mut Node) {
+        let counts = &self.counts;
+        if node.was_ready {
+            add(&counts.reconnects, 1);
+        } else {
+            add(&counts.ever_connected, 1);
+            node.was_ready = true;
+        }
+        node.permit = None;
+        node.attempt = 0;
+        add(&counts.connected, 1);
+        add(&counts.subscriptions, self.subscriptions() as u64);
+        self.ledgers.connected(node.slot);
+        self.progress.notify_waiters();
+    }
+
+    /// What the node does about a request: nothing, or an answer after a delay. Everything is counted.
+    pub(crate) fn judge(
+        &self,
+        node: &mut Node,
+        broker: &str,
+        opened: &Opened,
+        ledger: Option<&Arc<Ledger>>,
+        now: i64,
+    ) -> Option<(AnswerKind, Duration)> {
+        if let Some(ledger) = ledger {
+            ledger.arrived.set(node.slot);
+        }
+        if let Err(silence) = node::judge(&mut self.view(node, broker), opened, now) {
+            self.kept_silent(node, silence, ledger);
+            return None;
+        }
+        let answer = self.group.behave(self.seed, node.index, node.requests);
+        node.requests += 1;
+        match answer.kind {
+            None => {
+                add(&self.counts.silent, 1);
+                if let Some(ledger) = ledger {
+                    ledger.silent.set(node.slot);
+                }
+            }
+            Some(AnswerKind::Error) => add(&self.counts.error_replies, 1),
+            Some(AnswerKind::Normal) => {}
+        }
+        answer.kind.map(|kind| (kind, answer.delay))
+    }
+
+    /// Counts why there will be no reply, in the fleet and in the request's book.
+    pub(crate) fn kept_silent(&self, node: &Node, silence: Silence, ledger: Option<&Arc<Ledger>>) {
+        let counter = match silence {
+            Silence::Filtered => &self.counts.filtered,
+            Silence::Expired => &self.counts.ttl_expired,
+            Silence::ForeignCollective | Silence::NotHosted => &self.counts.not_ours,
+            Silence::NotPublished => &self.counts.unpublishable,
+            Silence::Refused(_) | Silence::NoAnswer => &self.counts.refused,
+        };
+        add(counter, 1);
+        if let Some(ledger) = ledger {
+            ledger.refused.set(node.slot);
+        }
+    }
+
+    /// Writes the reply's payload, at most `max_payload` bytes, and names its subject.
+    pub(crate) fn compose<'o>(
+        &self,
+        node: &mut Node,
+        broker: &str,
+        opened: &'o Opened,
+        answer: (AnswerKind, i64, usize),
+        body: &mut Vec<u8>,
+    ) -> Result<&'o str, Silence> {
+        let (kind, now, max_payload) = answer;
+        node::compose(&mut self.view(node, broker), opened, kind, now, body)?;
+        // The library refuses what the broker would close the connection for.
+        let subject = opened.reply_to().filter(|_| body.len() <= max_payload);
+        subject.ok_or(Silence::NotPublished)
+    }
+
+    fn view<'a>(&'a self, node: &'a mut Node, broker: &'a str) -> NodeView<'a> {
+        NodeView {
+            group: &self.group,
+            index: node.index,
+            identity: &node.identity,
+            broker,
+            counters: &mut node.counters,
+            started_unix: self.started_unix,
+        }
+    }
+
+    fn failed_dial(&self, error: &io::Error) {
+        add(&self.counts.dial_failures, 1);
+        if out_of_ports(error) {
+            add(&self.counts.out_of_ports, 1);
+        } else if out_of_files(error) {
+            add(&self.counts.out_of_files, 1);
+        }
+    }
+
+    fn ended(&self, end: &End, was_ready: bool) {
+        if matches!(end, End::Stopped) {
+            return;
+        }
+        let counter =
+            if was_ready { &self.counts.disconnects } else { &self.counts.handshake_failures };
+        add(counter, 1);
+        if matches!(end, End::Protocol(_)) {
+            add(&self.counts.protocol_errors, 1);
+        }
+        tracing::debug!(group = %self.spec.name, ?end, was_ready, "connection ended");
+        self.progress.notify_waiters();
+    }
+
+    /// Remembers a panic of a node's task, so that the run fails instead of going on smaller.
+    pub(crate) fn panicked(&self, identity: &str, panic: &(dyn std::any::Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        // A few tell the story; a fleet of them would only fill the memory.
+        if failures.len() < 16 {
+            failures.push(format!("node {identity} panicked: {text}"));
+        }
+        drop(failures);
+        self.progress.notify_waiters();
+    }
+}
+
+/// A reply that is held back.
+struct Due {
+    at: Instant,
+    order: u32,
+    opened: Arc<Opened>,
+    kind: AnswerKind,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// What a node remembers between its connections.
+pub struct Node {
+    pub(crate) index: u64,
+    pub(crate) slot: usize,
+    pub(crate) identity: Box<str>,
+    pub(crate) counters: Counters,
+    /// Requests it has accepted: the nth one behaves the same in every run.
+    pub(crate) requests: u32,
+    pub(crate) was_ready: bool,
+    /// Dials since the start, or since the last complete connection.
+    attempt: u32,
+    /// Where in its pool of servers the node stands.
+    server: u32,
+    dice: u64,
+    permit: Option<OwnedSemaphorePermit>,
+    due: BinaryHeap<Reverse<Due>>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        context: &Context,
+        index: u64,
+        slot: usize,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let mut node = Self {
+            index,
+            slot,
+            identity: context.group.identity(index).into_boxed_str(),
+            counters: Counters::default(),
+            requests: 0,
+            was_ready: false,
+            attempt: 0,
+            server: 0,
+            dice: node::mix(context.seed, index),
+            permit: Some(permit),
+            due: BinaryHeap::new(),
+        };
+        node.server = (node.dice() % context.spec.servers.len().max(1) as u64) as u32;
+        node
+    }
+
+    /// 64 random bits that depend on the seed, the index and how often they were asked for.
+    pub(crate) fn dice(&mut self) -> u64 {
+        self.dice = node::mix(self.dice, 1);
+        self.dice
+    }
+
+    /// When the first ping of a connection is sent: nodes that connect together do not ping together.
+    pub(crate) fn ping_phase(&mut self, interval: Duration) -> Duration {
+        let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+        Duration::from_millis(1 + self.dice() % ms)
+    }
+
+    /// Holds a reply back; false if there are too many already.
+    pub(crate) fn put_off(&mut self, at: Instant, opened: Arc<Opened>, kind: AnswerKind) -> bool {
+        if self.due.len() >= MAX_DUE {
+            return false;
+        }
+        self.due.push(Reverse(Due { at, order: self.requests, opened, kind }));
+        true
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse(due)| due.at)
+    }
+
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Arc<Opened>, AnswerKind)> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let Reverse(due) = self.due.pop()?;
+        if self.due.is_empty() {
+            // An idle node holds no memory for what is past.
+            self.due = BinaryHeap::new();
+        }
+        Some((due.opened, due.kind))
+    }
+}
+
+/// The wait before dial number `attempt` (from 1) of a node that knows `pool` servers: before the first
+/// connection the whole list is walked, then there is a pause; after a loss every `pool`-th dial has a
+/// pause before it (protocol document 1.7).
+fn pause_before(was_ready: bool, attempt: u32, pool: u32, dice: u64) -> Option<Duration> {
+    let pool = pool.max(1);
+    if was_ready {
+        attempt.is_multiple_of(pool).then(|| Policy::Again.delay(attempt / pool, dice))
+    } else {
+        let failed = attempt - 1;
+        (failed > 0 && failed.is_multiple_of(pool))
+            .then(|| Policy::First.delay(failed / pool, dice))
+    }
+}
+
+/// Keeps the node connected until the fleet stops, or its library would give up.
+pub(crate) async fn live(mut node: Node, context: &Context) {
+    let pool = u32::try_from(context.spec.servers.len()).unwrap_or(u32::MAX);
+    while !context.stop.is_cancelled() {
+        node.attempt += 1;
+        let dice = node.dice();
+        if let Some(pause) = pause_before(node.was_ready, node.attempt, pool, dice) {
+            // A node that waits does not hold up the start of others.
+            node.permit = None;
+            if context.stop.run_until_cancelled(Box::pin(sleep(pause))).await.is_none() {
+                return;
+            }
+        }
+        if connect_once(&mut node, context).await.is_break() {
+            return;
+        }
+        node.server = (node.server + 1) % pool.max(1);
+    }
+}
+
+/// One dial and, if it succeeds, the connection until it ends.
+async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFlow<()> {
+    use std::ops::ControlFlow::{Break, Continue};
+    let Some(server) = context.spec.servers.get(node.server as usize) else {
+        return Break(());
+    };
+    let sources = &context.spec.source_addresses;
+    let source = sources.get(node.index as usize % sources.len().max(1)).copied();
+    let dialled = Instant::now();
+    add(&context.counts.dials, 1);
+    let dialling = Box::pin(timeout(context.spec.connect.timeout, dial(server.address, source)));
+    let stream = match context.stop.run_until_cancelled(dialling).await {
+        None => return Break(()),
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(error))) => {
+            context.failed_dial(&error);
+            return Continue(());
+        }
+        Some(Err(_)) => {
+            context.failed_dial(&io::ErrorKind::TimedOut.into());
+            return Continue(());
+        }
+    };
+    let mut timer = pin!(sleep_until(dialled));
+    let mut cancelled = pin!(context.stop.cancelled());
+    let mut session = Session::new(node, context, stream, &server.url, dialled);
+    let end = poll_fn(|cx| session.poll(cx, timer.as_mut(), cancelled.as_mut())).await;
+    let was_ready = session.was_ready();
+    drop(session);
+    context.ended(&end, was_ready);
+    if matches!(end, End::Stopped) {
+        return Break(());
+    }
+    if end.is_final(was_ready) {
+        add(&context.counts.closed_for_good, 1);
+        context.stop.cancelled().await;
+        return Break(());
+    }
+    Continue(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_come_where_the_real_server_makes_them() {
+        let ms = |was_ready, attempt, pool| {
+            pause_before(was_ready, attempt, pool, 0).map(|pause| pause.as_millis())
+        };
+        assert_eq!([1, 2, 3].map(|n| ms(false, n, 1)), [None, Some(375), Some(500)]);
+        assert_eq!(
+            [1, 2, 3, 4, 7].map(|n| ms(false, n, 3)),
+            [None, None, None, Some(375), Some(500)]
+        );
+        assert_eq!([1, 2].map(|n| ms(true, n, 1)), [Some(375), Some(500)]);
+        assert_eq!(
+            [1, 2, 3, 4, 6].map(|n| ms(true, n, 3)),
+            [None, None, Some(375), None, Some(500)]
+        );
+        assert_eq!(ms(true, 5, 0), ms(true, 5, 1));
+    }
+}
