@@ -3,5 +3,6 @@
 pub mod broker;
 pub mod conductor;
 pub mod driver;
+pub mod doctor;
 pub mod plan;
 pub mod scenario;

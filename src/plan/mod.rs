@@ -3,17 +3,27 @@
 //! Nothing here reads a clock, the environment or the file system, so that the same scenario gives
 //! the same plan on every machine (law 1).
 
+mod budget;
 mod digest;
 mod fleet;
 mod micros;
+mod print;
 mod resolve;
 mod schedule;
+mod text;
 mod types;
 
+pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
 pub use fleet::Seat;
+pub use print::{to_json, to_text};
+pub(crate) use resolve::IDENTITY;
 pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
+pub(crate) use text::{Table, mib, thousands};
 pub use types::{
     Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
     NatsServer, Plan, Question, ReplyDelay, Threshold,
 };
+
+#[cfg(test)]
+mod tests;

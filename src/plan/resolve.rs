@@ -12,7 +12,8 @@ use super::{
 use crate::scenario::{self, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology};
 
 const SEED: u64 = 1;
-const IDENTITY: &str = "{group}-{index}.choria.local";
+/// Pattern of the identities of a group that names none.
+pub(crate) const IDENTITY: &str = "{group}-{index}.choria.local";
 /// Below half of the usual `somaxconn` (4096), so that no SYN is dropped.
 const IN_FLIGHT: u64 = 500;
 /// The real server's `plugin.choria.network.connect_timeout` (protocol document 1.2).

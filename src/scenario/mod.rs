@@ -19,7 +19,7 @@ pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;
 pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
-pub use schema::json_schema;
+pub use schema::{json_schema, json_schema_text};
 pub use tree::Step;
 pub use types::{
     Batch, Behaviour, Brokers, Client, Connect, Discover, Fidelity, Filter, Group, Lognormal, Mode,
@@ -57,6 +57,12 @@ impl Scenario {
         let problems = scenario.problems();
         if problems.is_empty() { Ok(scenario) } else { Err(Desk::place(&tree, problems)) }
     }
+}
+
+/// A YAML text as a JSON value, for tests that hold it against the schema.
+#[cfg(test)]
+pub(crate) fn as_json(text: &str) -> Option<serde_json::Value> {
+    read::read(&yaml::parse(text).ok()?).ok()
 }
 
 #[cfg(test)]

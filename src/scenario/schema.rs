@@ -14,6 +14,12 @@ pub fn json_schema() -> Value {
     settings.into_generator().into_root_schema_for::<Scenario>().to_value()
 }
 
+/// The same as text, as it is checked in beside the scenarios.
+#[must_use]
+pub fn json_schema_text() -> String {
+    format!("{:#}\n", json_schema())
+}
+
 /// Every map that refuses unknown keys lets `x-*` through, as the reader does.
 #[derive(Debug, Clone)]
 struct OwnKeys;

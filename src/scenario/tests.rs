@@ -1,42 +1,317 @@
 //! A scenario is read, overridden and refused as promised.
 
+use std::time::Duration;
+
 use super::*;
 
-/// The smallest scenario.
-const SMALL: &str = "\
+/// A scenario that uses most keys, whose lines the rows below replace.
+const FULL: &str = "\
 version: 1
-name: small
+name: full
+seed: 7
+x-note: {mine: [1, 2]}
+brokers:
+  topology: single
+  nats: 2.12.15
 fleet:
-  - group: default
+  - group: web
     nodes: 10
+    x-team: web
+    collectives: [mcollective, eu]
+    agents: 2
+    identity: \"{group}-{index}.example.net\"
+    facts: {dc: \"dc{index % 4}\", x-ray: 1}
+    classes: [\"role::web\"]
+    connect: {rate: 30/m, in_flight: 5, timeout: 3s}
+    behaviour: {reply_delay: {uniform: [10ms, 50ms]}, no_reply: 1%}
+    fidelity: {subscribe_flush: once, reply_flush: none}
+  - group: db
+    nodes: 5
+client: {callerid: choria=bob, ttl: 60s}
 waves:
   - name: rpc
+    request: {agent: emulated1, action: generate, data: {size: 9}, filter: {facts: [\"dc=dc1\"]}}
+    every: 2s
+    count: 3
+    deadline: 1m30s
+  - name: batch
     request: {agent: rpcutil, action: ping}
+    batch: {size: 4}
+thresholds:
+  \"completeness{wave:rpc}\": [\"min == 100%\"]
+  x-later: 1
+late_grace: 500ms
 ";
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Scenario, ScenarioErrors> {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-    Scenario::parse(text, "small.yaml", &overrides)
+    Scenario::parse(text, "full.yaml", &overrides)
 }
 
-fn refused(text: &str, overrides: &[&str]) -> String {
+fn refusal(text: &str, overrides: &[&str]) -> String {
     parse(text, overrides).expect_err("must be refused").to_string()
 }
 
 #[test]
-fn an_unknown_key_is_refused_with_its_line_a_caret_and_a_suggestion() {
-    let text = SMALL.replace("nodes", "noodes");
-    insta::assert_snapshot!(refused(&text, &[]), @r"
-    small.yaml:5:5: unknown key `noodes`
-      5 |     noodes: 10
-        |     ^^^^^^
-      did you mean `nodes`?
-    ");
+fn every_key_is_read_and_own_keys_are_left_alone() {
+    let scenario = parse(FULL, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let web = &scenario.fleet[0];
+    assert_eq!(web.nodes, Count(10));
+    assert_eq!(web.connect.as_ref().and_then(|c| c.rate), Some(Rate { per_s: 0.5 }));
+    let ms = |ms| Span(Duration::from_millis(ms));
+    let delay = web.behaviour.as_ref().and_then(|behaviour| behaviour.reply_delay);
+    assert_eq!(delay, Some(ReplyDelay::Spread(Spread::Uniform([ms(10), ms(50)]))));
+    // A fact may be called as it likes.
+    assert_eq!(web.facts.as_ref().map(|facts| facts.0.len()), Some(2));
+    assert_eq!(scenario.waves[0].deadline, Some(ms(90_000)));
+    assert_eq!(scenario.late_grace, Some(ms(500)));
+    let thresholds = scenario.thresholds.map(|thresholds| thresholds.0.len());
+    assert_eq!(thresholds, Some(1), "x-later is no threshold");
 }
 
 #[test]
-fn a_scenario_resolves_to_the_same_plan_every_time() {
-    let plan = || crate::plan::resolve(&parse(SMALL, &[]).expect("valid")).expect("resolves");
-    assert_eq!(plan(), plan());
-    assert_eq!(plan().digest(), plan().digest());
+fn an_error_shows_file_line_column_the_line_a_caret_and_what_to_write() {
+    let text = FULL.replace("    agents: 2", "    agentss: 2").replace("every: 2s", "evrey: 2");
+    insta::assert_snapshot!(refusal(&text, &[]), @r"
+    full.yaml:13:5: unknown key `agentss`
+      13 |     agentss: 2
+         |     ^^^^^^^
+      did you mean `agents`?
+    full.yaml:26:5: unknown key `evrey`
+      26 |     evrey: 2
+         |     ^^^^^
+      did you mean `every`?
+    ");
+}
+
+/// Replaces `this` by `that` and expects the error at the line of `that` (0: somewhere else), with
+/// all of `says` in it.
+#[track_caller]
+fn check(this: &str, that: &str, says: &[&str]) {
+    assert!(FULL.contains(this), "{this} is not in the scenario");
+    let text = FULL.replacen(this, that, 1);
+    let told = refusal(&text, &[]);
+    let line = FULL.lines().position(|line| line.contains(this.lines().next().unwrap_or(this)));
+    let place = format!("full.yaml:{}:", line.expect("one line") + 1);
+    assert!(told.contains(&place), "{this} -> {that}: not at {place}: {told}");
+    for say in says {
+        assert!(told.contains(say), "{this} -> {that}: no {say:?} in: {told}");
+    }
+}
+
+#[test]
+fn misspelt_keys_and_values_get_a_suggestion() {
+    for (this, that, says) in [
+        ("seed: 7", "sed: 7", "did you mean `seed`?"),
+        ("topology: single", "topologie: single", "did you mean `topology`?"),
+        ("topology: single", "topology: singel", "did you mean `single`?"),
+        ("in_flight: 5", "inflight: 5", "did you mean `in_flight`?"),
+        ("{uniform: [10ms, 50ms]}", "{unifrom: [10ms, 50ms]}", "did you mean `uniform`?"),
+        ("subscribe_flush: once", "subscribe_flush: onse", "did you mean `once`?"),
+        ("agent: emulated1", "agent: emulatde1", "did you mean `emulated1`?"),
+        ("agent: emulated1", "agent: emulated4", "write `agents: 5`"),
+        ("agent: rpcutil", "agent: rpcutils", "did you mean `rpcutil`?"),
+        ("{facts: [\"dc=dc1\"]}", "{fatcs: [\"dc=dc1\"]}", "did you mean `facts`?"),
+        ("wave:rpc", "wave:rcp", "did you mean `rpc`?"),
+        ("completeness{wave:rpc}", "completenes{wave:rpc}", "completeness"),
+        ("size: 4", "zzz: 4", "keys here: size, sleep"),
+    ] {
+        check(this, that, &[says]);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
+    for (this, that, says) in [
+        ("version: 1", "version: 2", "write `version: 1`"),
+        ("nodes: 5", "nodes: 0", "zero nodes"),
+        ("nodes: 5", "nodes: -5", "negative"),
+        ("nodes: 5", "nodes: many", "whole number"),
+        ("nodes: 5", "nodes: [5]", "expected a whole number, found a list"),
+        ("rate: 30/m", "rate: -30/m", "negative rate"),
+        ("rate: 30/m", "rate: 30", "`30/s`"),
+        ("in_flight: 5", "in_flight: 0", "in flight"),
+        ("timeout: 3s", "timeout: 3", "`3s` for seconds"),
+        ("timeout: 3s", "timeout: 0s", "above zero"),
+        ("[10ms, 50ms]", "[50ms, 10ms]", "uniform: [10ms, 50ms]"),
+        ("[10ms, 50ms]", "[50ms]", "1"),
+        ("{uniform: [10ms, 50ms]}", "20", "`20s` for seconds"),
+        ("{uniform: [10ms, 50ms]}", "{lognormal: {median: 1ms, sigma: 9}}", "0 to 5"),
+        ("no_reply: 1%", "no_reply: 1", "`1%`"),
+        ("no_reply: 1%", "no_reply: 101%", "between 0% and 100%"),
+        ("callerid: choria=bob", "callerid: bob", "choria=emulator"),
+        ("ttl: 60s", "ttl: 10s", "at least `30s`"),
+        ("every: 2s", "every: 2", "`2s` for seconds"),
+        ("every: 2s", "every: 0s", "above zero"),
+        ("every: 2s", "every: 30days", "a week"),
+        ("count: 3", "count: 0", "from 1"),
+        ("size: 4", "size: 0", "zero nodes"),
+        ("late_grace: 500ms", "late_grace: soon", "500ms"),
+        ("seed: 7", "seed: 7.5", "whole number"),
+        ("nats: 2.12.15", "nats: 2.12", "three numbers"),
+    ] {
+        check(this, that, &[says]);
+    }
+}
+
+#[test]
+fn a_fleet_beyond_all_measure_is_refused() {
+    let text = FULL.replace("nodes: 5", "nodes: 2000000");
+    assert!(refusal(&text, &[]).contains("at most 1000000 nodes"));
+}
+
+#[test]
+fn names_must_serve_as_folders_subjects_and_selectors() {
+    for (this, that, says) in [
+        ("name: full", "name: a/b", "result folder"),
+        ("name: full", "name: ..", "result folder"),
+        ("group: db", "group: web", "group `web` is there already"),
+        ("group: db", "group: a.b", "one word"),
+        ("group: db", "group: \"a b\"", "one word"),
+        ("[mcollective, eu]", "[mcollective, \"e*\"]", "one word"),
+        ("[mcollective, eu]", "[eu, eu]", "listed twice"),
+        ("[mcollective, eu]", "[]", "at least the main one"),
+        ("name: batch", "name: rpc", "wave `rpc` is there already"),
+        ("{group}-{index}.example.net", "{group}.example.net", "two nodes of group `web`"),
+        ("{group}-{index}.example.net", "{group}-{indx}", "ind"),
+        ("{group}-{index}.example.net", "{group} {index}", "NATS subjects forbid"),
+        ("{group}-{index}.example.net", "{group}-{index}..net", "empty part"),
+        ("dc{index % 4}", "dc{index % 0}", "dc"),
+        ("role::web", "role::{web", "{"),
+    ] {
+        check(this, that, &[says]);
+    }
+    let same = FULL.replace(
+        "    nodes: 5\n",
+        "    nodes: 5\n    identity: \"web-{index - 10}.example.net\"\n",
+    );
+    assert!(refusal(&same, &[]).contains("a node of group `web` and one of `db`"));
+}
+
+#[test]
+fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
+    for (this, that, says) in [
+        (
+            "agent: emulated1, action",
+            "agent: nosuch, action",
+            "no group in collective `mcollective` hosts agent `nosuch`",
+        ),
+        (
+            "agent: rpcutil, action: ping",
+            "agent: rpcutil, action: ping, collective: us",
+            "no group is in collective `us`",
+        ),
+        ("batch: {size: 4}", "mode: batch", "batch: {size: 100, sleep: 1s}"),
+        ("batch: {size: 4}", "{mode: direct, batch: {size: 4}}", ""),
+        ("[\"dc=dc1\"]", "[\"dc\"]", "fact=value"),
+        ("{facts: [\"dc=dc1\"]}", "{compound: [\"with('x')\"]}", "not there yet"),
+        ("topology: single", "topology: cluster", "not there yet"),
+        ("topology: single", "topology: external", "urls"),
+        ("nats: 2.12.15", "urls: [\"nats://127.0.0.1:4222\"]", "topology: external"),
+        ("min == 100%", "min == 5s", "100%"),
+        ("min == 100%", "mean == 100%", "`mean` is no aggregation"),
+        ("[\"min == 100%\"]", "[]", "at least one"),
+        ("completeness{wave:rpc}", "response_times", "response_time"),
+        (
+            "\"completeness{wave:rpc}\": [\"min == 100%\"]",
+            "\"missing.late{group:wob}\": [\"count == 0\"]",
+            "there is no group `wob`",
+        ),
+        ("completeness{wave:rpc}", "completeness{client:2}", "from 1 to 1"),
+    ] {
+        check(this, that, &[says]);
+    }
+    let both = "    every: 2s\n    discover: {}";
+    assert!(refusal(&FULL.replace("    every: 2s", both), &[]).contains("not both"));
+    let none = FULL.replace("    request: {agent: rpcutil, action: ping}\n", "");
+    assert!(refusal(&none, &[]).contains("asks nothing"));
+}
+
+#[test]
+fn broken_yaml_is_refused_with_its_place() {
+    for (text, place) in [
+        ("version: 1\nname: [a\n", "full.yaml:"),
+        ("version: 1\nversion: 1\n", "full.yaml:2:1"),
+        ("", "full.yaml:1:1"),
+        ("- 1\n", "full.yaml:1:"),
+        ("version: 1\n\tname: x\n", "full.yaml:1:"),
+    ] {
+        let told = refusal(text, &[]);
+        assert!(told.contains(place), "{text:?}: {told}");
+    }
+}
+
+#[test]
+fn overrides_reach_maps_lists_by_name_and_by_index_and_what_is_not_written_yet() {
+    let scenario = parse(
+        FULL,
+        &[
+            "seed=8",
+            "fleet.db.nodes=500",
+            "fleet.0.agents=4",
+            "waves.rpc.count=9",
+            "client.identity=me.example.net",
+            "brokers.nats=2.10.29",
+            "fleet.db.behaviour.reply_delay={lognormal: {median: 40ms, sigma: 0.6}}",
+            "thresholds.broker.slow_consumers=[\"count == 0\"]",
+        ],
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(scenario.seed, Some(Count(8)));
+    assert_eq!(scenario.fleet[1].nodes, Count(500));
+    assert_eq!(scenario.fleet[0].agents, Some(Count(4)));
+    assert_eq!(scenario.waves[0].count, Some(Count(9)));
+    assert_eq!(scenario.client.and_then(|c| c.identity).as_deref(), Some("me.example.net"));
+    assert_eq!(scenario.brokers.and_then(|b| b.nats).as_deref(), Some("2.10.29"));
+    assert_eq!(scenario.thresholds.map(|t| t.0.len()), Some(2));
+    assert!(scenario.fleet[1].behaviour.is_some());
+}
+
+#[test]
+fn an_override_that_finds_nothing_names_what_is_there() {
+    for (text, says) in [
+        ("seed", "fleet.default.nodes=500"),
+        ("=5", "empty name"),
+        ("fleet.dbb.nodes=5", "did you mean `db`?"),
+        ("fleet.default.nodes=5", "entries here: web, db"),
+        ("fleet.9.nodes=5", "entries here: web, db"),
+        ("fleet.web.classes.5=x", "index from 0 to 0"),
+        ("fleet.web.noodes=5", "did you mean `nodes`?"),
+        ("fleet.web.nodes.x=5", "end the path there"),
+        ("fleet.web.nodes=0", "zero nodes"),
+        ("waves.rpc.every=5", "`5s` for seconds"),
+        ("seed=[1", "YAML value after the `=`"),
+    ] {
+        let told = refusal(FULL, &[text]);
+        assert!(told.starts_with(&format!("-P {text}: ")), "{text}: {told}");
+        assert!(told.contains(says), "{text}: no {says:?} in: {told}");
+    }
+}
+
+#[test]
+fn the_checked_in_schema_is_the_one_of_the_types() {
+    let checked_in = include_str!("../../scenarios/schema.json");
+    assert!(
+        checked_in == json_schema_text(),
+        "scenarios/schema.json is not current: cargo run -- schema > scenarios/schema.json"
+    );
+}
+
+#[test]
+fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
+    let validator = jsonschema::validator_for(&json_schema()).expect("a schema");
+    let valid = |text: &str| validator.is_valid(&as_json(text).expect("yaml"));
+    let quoted = FULL.replace("nats: 2.12.15", "nats: \"2.12.15\"");
+    assert!(valid(&quoted));
+    for (this, that) in [
+        ("seed: 7", "sed: 7"),
+        ("nodes: 5", "nodes: 0"),
+        ("rate: 30/m", "rate: 30"),
+        ("every: 2s", "every: 2"),
+        ("topology: single", "topology: cluster"),
+        ("no_reply: 1%", "no_reply: 1"),
+        ("{uniform: [10ms, 50ms]}", "{uniform: [10ms]}"),
+    ] {
+        assert!(!valid(&quoted.replacen(this, that, 1)), "{that}");
+    }
 }

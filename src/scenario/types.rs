@@ -14,7 +14,7 @@ use super::units::{Count, Percent, Rate, Span};
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Version of this format: 1.
-    #[schemars(range(min = 1, max = 1))]
+    #[schemars(extend("const" = 1))]
     pub version: Count,
     /// Name of the scenario; names the result folder: letters, digits, `-`, `_`.
     pub name: String,
@@ -79,7 +79,7 @@ pub struct Group {
     /// Name, unique in the fleet.
     pub group: String,
     /// How many nodes.
-    #[schemars(range(min = 1))]
+    #[schemars(extend("minimum" = 1))]
     pub nodes: Count,
     /// Sub collectives, the main one first; default `[mcollective]`.
     pub collectives: Option<Vec<String>>,
@@ -106,7 +106,7 @@ pub struct Connect {
     /// First connections started over the whole group; default: no pacing.
     pub rate: Option<Rate>,
     /// First connections in flight at once; default 500.
-    #[schemars(range(min = 1))]
+    #[schemars(extend("minimum" = 1))]
     pub in_flight: Option<Count>,
     /// Time for TCP, INFO, CONNECT and PONG together; default 2s, as the real server's.
     pub timeout: Option<Span>,
@@ -215,14 +215,14 @@ pub struct Wave {
     /// Time from one intended instant to the next; default 5s.
     pub every: Option<Span>,
     /// How many waves; default 1.
-    #[schemars(range(min = 1))]
+    #[schemars(extend("minimum" = 1))]
     pub count: Option<Count>,
     /// Replies after this are late; default 10s.
     pub deadline: Option<Span>,
     /// Waves before the counted ones that no figure includes; default 0.
     pub warmup: Option<Count>,
     /// Clients that send the wave at the same instant, each of which must get everything; default 1.
-    #[schemars(range(min = 1))]
+    #[schemars(extend("minimum" = 1))]
     pub clients: Option<Count>,
 }
 
@@ -287,7 +287,7 @@ pub enum Mode {
 #[serde(deny_unknown_fields)]
 pub struct Batch {
     /// Nodes in a slice.
-    #[schemars(range(min = 1))]
+    #[schemars(extend("minimum" = 1))]
     pub size: Count,
     /// Pause between slices; default 1s, as the real client's.
     pub sleep: Option<Span>,

@@ -1,0 +1,280 @@
+//! What a plan costs: connections, subscriptions, ports, files, memory, messages and time, worked
+//! out before anything is started. Estimates carry the figure they rest on.
+//!
+//! It does not know the host: `doctor` holds the budget against it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use reports::wave::WaveMode;
+use serde::Serialize;
+
+use super::{Brokers, Entry, Group, Plan, micros};
+use crate::scenario::STOCK_AGENTS;
+
+/// Size of Linux' default `ip_local_port_range`, 32768 to 60999.
+pub const DEFAULT_PORT_RANGE: u64 = 28_232;
+/// nats-server's own `max_connections`.
+pub const DEFAULT_MAX_CONNECTIONS: u64 = 65_536;
+
+/// Connections of the driver per client: one that publishes, one that listens.
+const CONNECTIONS_PER_CLIENT: u64 = 2;
+/// Files of a process beside its connections.
+const FILES_ASIDE_EMULATOR: u64 = 256;
+const FILES_ASIDE_BROKER: u64 = 1_000;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+/// A process of ours without nodes.
+const EMULATOR_BASE: u64 = 24 * MIB;
+/// An emulated node: the mark is 3 KiB with 5 subscriptions and 4 KiB with 55.
+const NODE: u64 = 4 * KIB;
+/// What a reply costs the driver while its wave is open.
+const DRIVER_PER_NODE: u64 = KIB;
+/// An idle nats-server.
+const BROKER_BASE: u64 = 20 * MIB;
+/// A connection in nats-server 2.14.5 after waves, without its subscriptions (measured: 66 KiB with
+/// five; 22 KiB of it when idle, the rest are grown stacks and buffers).
+const BROKER_CONNECTION: u64 = 62 * KIB;
+/// A subscription in nats-server (measured: 0.9 KiB).
+const BROKER_SUBSCRIPTION: u64 = 920;
+/// Both ends of a loopback connection in the kernel (measured: 7.5 to 8.3 KiB).
+const KERNEL_CONNECTION: u64 = 8 * KIB;
+
+/// First connections per second that a broker and we manage on two cores with no pacing (measured:
+/// 8,026/s with 6 subscriptions).
+const CONNECTS_PER_S: f64 = 8_000.0;
+/// A broadcast and its replies, per node, on two cores (measured: 18 to 21 us).
+const WAVE_US_PER_NODE: u64 = 20;
+
+/// What a plan asks of hosts, in numbers that scale with its nodes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Demand {
+    /// Nodes in all.
+    pub nodes: u64,
+    /// Subscriptions of all nodes.
+    pub subscriptions: u64,
+    /// Connections of the driver.
+    pub driver_connections: u64,
+    /// Addresses that nodes connect to.
+    pub endpoints: u64,
+    /// Whether the broker is started here, so that this host pays for it.
+    pub managed: bool,
+    /// Whether all endpoints are on loopback, where source addresses are free.
+    pub loopback: bool,
+    /// First connections in flight at once, over all groups.
+    pub in_flight: u64,
+}
+
+/// What a plan costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Budget {
+    /// What it was worked out from.
+    pub demand: Demand,
+    /// Connections in all: nodes and driver.
+    pub connections: u64,
+    /// `max_connections` that the broker needs.
+    pub broker_max_connections: u64,
+    /// Local ports of one source address towards one endpoint.
+    pub port_range: u64,
+    /// Source addresses needed; 1: the system's choice suffices.
+    pub source_addresses: u64,
+    /// Open files of this process.
+    pub emulator_files: u64,
+    /// Open files of the busiest broker.
+    pub broker_files: u64,
+    /// Memory of this process.
+    pub emulator_bytes: u64,
+    /// Memory of the managed broker; 0 for an external one.
+    pub broker_bytes: u64,
+    /// Memory of the kernel for connections.
+    pub kernel_bytes: u64,
+}
+
+impl Demand {
+    /// What `plan` asks.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let clients = plan.entries.iter().map(|entry| u64::from(entry.clients)).max().unwrap_or(0);
+        let (managed, endpoints) = match &plan.brokers {
+            Brokers::Single { .. } => (true, 1),
+            Brokers::External { urls } => (false, count(urls.len()).max(1)),
+        };
+        Self {
+            nodes: plan.nodes(),
+            subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
+            driver_connections: clients * CONNECTIONS_PER_CLIENT,
+            endpoints,
+            managed,
+            loopback: match &plan.brokers {
+                Brokers::Single { .. } => true,
+                Brokers::External { urls } => urls.iter().all(|url| is_loopback(url)),
+            },
+            in_flight: plan.groups.iter().map(|g| g.connect.in_flight.min(g.nodes)).sum(),
+        }
+    }
+
+    /// The same with another number of nodes.
+    #[must_use]
+    pub fn with_nodes(&self, nodes: u64) -> Self {
+        let scaled = u128::from(self.subscriptions) * u128::from(nodes);
+        let subscriptions = scaled / u128::from(self.nodes.max(1));
+        Self {
+            nodes,
+            subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
+            in_flight: self.in_flight.min(nodes),
+            ..self.clone()
+        }
+    }
+}
+
+impl Budget {
+    /// What `plan` costs where one source address has `port_range` local ports.
+    #[must_use]
+    pub fn of(plan: &Plan, port_range: u64) -> Self {
+        Self::for_demand(Demand::of(plan), port_range)
+    }
+
+    /// What `demand` costs where one source address has `port_range` local ports.
+    #[must_use]
+    pub fn for_demand(demand: Demand, port_range: u64) -> Self {
+        let connections = demand.nodes + demand.driver_connections;
+        let per_broker = connections.div_ceil(demand.endpoints.max(1));
+        let managed = u64::from(demand.managed);
+        Self {
+            connections,
+            broker_max_connections: DEFAULT_MAX_CONNECTIONS.max(with_reserve(per_broker) + 100),
+            port_range,
+            source_addresses: source_addresses(connections, demand.endpoints, port_range),
+            emulator_files: with_reserve(connections) + FILES_ASIDE_EMULATOR,
+            broker_files: with_reserve(per_broker) + FILES_ASIDE_BROKER,
+            emulator_bytes: EMULATOR_BASE + demand.nodes * (NODE + DRIVER_PER_NODE),
+            broker_bytes: managed
+                * (BROKER_BASE
+                    + connections * BROKER_CONNECTION
+                    + demand.subscriptions * BROKER_SUBSCRIPTION),
+            kernel_bytes: connections * KERNEL_CONNECTION,
+            demand,
+        }
+    }
+
+    /// Memory of this host in all, without any reserve.
+    #[must_use]
+    pub fn host_bytes(&self) -> u64 {
+        self.emulator_bytes + self.broker_bytes + self.kernel_bytes
+    }
+
+    /// The loopback addresses to connect from, 127.0.1.1 onwards; empty when the system's choice
+    /// suffices. Linux needs no configuration for them: the whole of 127/8 is local.
+    #[must_use]
+    pub fn loopback_sources(&self) -> Vec<IpAddr> {
+        if self.source_addresses <= 1 {
+            return Vec::new();
+        }
+        let address = |k: u64| {
+            let (third, fourth) = (1 + k / 254, 1 + k % 254);
+            let octet = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
+            IpAddr::V4(Ipv4Addr::new(127, 0, octet(third), octet(fourth)))
+        };
+        (0..self.source_addresses.min(254 * 254)).map(address).collect()
+    }
+}
+
+/// Five per cent above.
+fn with_reserve(files: u64) -> u64 {
+    files + files.div_ceil(20)
+}
+
+/// Source addresses so that each uses at most nine tenths of its ports towards each endpoint: with
+/// `IP_BIND_ADDRESS_NO_PORT` a port is taken per source and endpoint (verified in a network
+/// namespace with 2,000 ports).
+fn source_addresses(connections: u64, endpoints: u64, port_range: u64) -> u64 {
+    let usable = (endpoints.max(1) * port_range * 9 / 10).max(1);
+    connections.div_ceil(usable).max(1)
+}
+
+fn is_loopback(text: &str) -> bool {
+    let url = url::Url::parse(text);
+    // `nats` is no scheme whose hosts the URL standard knows: an address is a plain name in it.
+    let host = url.as_ref().ok().and_then(|url| url.host_str()).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+impl Group {
+    /// Agents of a node, the stock ones included.
+    #[must_use]
+    pub fn agents_per_node(&self) -> u64 {
+        count(STOCK_AGENTS.len()) + u64::from(self.emulated_agents)
+    }
+
+    /// Subscriptions of a node: one for each agent in each collective, and the node's own subject in
+    /// each collective (protocol document 2.4).
+    #[must_use]
+    pub fn subscriptions_per_node(&self) -> u64 {
+        (self.agents_per_node() + 1) * count(self.collectives.len())
+    }
+
+    /// How long the group's first connections take: at its rate, or as fast as measured.
+    #[must_use]
+    pub fn connect_time(&self) -> Duration {
+        let rate = self.connect.rate_per_s.unwrap_or(CONNECTS_PER_S).min(CONNECTS_PER_S);
+        Duration::try_from_secs_f64(float(self.nodes) / rate).unwrap_or(Duration::MAX)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Messages of one wave at the broker, all clients together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WaveMessages {
+    /// Requests that clients publish.
+    pub requests: u64,
+    /// Requests that nodes receive.
+    pub delivered: u64,
+    /// Replies that nodes publish, each of which one client receives.
+    pub replies: u64,
+    /// Into the broker: requests and replies.
+    pub broker_in: u64,
+    /// Out of the broker: deliveries and replies.
+    pub broker_out: u64,
+    /// How long the wave takes on two cores; delays of the nodes not included.
+    #[serde(rename = "expected_us", with = "micros")]
+    pub expected: Duration,
+}
+
+impl Entry {
+    /// The messages of one wave, at most: filters may let fewer nodes answer. A broadcast reaches
+    /// every node that subscribes to the agent in the collective, whatever the filter says.
+    #[must_use]
+    pub fn messages(&self, groups: &[Group]) -> WaveMessages {
+        let clients = u64::from(self.clients);
+        let subscribed = groups.iter().filter(|group| {
+            group.collectives.contains(&self.collective) && group.hosts(self.question.agent())
+        });
+        let targets = self.expected.nodes;
+        let (requests, delivered) = match self.mode {
+            WaveMode::Broadcast => (1, subscribed.map(|group| group.nodes).sum()),
+            WaveMode::Direct | WaveMode::Batch => (targets, targets),
+        };
+        let pauses = self.batch.map_or(Duration::ZERO, |batch| {
+            let slices = targets.div_ceil(batch.size.max(1));
+            batch.sleep * u32::try_from(slices.saturating_sub(1)).unwrap_or(u32::MAX)
+        });
+        WaveMessages {
+            requests: requests * clients,
+            delivered: delivered * clients,
+            replies: targets * clients,
+            broker_in: (requests + targets) * clients,
+            broker_out: (delivered + targets) * clients,
+            expected: Duration::from_micros(targets * clients * WAVE_US_PER_NODE) + pauses,
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! A plan for people, with the arithmetic written out, and for scripts as JSON.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::text::{Table, mib, thousands};
+use super::{Brokers, Budget, Entry, Group, NatsServer, Plan, Question};
+
+/// The plan, its digest, its budget and its schedule.
+#[must_use]
+pub fn to_json(plan: &Plan, budget: &Budget) -> Value {
+    let entries = plan.entries.iter();
+    let messages: Vec<Value> = entries
+        .map(|entry| json!({"name": entry.name, "wave": entry.messages(&plan.groups)}))
+        .collect();
+    json!({
+        "digest": plan.digest(),
+        "plan": plan,
+        "budget": budget,
+        "messages": messages,
+        "schedule": plan.schedule(),
+        "longest_us": u64::try_from(plan.longest().as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+/// The plan as a person reads it.
+#[must_use]
+pub fn to_text(plan: &Plan, budget: &Budget) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_all(&mut out, plan, budget);
+    out
+}
+
+fn write_all(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
+    writeln!(out, "{}", plan.name)?;
+    if let Some(description) = &plan.description {
+        writeln!(out, "  {description}")?;
+    }
+    writeln!(out, "  seed {}, {}", plan.seed, plan.digest())?;
+    write_brokers(out, plan)?;
+    write_fleet(out, plan)?;
+    write_waves(out, plan)?;
+    write_timeline(out, plan)?;
+    write_budget(out, plan, budget)?;
+    write_thresholds(out, plan)
+}
+
+fn write_brokers(out: &mut String, plan: &Plan) -> fmt::Result {
+    match &plan.brokers {
+        Brokers::Single { nats_server } => {
+            let which = match nats_server {
+                NatsServer::Newest => "the newest nats-server at hand".to_owned(),
+                NatsServer::Version(version) => format!("nats-server {version}"),
+                NatsServer::Path(path) => path.clone(),
+            };
+            writeln!(out, "\nBroker\n  one, started and ended by the run: {which}")
+        }
+        Brokers::External { urls } => {
+            writeln!(out, "\nBrokers\n  there already: {}", urls.join(", "))
+        }
+    }
+}
+
+fn write_fleet(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "\nFleet")?;
+    let mut table =
+        Table::new(&["group", "nodes", "collectives", "agents", "subscriptions", "connect"]);
+    for group in &plan.groups {
+        table.row([
+            group.name.clone(),
+            thousands(group.nodes),
+            group.collectives.join(" "),
+            group.agents_per_node().to_string(),
+            format!(
+                "{} = ({} agents + 1) x {} {}",
+                group.subscriptions_per_node(),
+                group.agents_per_node(),
+                group.collectives.len(),
+                if group.collectives.len() == 1 { "collective" } else { "collectives" },
+            ),
+            connect_text(group),
+        ]);
+    }
+    table.write(out)?;
+    for group in &plan.groups {
+        if let Some(text) = behaviour_text(group) {
+            writeln!(out, "  {}: {text}", group.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn connect_text(group: &Group) -> String {
+    let pace = match group.connect.rate_per_s {
+        Some(rate) => format!("{}/s", thousands_f(rate)),
+        None => "unpaced".to_owned(),
+    };
+    format!("{pace}, about {}", short(group.connect_time()))
+}
+
+/// How a group departs from answering at once and always; `None`: it does not.
+fn behaviour_text(group: &Group) -> Option<String> {
+    use super::ReplyDelay as Delay;
+    let mut parts = Vec::new();
+    match group.behaviour.reply_delay {
+        Delay::None => {}
+        Delay::Fixed { delay } => parts.push(format!("answers after {}", short(delay))),
+        Delay::Uniform { low, high } => {
+            parts.push(format!("answers after {} to {}", short(low), short(high)));
+        }
+        Delay::Lognormal { median, sigma } => parts.push(format!(
+            "answers after a lognormal delay of median {}, sigma {sigma}",
+            short(median)
+        )),
+    }
+    for (share, what) in [
+        (group.behaviour.no_reply, "requests without an answer"),
+        (group.behaviour.error_reply, "RPC requests with an error reply"),
+    ] {
+        if share > 0.0 {
+            parts.push(format!("{} of {what}", percent(share)));
+        }
+    }
+    if !group.fidelity.flush_each_subscription {
+        parts.push("one flush for all subscriptions (departs from the real server)".to_owned());
+    }
+    if !group.fidelity.flush_each_reply {
+        parts.push("no flush with replies (departs from the real server)".to_owned());
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn write_waves(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "\nWaves")?;
+    let mut table =
+        Table::new(&["entry", "asks", "waves", "expected", "clients", "in", "out", "takes about"]);
+    for entry in &plan.entries {
+        let messages = entry.messages(&plan.groups);
+        table.row([
+            entry.name.clone(),
+            asks(entry),
+            waves(entry),
+            format!(
+                "{}{}",
+                if entry.expected.exact { "" } else { "up to " },
+                thousands(entry.expected.nodes)
+            ),
+            entry.clients.to_string(),
+            thousands(messages.broker_in),
+            thousands(messages.broker_out),
+            short(messages.expected),
+        ]);
+    }
+    table.write(out)?;
+    writeln!(
+        out,
+        "  in and out: messages of one wave at the broker, all clients; out = requests delivered + replies"
+    )
+}
+
+fn asks(entry: &Entry) -> String {
+    let what = match &entry.question {
+        Question::Discover => match entry.selects.agents.first() {
+            Some(agent) => format!("discover {agent}"),
+            None => "discover".to_owned(),
+        },
+        Question::Request { agent, action, .. } => format!("{agent}#{action}"),
+    };
+    let mode = format!("{:?}", entry.mode).to_lowercase();
+    match entry.batch {
+        Some(batch) => {
+            format!("{what}, {mode} of {}, pause {}", thousands(batch.size), short(batch.sleep))
+        }
+        None => format!("{what}, {mode}"),
+    }
+}
+
+fn waves(entry: &Entry) -> String {
+    match entry.warmup {
+        0 => entry.count.to_string(),
+        warmup => format!("{warmup} warm-up + {}", entry.count),
+    }
+}
+
+fn write_timeline(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "\nTimeline, from the moment that all nodes are connected")?;
+    let mut table = Table::new(&["entry", "first", "last", "every", "deadline"]);
+    for entry in &plan.entries {
+        let last = entry.starts_at + entry.every * entry.waves().saturating_sub(1);
+        table.row([
+            entry.name.clone(),
+            short(entry.starts_at),
+            short(last),
+            short(entry.every),
+            short(entry.deadline),
+        ]);
+    }
+    table.write(out)?;
+    let connect = plan.groups.iter().map(Group::connect_time).max().unwrap_or_default();
+    writeln!(
+        out,
+        "  connecting about {}, then at most {}: the last deadline and {} of listening for late replies",
+        short(connect),
+        short(plan.longest()),
+        short(plan.late_grace),
+    )
+}
+
+fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
+    let demand = &budget.demand;
+    let ports = format!(
+        "{} connections / ({} endpoints x {} ports x 0.9)",
+        thousands(budget.connections),
+        demand.endpoints,
+        thousands(budget.port_range),
+    );
+    let sources = match budget.source_addresses {
+        1 => "1, the system's choice".to_owned(),
+        many => format!("{many}, 127.0.1.1 onwards on loopback"),
+    };
+    let broker_files = match plan.brokers {
+        Brokers::Single { .. } => "connections + 5 % + 1,000",
+        Brokers::External { .. } => "connections / URLs + 5 % + 1,000, on the busiest broker",
+    };
+    writeln!(out, "\nBudget")?;
+    let mut table = Table::new(&["what", "need", "how"]);
+    let rows = [
+        (
+            "connections",
+            thousands(budget.connections),
+            format!(
+                "{} nodes + {} of the driver",
+                thousands(demand.nodes),
+                demand.driver_connections
+            ),
+        ),
+        ("subscriptions", thousands(demand.subscriptions), "nodes x subscriptions each".to_owned()),
+        ("source addresses", sources, ports),
+        (
+            "open files, this process",
+            thousands(budget.emulator_files),
+            "connections + 5 % + 256".to_owned(),
+        ),
+        ("open files, broker", thousands(budget.broker_files), broker_files.to_owned()),
+        (
+            "broker max_connections",
+            thousands(budget.broker_max_connections),
+            "65,536, or connections + 5 % + 100".to_owned(),
+        ),
+        ("memory, this process", mib(budget.emulator_bytes), "24 MiB + 5 KiB a node".to_owned()),
+        (
+            "memory, broker",
+            mib(budget.broker_bytes),
+            "20 MiB + 62 KiB a connection + 0.9 KiB a subscription".to_owned(),
+        ),
+        ("memory, kernel", mib(budget.kernel_bytes), "8 KiB a connection".to_owned()),
+    ];
+    for (what, need, how) in rows {
+        table.row([what.to_owned(), need, how]);
+    }
+    table.write(out)
+}
+
+fn write_thresholds(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "\nThresholds")?;
+    if plan.thresholds.is_empty() {
+        return writeln!(out, "  none: the run passes whatever it finds");
+    }
+    for threshold in &plan.thresholds {
+        writeln!(out, "  {} {}", threshold.metric, threshold.expression)?;
+    }
+    Ok(())
+}
+
+/// A rate, whole when it is.
+fn thousands_f(number: f64) -> String {
+    if number.fract() == 0.0 && (0.0..1e15).contains(&number) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number in range"
+        )]
+        return thousands(number as u64);
+    }
+    format!("{number:.3}")
+}
+
+fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A duration for a table: `40ms`, `1.8s`, `2m5s`.
+fn short(span: Duration) -> String {
+    let millis = span.as_millis();
+    match millis {
+        0 => humantime::format_duration(span).to_string().replace(' ', ""),
+        1..1000 => format!("{millis}ms"),
+        1000..60_000 if (millis / 100).is_multiple_of(10) => format!("{}s", millis / 1000),
+        1000..60_000 => format!("{}.{}s", millis / 1000, millis / 100 % 10),
+        _ => {
+            let seconds = Duration::from_secs(span.as_secs());
+            humantime::format_duration(seconds).to_string().replace(' ', "")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_exact_as_a_person_reads() {
+        for (micros, text) in [
+            (0, "0s"),
+            (700, "700us"),
+            (40_000, "40ms"),
+            (1_000_000, "1s"),
+            (1_849_000, "1.8s"),
+            (59_990_000, "59.9s"),
+            (125_400_000, "2m5s"),
+        ] {
+            assert_eq!(short(Duration::from_micros(micros)), text);
+        }
+    }
+}

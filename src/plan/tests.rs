@@ -1,0 +1,244 @@
+//! A plan is the same every time, its schedule is known in advance, its arithmetic adds up.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::*;
+use crate::scenario::Scenario;
+
+const SMALL: &str = "\
+version: 1
+name: small
+fleet:
+  - {group: web, nodes: 3000, collectives: [mcollective, eu], agents: 7}
+  - {group: db, nodes: 1000, connect: {rate: 200/s}}
+waves:
+  - {name: all, discover: {}, every: 2s, count: 2, warmup: 1, clients: 3}
+  - {name: some, request: {agent: emulated6, action: generate, filter: {facts: [a=b]}}, mode: direct}
+  - {name: slices, request: {agent: rpcutil, action: ping}, batch: {size: 1000}}
+";
+
+fn plan(text: &str) -> Plan {
+    let scenario = Scenario::parse(text, "small.yaml", &[]).unwrap_or_else(|e| panic!("{e}"));
+    resolve(&scenario).expect("resolves")
+}
+
+fn shipped() -> impl Iterator<Item = (String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let files =
+        std::fs::read_dir(folder).expect("scenarios").map(|entry| entry.expect("entry").path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "yaml")).map(|path| {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        (path.file_stem().expect("a name").to_string_lossy().into_owned(), text)
+    })
+}
+
+#[test]
+fn the_same_scenario_has_the_same_digest_on_every_machine() {
+    assert_eq!(plan(SMALL), plan(SMALL));
+    // Whoever changes this changes plans: results of before and after do not compare.
+    insta::assert_snapshot!(plan(SMALL).digest(), @"sha256:c6add70f5fea3e4cc029a7852bdfa79d1e4e0d12be1cc0fbc691c5f04afc2130");
+    assert_ne!(plan(SMALL).digest(), plan(&SMALL.replace("3000", "3001")).digest());
+}
+
+#[test]
+fn the_order_of_keys_in_the_file_does_not_change_the_plan() {
+    let turned = SMALL.replace("{group: db, nodes: 1000,", "{nodes: 1000, group: db,");
+    assert_ne!(turned, SMALL);
+    assert_eq!(plan(&turned).digest(), plan(SMALL).digest());
+}
+
+#[test]
+fn a_plan_survives_its_json() {
+    for text in shipped().map(|(_, text)| text).chain([SMALL.to_owned()]) {
+        let plan = plan(&text);
+        let json = serde_json::to_string(&plan).expect("json");
+        let again: Plan = serde_json::from_str(&json).expect("plan");
+        assert_eq!(again, plan);
+        assert_eq!(again.digest(), plan.digest());
+    }
+}
+
+#[test]
+fn entries_run_one_after_the_other_and_warm_up_first() {
+    let schedule: Vec<_> = plan(SMALL)
+        .schedule()
+        .into_iter()
+        .map(|wave| (wave.entry, wave.warmup, wave.number, wave.intended_at.as_secs()))
+        .collect();
+    let expected =
+        [(0, true, 1, 0), (0, false, 1, 2), (0, false, 2, 4), (1, false, 1, 6), (2, false, 1, 11)];
+    assert_eq!(schedule, expected);
+    assert_eq!(plan(SMALL).longest(), Duration::from_secs(11 + 10 + 1));
+}
+
+#[test]
+fn request_ids_can_be_repeated_and_never_collide() {
+    let text = SMALL.replace("count: 2", "count: 500");
+    let ids = |seed| -> Vec<String> {
+        let schedule = plan(&text).schedule();
+        schedule
+            .iter()
+            .flat_map(|w| (1..=3).map(move |client| request_id(seed, w, client)))
+            .collect()
+    };
+    assert_eq!(ids(1), ids(1));
+    let all: HashSet<String> = ids(1).into_iter().chain(ids(2)).collect();
+    assert_eq!(all.len(), 2 * 503 * 3);
+    assert!(all.iter().all(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit())));
+}
+
+#[test]
+fn the_expected_set_follows_collective_and_agent() {
+    let plan = plan(SMALL);
+    let expected: Vec<_> = plan
+        .entries
+        .iter()
+        .map(|entry| (entry.expected.groups.clone(), entry.expected.nodes, entry.expected.exact))
+        .collect();
+    // emulated6 is hosted by `web` alone, and its facts decide which of them answer.
+    let all = vec![0, 1];
+    assert_eq!(expected, [(all.clone(), 4_000, true), (vec![0], 3_000, false), (all, 4_000, true)]);
+    assert_eq!(plan.entries[0].wire, Filter::default());
+    let agent = |agent: &str| Filter { agents: vec![agent.to_owned()], ..Filter::default() };
+    // Direct requests carry the agent only, whatever selected their targets.
+    assert_eq!(plan.entries[1].wire, agent("emulated6"));
+    assert_eq!(plan.entries[1].selects.facts, ["a=b"]);
+    assert_eq!(plan.entries[2].wire, agent("rpcutil"));
+}
+
+#[test]
+fn the_budget_adds_up() {
+    let plan = plan(SMALL);
+    assert_eq!(plan.groups[0].subscriptions_per_node(), (10 + 1) * 2);
+    assert_eq!(plan.groups[1].subscriptions_per_node(), 5);
+    assert_eq!(plan.groups[1].connect_time(), Duration::from_secs(5));
+    let budget = Budget::of(&plan, DEFAULT_PORT_RANGE);
+    assert_eq!(budget.connections, 4_000 + 6);
+    assert_eq!(budget.demand.subscriptions, 3_000 * 22 + 1_000 * 5);
+    assert_eq!(budget.emulator_files, 4_006 + 201 + 256);
+    assert_eq!(budget.broker_files, 4_006 + 201 + 1_000);
+    assert_eq!(budget.source_addresses, 1);
+    assert!(budget.loopback_sources().is_empty(), "the system's choice suffices");
+    assert_eq!(budget.broker_max_connections, DEFAULT_MAX_CONNECTIONS);
+}
+
+#[test]
+fn the_messages_of_a_wave_follow_its_mode_and_clients() {
+    let plan = plan(SMALL);
+    let messages = |entry: usize| {
+        let m = plan.entries[entry].messages(&plan.groups);
+        (m.requests, m.delivered, m.replies, m.broker_in, m.broker_out)
+    };
+    assert_eq!(messages(0), (3, 12_000, 12_000, 12_003, 24_000));
+    assert_eq!(messages(1), (3_000, 3_000, 3_000, 6_000, 6_000));
+    assert_eq!(messages(2), (4_000, 4_000, 4_000, 8_000, 8_000));
+    // Four slices have three pauses of a second between them.
+    assert!(plan.entries[2].messages(&plan.groups).expected > Duration::from_secs(3));
+}
+
+#[test]
+fn a_large_plan_raises_the_brokers_connection_limit() {
+    let demand = Demand::of(&plan(SMALL)).with_nodes(200_000);
+    assert_eq!(demand.subscriptions, 200_000 / 4 * 3 * 22 + 200_000 / 4 * 5);
+    assert!(Budget::for_demand(demand, DEFAULT_PORT_RANGE).broker_max_connections > 200_006);
+}
+
+#[test]
+fn source_addresses_grow_with_connections_and_shrink_with_ports_and_endpoints() {
+    let demand = Demand { driver_connections: 0, ..Demand::of(&plan(SMALL)) };
+    // One default range carries 25,408 connections to one endpoint with a tenth in reserve.
+    for (nodes, endpoints, ports, sources) in [
+        (25_408, 1, 28_232, 1),
+        (25_409, 1, 28_232, 2),
+        (200_000, 1, 28_232, 8),
+        (200_000, 8, 28_232, 1),
+        (200_000, 3, 2_000, 38),
+    ] {
+        let demand = Demand { endpoints, ..demand.with_nodes(nodes) };
+        let budget = Budget::for_demand(demand, ports);
+        assert_eq!(budget.source_addresses, sources, "{nodes} nodes");
+        let addresses = budget.loopback_sources();
+        assert_eq!(
+            addresses.len(),
+            if sources == 1 { 0 } else { usize::try_from(sources).expect("few") }
+        );
+        assert!(addresses.iter().all(std::net::IpAddr::is_loopback));
+    }
+}
+
+#[test]
+fn the_fleet_has_every_group_of_the_plan() {
+    let plan = plan(SMALL);
+    let spec = plan.fleet_spec(&Seat {
+        share: emulator::spec::Share { index: 1, of: 2 },
+        shards: 2,
+        servers: Vec::new(),
+        source_addresses: Budget::of(&plan, 2_000).loopback_sources(),
+    });
+    assert_eq!((spec.seed, spec.shards, spec.share.index), (1, 2, 1));
+    let groups: Vec<_> = spec
+        .groups
+        .iter()
+        .map(|g| (g.name.as_str(), g.first, g.nodes, g.emulated_agents))
+        .collect();
+    assert_eq!(groups, [("web", 0, 3_000, 7), ("db", 3_000, 1_000, 1)]);
+    assert_eq!(spec.groups[1].connect.rate_per_s, Some(200.0));
+    assert_eq!(spec.groups[0].behaviour, emulator::spec::Behaviour::default());
+    assert_eq!(spec.groups[0].fidelity, emulator::spec::Fidelity::default());
+    assert_eq!(spec.groups[0].source_addresses.len(), 3);
+}
+
+#[test]
+fn every_shipped_scenario_is_valid_and_says_its_question() {
+    let validator = jsonschema::validator_for(&crate::scenario::json_schema()).expect("a schema");
+    let mut names = Vec::new();
+    for (name, text) in shipped() {
+        let plan = plan(&text);
+        assert_eq!(plan.name, name);
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("# yaml-language-server: $schema=./schema.json"), "{name}");
+        let question = lines.next().unwrap_or_default();
+        assert!(question.starts_with("# ") && question.ends_with('?'), "{name}: {question}");
+        let value = crate::scenario::as_json(&text).expect("yaml");
+        let errors: Vec<String> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+        names.push(name);
+    }
+    names.sort();
+    let expected = [
+        "agents-and-collectives",
+        "direct-and-batch",
+        "fifteen-thousand",
+        "first-look",
+        "many-clients",
+        "slow-and-silent",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn ten_agents_in_five_collectives_are_55_subscriptions() {
+    let (_, text) = shipped().find(|(name, _)| name == "agents-and-collectives").expect("shipped");
+    let plan = plan(&text);
+    assert_eq!(
+        (plan.groups[0].agents_per_node(), plan.groups[0].subscriptions_per_node()),
+        (10, 55)
+    );
+}
+
+#[test]
+fn a_person_reads_the_plan_with_its_arithmetic() {
+    let plan = plan(SMALL);
+    insta::assert_snapshot!(to_text(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE)));
+}
+
+#[test]
+fn a_script_reads_the_plan_as_json() {
+    let plan = plan(SMALL);
+    let json = to_json(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE));
+    assert_eq!(json["digest"], plan.digest());
+    assert_eq!(json["schedule"].as_array().map(Vec::len), Some(5));
+    assert_eq!(json["budget"]["connections"], 4_006);
+    assert_eq!(json["plan"]["entries"][0]["every_us"], 2_000_000);
+}

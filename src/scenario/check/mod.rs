@@ -1,0 +1,217 @@
+//! The meaning of a scenario: what types cannot refuse, each with its path and what to write.
+//!
+//! Pure: no file is looked for and no name resolved.
+
+mod fleet;
+mod thresholds;
+mod waves;
+
+use std::time::Duration;
+
+use super::error::{Problem, nearest};
+use super::tree::Step;
+use super::types::{Brokers, Client, Scenario, Topology};
+
+/// The longest duration a scenario may ask for, so that sums of instants stay exact.
+const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Least time to live of a v1 request (protocol document 3.5).
+const MIN_TTL: Duration = Duration::from_secs(30);
+
+/// A path from its parts.
+macro_rules! at {
+    ($($step:expr),* $(,)?) => { vec![$(crate::scenario::Step::from($step)),*] };
+}
+use at;
+
+/// Everything that is wrong with `scenario`.
+pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if scenario.version.0 != 1 {
+        let message = format!("version {} of the format is not known", scenario.version.0);
+        found.push(Problem::new(at!["version"], message, "write `version: 1`"));
+    }
+    check_file_name(&mut found, &scenario.name);
+    if let Some(brokers) = &scenario.brokers {
+        check_brokers(&mut found, brokers);
+    }
+    fleet::check(&mut found, &scenario.fleet);
+    if let Some(client) = &scenario.client {
+        check_client(&mut found, client);
+    }
+    waves::check(&mut found, scenario);
+    thresholds::check(&mut found, scenario);
+    found
+}
+
+fn check_file_name(found: &mut Vec<Problem>, name: &str) {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if name.is_empty() || name.len() > 100 || name.starts_with(['.', '-']) || !plain {
+        let message = format!("`{name}` cannot name a result folder");
+        let advice = "write a name of letters, digits, `-`, `_` and `.`, such as `first-look`";
+        found.push(Problem::new(at!["name"], message, advice));
+    }
+}
+
+fn check_brokers(found: &mut Vec<Problem>, brokers: &Brokers) {
+    let urls = brokers.urls.as_deref().unwrap_or_default();
+    match brokers.topology.unwrap_or(Topology::Single) {
+        Topology::Single => {
+            if brokers.urls.is_some() {
+                let message = "`urls` belong to a network that is there already";
+                let advice = "write `topology: external` beside them, or leave `urls` out";
+                found.push(Problem::new(at!["brokers", "urls"], message, advice).of_key());
+            }
+            if brokers.nats.is_some() && brokers.path.is_some() {
+                let message = "`nats` and `path` both say which nats-server to start";
+                let advice = "keep one of the two";
+                found.push(Problem::new(at!["brokers", "path"], message, advice).of_key());
+            }
+        }
+        Topology::External => {
+            if urls.is_empty() {
+                let message = "topology external needs the URLs of the network";
+                let advice = "write `urls: [\"nats://broker.example.net:4222\"]`";
+                found.push(Problem::new(at!["brokers", "topology"], message, advice));
+            }
+            for key in ["nats", "path"] {
+                let given = if key == "nats" { &brokers.nats } else { &brokers.path };
+                if given.is_some() {
+                    let message = format!("`{key}` is for brokers that are started here");
+                    let advice = format!("leave `{key}` out with topology external");
+                    found.push(Problem::new(at!["brokers", key], message, advice).of_key());
+                }
+            }
+        }
+        Topology::Cluster | Topology::Leafnodes | Topology::Supercluster | Topology::Federation => {
+            let message = "this topology is not there yet";
+            let advice = "write `single` (one managed broker) or `external` (a network at `urls`)";
+            found.push(Problem::new(at!["brokers", "topology"], message, advice));
+        }
+    }
+    for (index, url) in urls.iter().enumerate() {
+        if let Err(why) = check_url(url) {
+            let advice = "write it as in `nats://broker.example.net:4222`";
+            found.push(Problem::new(at!["brokers", "urls", index], why, advice));
+        }
+    }
+    if let Some(version) = &brokers.nats
+        && !is_version(version)
+    {
+        let message = format!("`{version}` is no version of nats-server");
+        let advice = "write three numbers, such as `2.12.15`";
+        found.push(Problem::new(at!["brokers", "nats"], message, advice));
+    }
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error})"))?;
+    match url.scheme() {
+        "nats" if url.has_host() => Ok(()),
+        "nats" => Err(format!("`{text}` names no host")),
+        scheme => Err(format!("scheme `{scheme}` is not there yet")),
+    }
+}
+
+/// Three numbers, with or without `v` before or a pre-release such as `-RC.1` behind.
+fn is_version(text: &str) -> bool {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let numbers = text.split_once('-').map_or(text, |(numbers, _)| numbers);
+    let parts: Vec<&str> = numbers.split('.').collect();
+    parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
+}
+
+fn check_client(found: &mut Vec<Problem>, client: &Client) {
+    if let Some(callerid) = &client.callerid
+        && !is_callerid(callerid)
+    {
+        let message = format!("`{callerid}` is no caller id");
+        let advice = "write lower case letters, `=` and a name, such as `choria=emulator`";
+        found.push(Problem::new(at!["client", "callerid"], message, advice));
+    }
+    if let Some(identity) = &client.identity
+        && let Err(why) = check_subject_part(identity)
+    {
+        let advice = "write a name such as `client.choria.local`";
+        found.push(Problem::new(at!["client", "identity"], why, advice));
+    }
+    if let Some(ttl) = client.ttl {
+        let at = at!["client", "ttl"];
+        if ttl.0 < MIN_TTL || ttl.0.subsec_nanos() != 0 {
+            let message = format!("a time to live of {ttl} is refused by Choria servers");
+            found.push(Problem::new(at.clone(), message, "write whole seconds, at least `30s`"));
+        }
+        check_span(found, at, "time to live", ttl.0);
+    }
+}
+
+/// `^[a-z]+=([\w\.\-]+)$` (protocol document 3.7).
+fn is_callerid(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(kind, name)| {
+        !kind.is_empty()
+            && kind.chars().all(|c| c.is_ascii_lowercase())
+            && !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    })
+}
+
+fn choose(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let mut names: Vec<&str> = known.to_vec();
+            names.dedup();
+            names.truncate(20);
+            format!("there are: {}", names.join(", "))
+        }
+    }
+}
+
+fn check_positive(found: &mut Vec<Problem>, at: Vec<Step>, what: &str, span: Duration, like: &str) {
+    if span.is_zero() {
+        let advice = format!("write a duration above zero, such as `{like}`");
+        found.push(Problem::new(at.clone(), format!("{what} of zero"), advice));
+    }
+    check_span(found, at, what, span);
+}
+
+fn check_span(found: &mut Vec<Problem>, at: Vec<Step>, what: &str, span: Duration) {
+    if span > MAX_SPAN {
+        let message = format!("{what} is longer than a week");
+        found.push(Problem::new(at, message, "write a shorter one: the longest is `7days`"));
+    }
+}
+
+/// One token of a NATS subject.
+fn check_token(found: &mut Vec<Problem>, at: Vec<Step>, what: &str, text: &str) {
+    let why = if text.contains('.') {
+        Err(format!("`{text}` holds a dot"))
+    } else {
+        check_subject_part(text)
+    };
+    if let Err(why) = why {
+        let advice = format!("a {what} is one word without dots, blanks, `*` and `>`");
+        found.push(Problem::new(at, why, advice));
+    }
+}
+
+/// What may stand in a NATS subject: no blanks, wildcards, control characters, or empty tokens.
+fn check_subject_part(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("an empty name".to_owned());
+    }
+    if let Some(bad) =
+        text.chars().find(|c| c.is_whitespace() || c.is_control() || "*>".contains(*c))
+    {
+        return Err(format!("`{}` holds {bad:?}, which NATS subjects forbid", text.escape_debug()));
+    }
+    if text.split('.').any(str::is_empty) {
+        return Err(format!("`{text}` has an empty part between dots"));
+    }
+    Ok(())
+}
+
+/// A message whose later lines are advice.
+fn told(at: Vec<Step>, text: &str) -> Problem {
+    let (message, advice) = text.split_once('\n').unwrap_or((text, ""));
+    Problem::new(at, message, advice)
+}

@@ -1,0 +1,67 @@
+//! Thresholds: known metrics, expressions that fit them, and selectors that select something.
+
+use reports::threshold::{Metric, Selector, Threshold};
+
+use super::{at, choose, told};
+use crate::scenario::error::Problem;
+use crate::scenario::tree::Step;
+use crate::scenario::types::{Scenario, Wave};
+
+/// Everything that is wrong with the thresholds.
+pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
+    for (metric, expressions) in scenario.thresholds.iter().flat_map(|thresholds| &thresholds.0) {
+        let at = at!["thresholds", metric.as_str()];
+        let name = metric.split('{').next().unwrap_or_default().trim();
+        if Metric::find(name).is_none() {
+            // An expression is needed to ask; which one does not matter for the metric's name.
+            if let Err(error) = Threshold::parse(metric, "max == 0") {
+                found.push(told(at, &error.to_string()).of_key());
+            }
+            continue;
+        }
+        if expressions.is_empty() {
+            let advice = "write at least one, such as `[\"min == 100%\"]`";
+            found.push(Problem::new(at.clone(), "a metric without expressions", advice));
+        }
+        for (position, expression) in expressions.iter().enumerate() {
+            let mut here = at.clone();
+            here.push(position.into());
+            match Threshold::parse(metric, expression) {
+                Ok(threshold) if position == 0 => {
+                    check_selector(found, &at, threshold.selector(), scenario);
+                }
+                Ok(_) => {}
+                Err(error) => found.push(told(here, &error.to_string())),
+            }
+        }
+    }
+}
+
+fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, scenario: &Scenario) {
+    let waves = || scenario.waves.iter();
+    let selected: Vec<&Wave> = waves()
+        .filter(|wave| selector.wave.as_ref().is_none_or(|name| *name == wave.name))
+        .collect();
+    if let (Some(wave), true) = (&selector.wave, selected.is_empty()) {
+        let names: Vec<&str> = waves().map(|wave| wave.name.as_str()).collect();
+        let message = format!("there is no wave `{wave}`");
+        found.push(Problem::new(at.to_vec(), message, choose(wave, &names)).of_key());
+        return;
+    }
+    if let Some(group) = &selector.group {
+        let names: Vec<&str> = scenario.fleet.iter().map(|group| group.group.as_str()).collect();
+        if !names.contains(&group.as_str()) {
+            let message = format!("there is no group `{group}`");
+            found.push(Problem::new(at.to_vec(), message, choose(group, &names)).of_key());
+        }
+    }
+    let clients = selected.iter().map(|wave| wave.clients.map_or(1, |clients| clients.0)).max();
+    let clients = clients.unwrap_or(1);
+    if let Some(client) = selector.client
+        && !(1..=clients).contains(&u64::from(client))
+    {
+        let message = format!("there is no client {client}");
+        let advice = format!("write a number from 1 to {clients}");
+        found.push(Problem::new(at.to_vec(), message, advice).of_key());
+    }
+}
