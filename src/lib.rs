@@ -2,7 +2,7 @@
 
 pub mod broker;
 pub mod conductor;
-pub mod driver;
 pub mod doctor;
+pub mod driver;
 pub mod plan;
 pub mod scenario;

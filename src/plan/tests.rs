@@ -175,6 +175,7 @@ fn the_fleet_has_every_group_of_the_plan() {
         shards: 2,
         servers: Vec::new(),
         source_addresses: Budget::of(&plan, 2_000).loopback_sources(),
+        login: emulator::spec::Login::default(),
     });
     assert_eq!((spec.seed, spec.shards, spec.share.index), (1, 2, 1));
     let groups: Vec<_> = spec
