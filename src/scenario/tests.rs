@@ -204,7 +204,6 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
         ("batch: {size: 4}", "mode: batch", "batch: {size: 100, sleep: 1s}"),
         ("batch: {size: 4}", "{mode: direct, batch: {size: 4}}", ""),
         ("[\"dc=dc1\"]", "[\"dc\"]", "fact=value"),
-        ("{facts: [\"dc=dc1\"]}", "{compound: [\"with('x')\"]}", "not there yet"),
         ("topology: single", "topology: cluster", "not there yet"),
         ("topology: single", "topology: external", "urls"),
         ("nats: 2.12.15", "urls: [\"nats://127.0.0.1:4222\"]", "topology: external"),

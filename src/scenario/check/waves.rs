@@ -143,10 +143,4 @@ fn check_filter(found: &mut Vec<Problem>, index: usize, kind: &str, filter: &Fil
             found.push(told(at, &error.to_string()));
         }
     }
-    if filter.compound.is_some() {
-        let at = at!["waves", index, kind, "filter", "compound"];
-        let advice = "use `identity`, `classes`, `facts` and `agents`, which must all match";
-        let message = "compound filters are not there yet: no emulated node matches one";
-        found.push(Problem::new(at, message, advice).of_key());
-    }
 }
