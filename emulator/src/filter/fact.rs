@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::facts::{FactRef, go_int};
 use super::path::FactPath;
-use super::regexp;
+use super::regexp::Budget;
 use crate::protocol::filter::FactFilter;
 use regex::Regex;
 
@@ -89,11 +89,11 @@ pub(super) struct CompiledFact {
 }
 
 impl CompiledFact {
-    pub(super) fn new(filter: &FactFilter) -> Self {
+    pub(super) fn new(filter: &FactFilter, budget: &mut Budget) -> Self {
         let value = filter.value.clone();
         let operator = Operator::named(&filter.operator);
         let regex = (operator == Some(Operator::Matches))
-            .then(|| regexp::compile(value.trim_matches('/'), true))
+            .then(|| budget.compile(value.trim_matches('/'), true))
             .flatten();
         Self {
             path: FactPath::parse(&filter.fact),

@@ -23,6 +23,7 @@ use compound::Compound;
 use fact::CompiledFact;
 use facts::FactRef;
 use path::FactPath;
+use regexp::Budget;
 
 /// What a filter looks at in a node.
 pub trait Subject {
@@ -65,12 +66,13 @@ impl CompiledFilter {
     #[must_use]
     pub fn new(filter: &Filter) -> Self {
         let Filter { fact, cf_class, agent, identity, compound } = filter;
+        let budget = &mut Budget::default();
         Self {
-            identity: identity.iter().map(|needle| Needle::new(needle, false)).collect(),
-            agent: agent.iter().map(|needle| Needle::new(needle, false)).collect(),
-            class: cf_class.iter().map(|needle| Needle::class(needle)).collect(),
-            fact: fact.iter().map(CompiledFact::new).collect(),
-            compound: Compound::new(compound),
+            identity: identity.iter().map(|needle| Needle::new(needle, false, budget)).collect(),
+            agent: agent.iter().map(|needle| Needle::new(needle, false, budget)).collect(),
+            class: cf_class.iter().map(|needle| Needle::class(needle, budget)).collect(),
+            fact: fact.iter().map(|filter| CompiledFact::new(filter, budget)).collect(),
+            compound: Compound::new(compound, budget),
         }
     }
 
@@ -104,18 +106,18 @@ enum Needle {
 }
 
 impl Needle {
-    fn new(needle: &str, ignore_case: bool) -> Self {
+    fn new(needle: &str, ignore_case: bool, budget: &mut Budget) -> Self {
         match regexp::between_slashes(needle) {
             None => Self::Exact(needle.to_owned()),
             Some(expression) => {
-                regexp::compile(expression, ignore_case).map_or(Self::Nothing, Self::Expression)
+                budget.compile(expression, ignore_case).map_or(Self::Nothing, Self::Expression)
             }
         }
     }
 
     /// QUIRK: a plain class is lower-cased, and classes are not (protocol document 5.2).
-    fn class(needle: &str) -> Self {
-        match Self::new(needle, true) {
+    fn class(needle: &str, budget: &mut Budget) -> Self {
+        match Self::new(needle, true, budget) {
             Self::Exact(name) => Self::Exact(fact::lower(&name).collect()),
             expression => expression,
         }

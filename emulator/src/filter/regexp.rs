@@ -6,17 +6,19 @@
 //! and `R` mean nothing to Go; `a**` and counts above 1000 are errors in Go.
 //!
 //! Known differences: `\B` is the negation of the Unicode word boundary (Go: ASCII); names in
-//! `\p{…}` are read more generously by the crate; `(?)` and a repetition behind flags (`(?i)*`) are errors; a surrogate (`\x{d800}`) is an error instead of
-//! matching nothing. An expression that compiles to more than [`SIZE_MAX_BYTES`], or that nests
-//! deeper than [`NEST_MAX`], matches nothing (Go allows more).
+//! `\p{…}` are read more generously by the crate; `(?)` and a repetition behind flags (`(?i)*`) are
+//! errors; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger
+//! expressions than [`Budget`] does, and deeper ones than [`NEST_MAX`]: such a one matches nothing.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use regex::{Regex, RegexBuilder};
 
-/// Largest compiled expression, and largest cache of its automaton.
-const SIZE_MAX_BYTES: usize = 1 << 20;
+/// Most memory for all expressions of a filter, compiled.
+const BUDGET_BYTES: usize = 8 << 20;
+/// The part of what is left of it that one expression may take: the first may take 1 MiB.
+const SHARE: usize = 8;
 /// Deepest nesting.
 const NEST_MAX: u32 = 100;
 /// Longest expression; a request of 1 MiB could hold a longer one.
@@ -24,19 +26,36 @@ const LENGTH_MAX: usize = 64 << 10;
 /// Largest count in `{n,m}`.
 const REPEAT_MAX: u32 = 1000;
 
-/// Compiles an expression. `None`: it is invalid in Go, or too large: it matches nothing.
-pub(crate) fn compile(expression: &str, ignore_case: bool) -> Option<Regex> {
-    if expression.len() > LENGTH_MAX {
-        return None;
+/// Memory for the expressions of one filter, so that a hostile one can take no more. The limit for
+/// each falls from one to the next (to 70 KiB for the twentieth), whether it was used or not.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left_bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left_bytes: BUDGET_BYTES }
     }
-    let translated = Translator::new(expression).translate()?;
-    RegexBuilder::new(&translated)
-        .case_insensitive(ignore_case)
-        .size_limit(SIZE_MAX_BYTES)
-        .dfa_size_limit(SIZE_MAX_BYTES)
-        .nest_limit(NEST_MAX)
-        .build()
-        .ok()
+}
+
+impl Budget {
+    /// Compiles an expression. `None`: it is invalid in Go, or too large: it matches nothing.
+    pub(crate) fn compile(&mut self, expression: &str, ignore_case: bool) -> Option<Regex> {
+        let size_max_bytes = self.left_bytes / SHARE;
+        self.left_bytes -= size_max_bytes;
+        if expression.len() > LENGTH_MAX {
+            return None;
+        }
+        let translated = Translator::new(expression).translate()?;
+        RegexBuilder::new(&translated)
+            .case_insensitive(ignore_case)
+            .size_limit(size_max_bytes)
+            .dfa_size_limit(size_max_bytes)
+            .nest_limit(NEST_MAX)
+            .build()
+            .ok()
+    }
 }
 
 /// The expression between slashes, when a needle is one: `/re/`. QUIRK: a single `/` is an empty
@@ -324,7 +343,7 @@ mod tests {
     use super::*;
 
     fn matches(expression: &str, text: &str) -> Option<bool> {
-        compile(expression, false).map(|regex| regex.is_match(text))
+        Budget::default().compile(expression, false).map(|regex| regex.is_match(text))
     }
 
     #[test]
@@ -392,10 +411,23 @@ mod tests {
             "a?".repeat(40_000),
             format!("{}{}", r"\pL{1000}".repeat(10), "x"),
         ] {
-            assert!(compile(&expression, true).is_none(), "{}", &expression[..20]);
+            assert!(
+                Budget::default().compile(&expression, true).is_none(),
+                "{}",
+                &expression[..20]
+            );
         }
         assert_eq!(matches("(a+)+$", &text), Some(true));
         assert_eq!(matches("(a*)*b", &text), Some(false));
+    }
+
+    #[test]
+    fn many_expressions_share_one_budget() {
+        let mut budget = Budget::default();
+        let small = (0..40).filter(|_| budget.compile("^web[0-9]+$", true).is_some());
+        assert_eq!(small.count(), 40);
+        let large = (0..1000).filter(|_| budget.compile(r"^\pL{3}$", true).is_some());
+        assert_eq!(large.count(), 0);
     }
 
     #[test]
@@ -416,7 +448,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_compiles_or_is_refused(text in r"[\[\](){}|*+?.^$\\a-z0-9:\-&~QEpP<>=!]{0,30}|\PC*") {
-            drop(compile(&text, true));
+            drop(Budget::default().compile(&text, true));
         }
     }
 }

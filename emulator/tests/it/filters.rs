@@ -248,6 +248,50 @@ fn names_are_compared_with_the_quirks_of_the_real_server() {
     }
 }
 
+/// On a thread with as little stack as a runtime's.
+#[test]
+fn hostile_filters_are_refused_or_cheap() {
+    let repeat = |text: &str| text.repeat(100_000);
+    let check = move || {
+        let node = Node::new();
+        for expression in [
+            repeat("("),
+            repeat("["),
+            repeat("not "),
+            repeat("-"),
+            format!("1{} > 0", repeat("+1")),
+            format!("true{}", repeat(" and true")),
+            format!("{}true{}", "(1 < (".repeat(40), " ? 1 : 2) < 3)".repeat(40)),
+            format!("{}1{}", "with(".repeat(49), ")".repeat(49)),
+            repeat("fact('@this')?"),
+        ] {
+            assert_ne!(node.compound(&expression), Some(true), "{}", &expression[..20]);
+        }
+        // The deepest trees that are accepted.
+        for expression in [
+            format!("1{} > 0", "+1".repeat(190)),
+            format!("{}true{}", "(".repeat(49), ")".repeat(49)),
+        ] {
+            assert_eq!(node.compound(&expression), Some(true), "{expression}");
+        }
+        for path in [
+            repeat("@this."),
+            repeat("@tostr|"),
+            repeat("os."),
+            repeat("#."),
+            repeat("#(a."),
+            repeat("*"),
+            format!("@this{}", "|@tostr".repeat(10)),
+            format!("tags.#(%\"{}\")", repeat("*a")),
+        ] {
+            assert_eq!(node.fact(&FactPath::parse(&path)), None, "{}", &path[..5]);
+        }
+        let filter = Filter { identity: vec![r"/\pL{50}/".into(); 10_000], ..Filter::default() };
+        assert!(!node.matches(&filter));
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(check).unwrap().join().unwrap();
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_in_a_filter_does_harm(text in r#"[a-z0-9'"()\[\].,#*?@|=<>!&/+\-% ]{0,60}|\PC*"#) {

@@ -7,6 +7,7 @@ use super::tree::{Binary, Expr, Function, Unary, With};
 use super::value::{Val, apply, in_order};
 use crate::filter::Subject;
 use crate::filter::path::FactPath;
+use crate::filter::regexp::Budget;
 
 /// Why there is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +154,9 @@ fn call<'a>(function: &'a Function, arguments: &'a [Expr], node: &'a dyn Subject
         values.push(eval(argument, node)?);
     }
     Ok(match (function, values.as_slice()) {
-        (Function::With, [Val::Text(query)]) => Val::Bool(With::new(query).matches(node)),
+        (Function::With, [Val::Text(query)]) => {
+            Val::Bool(With::new(query, &mut Budget::default()).matches(node))
+        }
         (Function::Fact, [Val::Text(path)]) => fact(&FactPath::parse(path), node),
         (Function::Fact, [Val::Nil]) => fact(&FactPath::parse(""), node),
         (Function::Include, [Val::Nil, _]) => Val::Bool(false),

@@ -10,7 +10,8 @@
 //! Not understood, so that such an expression matches nothing: `let`, `if`, `;` between expressions,
 //! pipes, closures (`any(…)`, `#`), maps, slices, ranges (`..`), `?:`, byte texts, methods, `$env`, the
 //! variable `facts` (bytes in the real server, not the facts), and all other functions of the
-//! language. The same goes for expressions of more than 16 KiB, 400 nodes or 50 nested brackets.
+//! language. The same goes for expressions of more than 16 KiB, 400 nodes or 50 nested brackets, and
+//! to more than 64 expressions in one filter.
 
 mod check;
 mod eval;
@@ -25,6 +26,10 @@ use tree::Expr;
 use value::Val;
 
 use super::Subject;
+use super::regexp::Budget;
+
+/// Most compound entries of a filter.
+const ENTRIES_MAX: usize = 64;
 
 /// The compound entries of a filter.
 #[derive(Debug)]
@@ -35,9 +40,12 @@ pub(super) struct Compound {
 
 impl Compound {
     /// Compiles entries, each of which holds one expression if it is well-made.
-    pub(super) fn new(entries: &[Vec<String>]) -> Self {
+    pub(super) fn new(entries: &[Vec<String>], budget: &mut Budget) -> Self {
+        if entries.len() > ENTRIES_MAX {
+            return Self { entries: None };
+        }
         let compiled = entries.iter().map(|entry| match entry.as_slice() {
-            [text] => parser::parse(text).filter(check::is_condition),
+            [text] => parser::parse(text, budget).filter(check::is_condition),
             _ => None,
         });
         Self { entries: compiled.collect() }

@@ -1,6 +1,8 @@
 //! From the tokens of an expression to its tree (expr-lang 1.17, `parser`).
 
 use super::lexer::{Token, tokens};
+use crate::filter::regexp::Budget;
+
 use super::tree::{Binary, Expr, Function, Unary};
 
 /// Longest expression.
@@ -16,21 +18,22 @@ const SIGN: u8 = 90;
 const COMPARISON: u8 = 20;
 
 /// Reads an expression. `None`: it is no expression, or one that is not understood or too large.
-pub(super) fn parse(text: &str) -> Option<Expr> {
+pub(super) fn parse(text: &str, budget: &mut Budget) -> Option<Expr> {
     if text.len() > LENGTH_MAX {
         return None;
     }
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, nodes: 0, nesting: 0 };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, nodes: 0, nesting: 0, budget };
     let expr = parser.expression(0)?;
     parser.eat(";");
     (*parser.peek() == Token::End).then_some(expr)
 }
 
-struct Parser {
+struct Parser<'b> {
     tokens: Vec<Token>,
     at: usize,
     nodes: usize,
     nesting: usize,
+    budget: &'b mut Budget,
 }
 
 /// The operator that a sign is, how strongly it binds, and whether it groups from the right.
@@ -60,7 +63,7 @@ fn binary(sign: &str) -> Option<(Binary, u8, bool)> {
     })
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &Token {
         self.tokens.get(self.at).unwrap_or(&Token::End)
     }
@@ -136,9 +139,7 @@ impl Parser {
 
     fn binary(&mut self, operator: Binary, left: Expr, right: Expr) -> Option<Expr> {
         let regex = match (operator, &right) {
-            (Binary::Matches, Expr::Text(text)) => {
-                Some(crate::filter::regexp::compile(text, false)?)
-            }
+            (Binary::Matches, Expr::Text(text)) => Some(self.budget.compile(text, false)?),
             _ => None,
         };
         let (left, right) = (Box::new(left), Box::new(right));
@@ -202,7 +203,8 @@ impl Parser {
                 "nil" => return self.node(Expr::Nil),
                 _ if self.eat("(") => {
                     let arguments = self.list(")")?;
-                    self.node(Function::call(name, arguments)?)
+                    let call = Function::call(name, arguments, self.budget)?;
+                    self.node(call)
                 }
                 _ => self.node(Expr::variable(&name)?),
             }?,

@@ -5,6 +5,7 @@ use regex::Regex;
 use crate::filter::Needle;
 use crate::filter::fact::{CompiledFact, parse_fact};
 use crate::filter::path::FactPath;
+use crate::filter::regexp::Budget;
 
 /// An expression.
 #[derive(Debug)]
@@ -92,10 +93,13 @@ pub(super) enum With {
 }
 
 impl With {
-    pub(super) fn new(query: &str) -> Self {
+    pub(super) fn new(query: &str, budget: &mut Budget) -> Self {
         match parse_fact(query) {
-            Ok(filter) => Self::Fact(CompiledFact::new(&filter)),
-            Err(_) => Self::Name { class: Needle::class(query), agent: Needle::new(query, false) },
+            Ok(filter) => Self::Fact(CompiledFact::new(&filter, budget)),
+            Err(_) => Self::Name {
+                class: Needle::class(query, budget),
+                agent: Needle::new(query, false, budget),
+            },
         }
     }
 }
@@ -116,9 +120,9 @@ impl Binary {
 
 impl Function {
     /// The call of a name. `None`: a function of the language that is not understood.
-    pub(super) fn call(name: String, arguments: Vec<Expr>) -> Option<Expr> {
+    pub(super) fn call(name: String, arguments: Vec<Expr>, budget: &mut Budget) -> Option<Expr> {
         let function = match (name.as_str(), arguments.as_slice()) {
-            ("with", [Expr::Text(query)]) => Self::WithLiteral(With::new(query)),
+            ("with", [Expr::Text(query)]) => Self::WithLiteral(With::new(query, budget)),
             ("with", _) => Self::With,
             ("fact", [Expr::Text(path)]) => Self::FactLiteral(FactPath::parse(path)),
             ("fact", _) => Self::Fact,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::tree::Binary;
 use crate::filter::facts::as_float;
-use crate::filter::regexp;
+use crate::filter::regexp::Budget;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,7 +154,7 @@ fn test(operator: Binary, left: &Val<'_>, right: &Val<'_>) -> Option<bool> {
             Binary::Contains => Some(left.contains(&**right)),
             Binary::StartsWith => Some(left.starts_with(&**right)),
             Binary::EndsWith => Some(left.ends_with(&**right)),
-            _ => regexp::compile(right, false).map(|regex| regex.is_match(left)),
+            _ => Budget::default().compile(right, false).map(|regex| regex.is_match(left)),
         },
         _ => None,
     }

@@ -3,12 +3,34 @@
 use super::query::Query;
 use super::{Glob, Modifier, Step};
 
-/// Reads a path; `queries` is how deep queries may still nest.
+/// Most steps of a path; facts are not nested as deep.
+const STEPS_MAX: usize = 256;
+/// Most pipes and modifiers of a path: each may copy what was found.
+const TURNS_MAX: usize = 16;
+/// Most `@tostr` of a path: each may double what was found.
+const TO_TEXT_MAX: usize = 2;
+/// Longest key with wildcards, and longest query, in bytes.
+const WILD_LENGTH_MAX: usize = 512;
+
+/// Reads a path; `queries` is how deep queries may still nest. A path beyond the limits finds nothing.
 pub(super) fn segments(text: &str, queries: usize) -> Vec<Vec<Step>> {
+    let segments = all_segments(text, queries);
+    let steps = || segments.iter().flatten();
+    let to_text = |step: &&Step| matches!(step, Step::Modifier(Modifier::ToText));
+    let turns =
+        steps().filter(|step| matches!(step, Step::Modifier(_))).count() + segments.len() - 1;
+    let within = turns <= TURNS_MAX && steps().filter(to_text).count() <= TO_TEXT_MAX;
+    if within { segments } else { vec![vec![Step::Nothing]] }
+}
+
+fn all_segments(text: &str, queries: usize) -> Vec<Vec<Step>> {
     let mut segments = Vec::new();
     let mut steps = Vec::new();
     let mut rest = Some(text);
     while let Some(component) = rest {
+        if steps.len() + segments.len() > STEPS_MAX {
+            return vec![vec![Step::Nothing]];
+        }
         let (step, after) =
             modifier(component).or_else(|| step(component, queries)).unwrap_or((Step::Nothing, ""));
         steps.push(step);
@@ -65,7 +87,11 @@ fn key(text: &str) -> (Step, &str) {
             c => glob.push(Glob::Char(c)),
         }
     }
-    let step = if wild { Step::Wildcard(glob) } else { Step::Key(plain(&glob)) };
+    let step = match wild {
+        true if end > WILD_LENGTH_MAX => Step::Nothing,
+        true => Step::Wildcard(glob),
+        false => Step::Key(plain(&glob)),
+    };
     (step, &text[end..])
 }
 
@@ -77,6 +103,9 @@ fn plain(glob: &[Glob]) -> String {
 fn query(text: &str, open: char, queries: usize) -> Option<(Step, &str)> {
     let body = &text[2..];
     let end = closing(body, open)?;
+    if end > WILD_LENGTH_MAX {
+        return None;
+    }
     let query = Query::parse(&body[..end], queries.checked_sub(1)?)?;
     let after = &body[end + 1..];
     let (all, after) = match after.strip_prefix('#') {
