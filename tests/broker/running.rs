@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use choria_emulator::broker::obtain::{Obtained, Request, obtain};
@@ -360,19 +360,30 @@ async fn holder_of_a_broker() {
     std::future::pending::<()>().await;
 }
 
+/// A process that does not outlive its test, even one that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn sigkill_of_our_process_leaves_no_broker() {
     let folder = folder();
     let number = folder.path().join("number");
-    let mut holder = Command::new(std::env::current_exe().unwrap())
+    let holder = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "broker::running::holder_of_a_broker"])
         .env(HOLDER, &number)
         .spawn()
+        .map(Killed)
         .unwrap();
     let broker = number_in(&number);
     assert!(is_running(broker));
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    // Child::kill sends SIGKILL.
+    drop(holder);
     wait_until("the broker has gone with its parent", || !is_running(broker));
 }
 
