@@ -236,6 +236,19 @@ impl Missing {
         total
     }
 
+    /// The same by group, without the nodes whose group is not known.
+    #[must_use]
+    pub fn counted_by_group(&self) -> BTreeMap<String, MissingCount> {
+        let mut totals = BTreeMap::<String, MissingCount>::new();
+        let counted = self.counts.iter().filter(|(key, _)| !key.warmup);
+        for (group, count) in counted.flat_map(|(_, groups)| groups) {
+            if !group.is_empty() {
+                totals.entry(group.clone()).or_default().merge(count);
+            }
+        }
+        totals
+    }
+
     /// How many nodes were not on time in one wave for one cause, of one group or of all.
     #[must_use]
     pub fn of_wave(&self, key: &WaveKey, cause: Cause, group: Option<&str>) -> u64 {

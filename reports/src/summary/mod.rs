@@ -88,6 +88,9 @@ pub struct MissingSummary {
     pub count: u64,
     /// How many of each cause.
     pub by_cause: BTreeMap<Cause, u64>,
+    /// How many of each group; groups that were always on time are left out.
+    #[serde(default)]
+    pub by_group: BTreeMap<String, u64>,
     /// The first names of each cause.
     #[serde(default)]
     pub examples: BTreeMap<Cause, Vec<NodeName>>,
@@ -203,10 +206,12 @@ impl MissingSummary {
     fn of(run: &RunResult) -> Self {
         let missing = &run.tally.missing;
         let counts = missing.counted();
+        let groups = missing.counted_by_group();
         let examples = missing.examples();
         Self {
             count: counts.total(),
             by_cause: Cause::ALL.into_iter().map(|cause| (cause, counts.get(cause))).collect(),
+            by_group: groups.into_iter().map(|(name, count)| (name, count.total())).collect(),
             examples: examples
                 .map(|(cause, names)| (cause, names.iter().cloned().collect()))
                 .collect(),

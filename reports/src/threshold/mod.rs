@@ -114,6 +114,20 @@ impl Threshold {
     }
 }
 
+impl ThresholdError {
+    /// What is wrong, for a message that has a place of its own to name.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// What to write instead.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+}
+
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.text.0, self.text.1)

@@ -1,12 +1,15 @@
 //! The reports as a whole: a passed, a failed and an invalid run, at a terminal and as Markdown.
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use reports::missing::{Cause, MissingNode};
 use reports::render::{markdown, terminal};
-use reports::run::{Ending, RunResult};
+use reports::run::{Ending, GroupTotals, RunResult};
 use reports::summary::Summary;
 use reports::verdict::ExitCode;
+use reports::wave::WaveKind;
 
 use crate::examples;
 
@@ -57,6 +60,30 @@ fn a_run_that_did_not_reach_its_end_says_so() {
         assert!(at_terminal(&run, false).contains(expected));
         assert!(markdown::render(&Summary::of(&run)).contains(expected));
     }
+}
+
+#[test]
+fn of_several_groups_those_that_did_not_answer_are_named() {
+    let mut run = examples::failed();
+    assert!(!at_terminal(&run, false).contains("by group"), "one group tells nothing");
+    run.tally.fleet.groups.insert("db".to_owned(), GroupTotals::default());
+    assert!(at_terminal(&run, false).contains("\n  by group: web 14\n"));
+}
+
+#[test]
+fn a_foreign_fleet_has_a_report_without_what_is_not_known_of_it() {
+    let RunResult { about, duration, ending, .. } = examples::passed();
+    let mut run = RunResult { about, duration, ending, ..RunResult::default() };
+    let mut wave = examples::wave(WaveKind::Discover, Duration::ZERO, 1_990);
+    wave.unexpected = 3;
+    run.tally.waves.add(examples::key("discovery", 1), &wave);
+    run.tally.missing.add(&MissingNode::new(
+        &examples::key("discovery", 1),
+        "db7.example.net",
+        Cause::Unknown,
+    ));
+    run.about.scenario = "measure".to_owned();
+    insta::assert_snapshot!("terminal_foreign", at_terminal(&run, false));
 }
 
 #[test]

@@ -44,6 +44,13 @@ fn missing(summary: &Summary) -> Option<Section> {
             lines.push(Line::plain(format!("for example {}", names.join(", "))));
         }
     }
+    // One group tells nothing.
+    if summary.fleet.groups.len() > 1 {
+        let groups = missing.by_group.iter();
+        let groups: Vec<_> =
+            groups.map(|(name, n)| format!("{name} {}", format::count(*n))).collect();
+        lines.push(Line::plain(format!("by group: {}", groups.join(", "))));
+    }
     lines.push(Line::plain("all of them, wave by wave: missing.jsonl"));
     Some(Section { title: "Who did not answer on time, and why?", table: None, lines })
 }
