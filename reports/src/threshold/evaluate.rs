@@ -218,15 +218,12 @@ fn spread(mut points: Vec<(Found, String)>, aggregation: Aggregation) -> Observa
 }
 
 fn latency(values: &Latency, aggregation: Aggregation) -> Result<Found, String> {
-    let count = values.count();
-    if aggregation == Aggregation::Count {
-        return Ok(Found::Exact(Fraction::whole(count)));
-    }
     let figures = values.figures().ok_or("nothing was measured")?;
     let quantile =
         |millionths: u32| values.histogram().value_at_quantile(f64::from(millionths) / 1_000_000.0);
     Ok(Found::Exact(Fraction::whole(match aggregation {
         Aggregation::Avg => return Ok(Found::Measured(figures.mean)),
+        Aggregation::Count => figures.count,
         Aggregation::Min => figures.min,
         Aggregation::Med => figures.p50,
         Aggregation::Percentile(millionths) => quantile(millionths),

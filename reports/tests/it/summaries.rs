@@ -1,9 +1,11 @@
 //! `summary.json`: its members, and that it survives being read back.
 
 use std::fs;
+use std::time::Duration;
 
 use reports::run::RunResult;
 use reports::summary::Summary;
+use reports::wave::WaveKind;
 
 use crate::examples;
 
@@ -68,6 +70,19 @@ fn the_counts_of_waves_entries_and_missing_agree() {
     assert_eq!(summary.missing.count, summary.missing.by_cause.values().sum::<u64>());
     let expected: u64 = counted().map(|wave| wave.expected).sum();
     assert_eq!(summary.entries.iter().map(|entry| entry.expected).sum::<u64>(), expected);
+}
+
+#[test]
+fn a_wave_with_a_late_reply_is_not_complete_yet_everyone_got_there() {
+    let mut run = RunResult::default();
+    let mut wave = examples::wave(WaveKind::Request, Duration::ZERO, examples::NODES - 1);
+    wave.late = 1;
+    wave.response_time.record(Duration::from_secs(11));
+    run.tally.waves.add(examples::key("rpc", 1), &wave);
+    let entry = &Summary::of(&run).entries[0];
+    assert_eq!((entry.complete_waves, entry.missing), (0, 0));
+    let slowest_ms = entry.to_complete_ms.max.unwrap();
+    assert!((11_000.0..11_011.0).contains(&slowest_ms), "{slowest_ms}");
 }
 
 #[test]

@@ -125,14 +125,9 @@ fn no_data_never_passes() {
             // Zero with `>=` is met by every value there is.
             let expression = format!("{} >= 0", aggregation.replace('N', "99"));
             let outcome = outcome(&empty, metric.name, &expression);
-            // A count of measured values is a value, also when it is zero.
-            if outcome.passed {
-                assert_eq!(*aggregation, "count", "{}", metric.name);
-                assert_eq!(outcome.value, Some(0.0), "{}", metric.name);
-            } else {
-                assert_eq!(outcome.value, None, "{}: {expression}", metric.name);
-                assert!(outcome.detail.starts_with("no data: "), "{}", outcome.detail);
-            }
+            let found = (outcome.passed, outcome.value);
+            assert_eq!(found, (false, None), "{}: {expression}", metric.name);
+            assert!(outcome.detail.starts_with("no data: "), "{}", outcome.detail);
         }
     }
 }
@@ -189,6 +184,32 @@ fn values_are_found_and_compared_with_their_place() {
             (passed, detail),
             "{metric}: {expression}"
         );
+    }
+}
+
+#[test]
+fn percentiles_over_waves_are_values_of_waves_by_nearest_rank() {
+    let mut run = RunResult::default();
+    for number in 1..=10 {
+        let on_time = u64::from(number);
+        run.tally.waves.add(key("rpc", number), &WaveResult { on_time, ..WaveResult::default() });
+    }
+    for (aggregation, value) in [
+        ("min", 1.0),
+        ("p(0)", 1.0),
+        ("p(10)", 1.0),
+        ("p(10.1)", 2.0),
+        ("med", 5.0),
+        ("p(50)", 5.0),
+        ("p(90)", 9.0),
+        ("p(99)", 10.0),
+        ("p(100)", 10.0),
+        ("max", 10.0),
+        ("avg", 5.5),
+        ("count", 55.0),
+    ] {
+        let found = outcome(&run, "on_time", &format!("{aggregation} >= 0"));
+        assert_eq!(found.value, Some(value), "{aggregation}");
     }
 }
 
