@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 
 use super::epoch::Epoch;
 use super::incident::IncidentLog;
-use super::options::{ConnectionOptions, OptionsError};
+use super::options::{ConnectionOptions, OptionsError, redacted};
 
 /// Pause between two attempts to reach a receiver while a network settles.
 const SETTLE_RETRY: Duration = Duration::from_millis(100);
@@ -88,7 +88,12 @@ impl Client {
             let built = options.build(&name, nodes, observer).await?;
             built.connect(&servers[..]).await.map_err(|source| ClientError::Connect {
                 name,
-                servers: options.servers.join(", "),
+                servers: options
+                    .servers
+                    .iter()
+                    .map(|url| redacted(url))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 source,
             })
         };

@@ -3,6 +3,7 @@
 //! A slow consumer here means that the tool itself lost replies, so that completeness says nothing
 //! about the network; the conductor makes it a doubt that invalidates the run.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ struct Kept {
 impl IncidentLog {
     /// Makes the observer of one connection's events.
     pub(super) fn observer(&self, epoch: Epoch, connection: String) -> Observer {
-        Observer { log: self.clone(), epoch, connection }
+        Observer { log: self.clone(), epoch, connection, lost: AtomicBool::new(false) }
     }
 
     /// The incidents so far, and how many more there were than are kept.
@@ -79,16 +80,6 @@ impl IncidentLog {
             }
         }
     }
-
-    /// Whether the last that was seen of `connection` is that it was lost.
-    fn is_lost(&self, connection: &str) -> bool {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.incidents
-            .iter()
-            .rev()
-            .find(|incident| incident.connection == connection)
-            .is_some_and(|incident| incident.kind == IncidentKind::Disconnected)
-    }
 }
 
 /// Turns one connection's events into incidents.
@@ -97,14 +88,21 @@ pub(super) struct Observer {
     log: IncidentLog,
     epoch: Epoch,
     connection: String,
+    /// The connection was lost and is not back.
+    lost: AtomicBool,
 }
 
 impl Observer {
     /// Takes note of `event` if it is an incident.
     pub(super) fn note(&self, event: Event) {
         let kind = match event {
-            Event::Disconnected => IncidentKind::Disconnected,
-            Event::Connected if self.log.is_lost(&self.connection) => IncidentKind::Reconnected,
+            Event::Disconnected => {
+                self.lost.store(true, Ordering::Relaxed);
+                IncidentKind::Disconnected
+            }
+            Event::Connected if self.lost.swap(false, Ordering::Relaxed) => {
+                IncidentKind::Reconnected
+            }
             Event::LameDuckMode => IncidentKind::LameDuck,
             Event::SlowConsumer(_) | Event::ServerError(ServerError::SlowConsumer(_)) => {
                 IncidentKind::SlowConsumer
@@ -123,7 +121,7 @@ impl Observer {
 mod tests {
     use std::time::Instant;
 
-    use async_nats::{Event, ServerError};
+    use async_nats::{ClientError, Event, ServerError};
 
     use super::{Epoch, IncidentKind, IncidentLog, KEPT_MAX};
 
@@ -136,6 +134,7 @@ mod tests {
             Event::SlowConsumer(3),
             Event::SlowConsumer(4),
             Event::Disconnected,
+            Event::ClientError(ClientError::Other("refused".to_owned())),
             Event::Connected,
             Event::Connected,
             Event::ServerError(ServerError::Other("odd".to_owned())),
@@ -151,6 +150,7 @@ mod tests {
             [
                 (IncidentKind::SlowConsumer, 2),
                 (IncidentKind::Disconnected, 1),
+                (IncidentKind::ClientError("nats: refused".to_owned()), 1),
                 (IncidentKind::Reconnected, 1),
                 (IncidentKind::ServerError("nats: odd".to_owned()), 1),
             ]

@@ -18,7 +18,7 @@ mod inbox;
 mod incident;
 mod options;
 mod order;
-pub mod pacing;
+mod pacing;
 mod roster;
 mod schedule;
 mod tally;
@@ -83,7 +83,7 @@ impl Driver {
     }
 
     /// What happened to the driver's own connections so far, and how many incidents more there were
-    /// than are kept. A [`IncidentKind::SlowConsumer`] means that the driver itself lost replies.
+    /// than are kept. An [`IncidentKind::SlowConsumer`] means that the driver itself lost replies.
     #[must_use]
     pub fn incidents(&self) -> (Vec<DriverIncident>, u64) {
         self.incidents.snapshot()

@@ -50,7 +50,7 @@ pub enum OptionsError {
     /// A server that is no address.
     #[error("server {url:?} is no address: {source}\nwrite it as nats://host:port")]
     Server {
-        /// As given.
+        /// As given, without credentials.
         url: String,
         /// What the parser said.
         source: std::io::Error,
@@ -73,8 +73,18 @@ pub enum OptionsError {
     HalfCertificate,
 }
 
+/// A server's URL without what may be secret in it.
+pub(super) fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => format!("***@{host}"),
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
 /// How to reach the network: named like the flags of the `nats` CLI.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ConnectionOptions {
     /// Servers, each `nats://host:port`, `tls://host:port` or `host:port`.
     pub servers: Vec<String>,
@@ -104,6 +114,20 @@ pub struct ConnectionOptions {
     pub timeout: Option<Duration>,
 }
 
+impl std::fmt::Debug for ConnectionOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ConnectionOptions")
+            .field("servers", &self.servers.iter().map(|url| redacted(url)).collect::<Vec<_>>())
+            .field("user", &self.user)
+            .field("creds", &self.creds)
+            .field("nkey", &self.nkey)
+            .field("tls_cert", &self.tls_cert)
+            .field("tls_ca", &self.tls_ca)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ConnectionOptions {
     /// The servers as addresses.
     pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, OptionsError> {
@@ -112,8 +136,8 @@ impl ConnectionOptions {
         }
         let parse = |url: &String| match url.parse::<ServerAddr>() {
             Ok(address) if !address.host().is_empty() => Ok(address),
-            Ok(_) => Err(OptionsError::NoHost(url.clone())),
-            Err(source) => Err(OptionsError::Server { url: url.clone(), source }),
+            Ok(_) => Err(OptionsError::NoHost(redacted(url))),
+            Err(source) => Err(OptionsError::Server { url: redacted(url), source }),
         };
         self.servers.iter().map(parse).collect()
     }
@@ -248,12 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_appear_in_debug_output() {
+    fn secrets_do_not_appear_in_debug_output_or_errors() {
         let options = ConnectionOptions {
+            servers: vec!["nats://user:hunter2@host".into(), "hunter2@host:port".into()],
             password: Some(Secret::new("hunter2")),
             token: Some(Secret::new("hunter2")),
             ..Default::default()
         };
-        assert!(!format!("{options:?}").contains("hunter2"));
+        let shown = format!("{options:?} {:?}", options.password);
+        let error = options.addresses().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(shown.contains("***@host") && error.contains("***@host"), "{shown} {error}");
+        assert!(!shown.contains("hunter2") && !error.contains("hunter2"), "{shown} {error}");
     }
 }

@@ -10,8 +10,7 @@ const LEAD_MAX: Duration = Duration::from_millis(500);
 
 /// How long before its intended instant a wave is prepared: [`LEAD_MAX`], or half of the gap to the
 /// wave before it if that is less, so that preparing does not disturb the wave that runs.
-#[must_use]
-pub fn lead(before: Option<Duration>, intended: Duration) -> Duration {
+fn lead(before: Option<Duration>, intended: Duration) -> Duration {
     let room = before.map_or(LEAD_MAX, |before| intended.saturating_sub(before) / 2);
     room.min(LEAD_MAX)
 }
@@ -19,8 +18,7 @@ pub fn lead(before: Option<Duration>, intended: Duration) -> Duration {
 /// When each of one client's waves is prepared, for `intended` in ascending order.
 ///
 /// Waves of the same instant are prepared together.
-#[must_use]
-pub fn prepare_at(intended: &[Duration]) -> Vec<Duration> {
+pub(super) fn prepare_at(intended: &[Duration]) -> Vec<Duration> {
     let mut before = None;
     let mut previous = None;
     intended
@@ -40,8 +38,7 @@ pub fn prepare_at(intended: &[Duration]) -> Vec<Duration> {
 ///
 /// The real client gives every slice the whole timeout (protocol document 5.8), which would let one
 /// silent node move the end of a wave by slices times the deadline; here a wave ends when it is due.
-#[must_use]
-pub fn slice_wait(left: Duration, slices: u32, sleep: Duration) -> Duration {
+pub(super) fn slice_wait(left: Duration, slices: u32, sleep: Duration) -> Duration {
     let slices = slices.max(1);
     left.saturating_sub(sleep.saturating_mul(slices - 1)) / slices
 }

@@ -72,7 +72,8 @@ impl Driver {
     /// A full `sink` makes the finished wave wait: that holds up nothing but its account, other waves
     /// are sent and collected meanwhile. Whoever calls this reads the sink until it ends; a sink that
     /// is dropped ends the run like `cancel`. How many waves run at once follows from the orders
-    /// (deadline over interval), each with two bits a node and eight bytes a reply.
+    /// (deadline over interval), each with half a MiB of histograms, two bits a node and eight bytes a
+    /// reply.
     ///
     /// `cancel` ends running waves at once with what they have, marked as interrupted.
     ///

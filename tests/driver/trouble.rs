@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use choria_emulator::broker::Broker;
+use choria_emulator::broker::{Broker, PortChoice};
 use choria_emulator::driver::{
     ClientError, ConnectionOptions, Driver, DriverError, Epoch, IncidentKind, Roster, RunSummary,
     Secret, SendMode, WaveOrder,
@@ -113,6 +113,37 @@ async fn a_broker_that_dies_in_mid_wave_leaves_what_was_seen_and_an_incident() {
     let lost = driver.incidents().0;
     let lost = lost.iter().filter(|incident| incident.kind == IncidentKind::Disconnected);
     assert_eq!(lost.count(), 2, "publisher and receiver");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_broker_came_back_waves_are_complete_again() {
+    let rig = Rig::start(&["a", "b"], &[3]).await;
+    let Rig { broker, driver, epoch, stand_ins: _stand_ins, nodes, _folder: folder } = rig;
+    let mut spec = start_spec(folder.path()).await;
+    let (client, monitor) = (broker.client().port(), broker.monitor().port());
+    spec.ports = PortChoice::Fixed { client, monitor };
+    broker.stop(SOON).await;
+    let broker = Broker::start(&spec, &launcher()).await.unwrap();
+    let back = async {
+        // The driver's four connections, and the stand-ins with two subscriptions.
+        while let varz = broker.sample().await.unwrap().varz
+            && (varz.connections < 5 || varz.subscriptions < 2)
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        driver.settle(SOON).await.unwrap();
+    };
+    tokio::time::timeout(SOON, back).await.unwrap();
+    let at = epoch.now() + Duration::from_millis(200);
+    let wave = super::order("proper", WaveKind::Request, SendMode::Broadcast, at, nodes);
+    let (sink, mut done) = mpsc::channel(1);
+    let wave = WaveOrder { deadline: SOON, ..wave };
+    driver.run(vec![wave], sink, CancellationToken::new()).await.unwrap();
+    assert_eq!(done.recv().await.unwrap().result.on_time, 2);
+    let kinds: Vec<_> = driver.incidents().0.into_iter().map(|incident| incident.kind).collect();
+    for kind in [IncidentKind::Disconnected, IncidentKind::Reconnected] {
+        assert_eq!(kinds.iter().filter(|seen| **seen == kind).count(), 4, "{kinds:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
