@@ -52,7 +52,6 @@ pub fn go_number(number: f64) -> String {
 /// number's text are read, wrapping at 64 bits; a text with an exponent is converted as amd64 does,
 /// where what does not fit becomes the smallest integer.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "in range where it is cast")]
 pub fn go_int(number: f64) -> i64 {
     const SAFE_MAX: f64 = 9_007_199_254_740_991.0;
     if number.abs() <= SAFE_MAX {

@@ -150,7 +150,6 @@ impl Part {
 }
 
 /// Facts are float64 in a real server (protocol document 14).
-#[expect(clippy::cast_precision_loss, reason = "the real server loses it too")]
 fn as_go_float(number: i64) -> f64 {
     number as f64
 }

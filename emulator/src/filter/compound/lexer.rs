@@ -65,7 +65,6 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
 }
 
 /// What follows a comment; `None` inside when there is none here.
-#[expect(clippy::option_option, reason = "no comment here is not a failure")]
 fn comment(text: &str) -> Option<Option<&str>> {
     if let Some(body) = text.strip_prefix("//") {
         return Some(Some(body.find('\n').map_or("", |end| &body[end..])));

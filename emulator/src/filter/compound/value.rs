@@ -35,9 +35,9 @@ impl<'a> From<Value> for Val<'a> {
 }
 
 impl Val<'_> {
+    /// A number, rounded where the real server rounds it to compare.
     pub(super) fn as_float(&self) -> Option<f64> {
         match self {
-            #[expect(clippy::cast_precision_loss, reason = "as the real server compares them")]
             Self::Integer(value) => Some(*value as f64),
             Self::Float(value) => Some(*value),
             _ => None,
@@ -98,7 +98,6 @@ impl Val<'_> {
 
     /// An index into so many items; a negative one counts from the end. `None`: an error.
     fn position(&self, length: usize) -> Option<usize> {
-        #[expect(clippy::cast_possible_truncation, reason = "out of range is refused next")]
         let index = match self {
             Self::Integer(index) => *index,
             Self::Float(index) => *index as i64,

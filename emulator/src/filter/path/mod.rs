@@ -184,6 +184,7 @@ fn fits(glob: &[Glob], text: &str) -> bool {
 }
 
 impl Modifier {
+    /// The modifier of a name: `None` inside for one that is not understood, outside for a plain key.
     fn named(name: &str) -> Option<Option<Self>> {
         Some(match name {
             "this" | "valid" | "pretty" | "ugly" => Some(Self::Same),
