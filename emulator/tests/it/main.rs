@@ -1,6 +1,10 @@
-//! The crate from outside: recorded traffic of real peers, replayed.
+//! The crate from outside: recorded traffic of real peers replayed, damaged, and added to.
 
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod captures;
 #[cfg(test)]
 mod filters;
+#[cfg(test)]
+mod hostile;
