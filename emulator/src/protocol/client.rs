@@ -5,8 +5,8 @@
 
 use super::filter::Filter;
 use super::json::{self, Kind, Reader, SyntaxError, Text};
-use super::transport::{self, Transport, TransportError};
-use super::{REQUEST, SECURE_REPLY, SECURE_REQUEST, TRANSPORT, base64, escape};
+use super::transport::{Transport, TransportError};
+use super::{REQUEST, SECURE_REPLY, SECURE_REQUEST, TRANSPORT, base64, escape, member};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -245,11 +245,11 @@ fn read_secure_reply(document: &[u8]) -> json::Result<(Text<'_>, Text<'_>)> {
     let mut members = reader.object()?;
     while let Some(name) = reader.member(&mut members)? {
         if name.folds_to("message") {
-            transport::text(&mut reader, &mut message)?;
+            member::text(&mut reader, &mut message)?;
         } else if name.folds_to("hash") {
-            transport::text(&mut reader, &mut hash)?;
+            member::text(&mut reader, &mut hash)?;
         } else if name.folds_to("protocol") {
-            transport::text(&mut reader, &mut protocol)?;
+            member::text(&mut reader, &mut protocol)?;
         } else {
             reader.skip()?;
         }
@@ -280,11 +280,11 @@ fn read_reply(document: &[u8]) -> json::Result<Envelope<'_>> {
     let mut members = reader.object()?;
     while let Some(name) = reader.member(&mut members)? {
         if name.folds_to("message") {
-            transport::text(&mut reader, &mut envelope.body)?;
+            member::text(&mut reader, &mut envelope.body)?;
         } else if name.folds_to("envelope") {
             read_envelope(&mut reader, &mut envelope)?;
         } else if name.folds_to("protocol") {
-            transport::text(&mut reader, &mut protocol)?;
+            member::text(&mut reader, &mut protocol)?;
         } else {
             reader.skip()?;
         }
@@ -294,33 +294,22 @@ fn read_reply(document: &[u8]) -> json::Result<Envelope<'_>> {
 }
 
 fn read_envelope<'a>(reader: &mut Reader<'a>, envelope: &mut Envelope<'a>) -> json::Result<()> {
-    if transport::is_null(reader)? {
+    if member::is_null(reader)? {
         return Ok(());
     }
     let mut members = reader.object()?;
     while let Some(name) = reader.member(&mut members)? {
         if name.folds_to("requestid") {
-            transport::text(reader, &mut envelope.request_id)?;
+            member::text(reader, &mut envelope.request_id)?;
         } else if name.folds_to("senderid") {
-            transport::text(reader, &mut envelope.sender_id)?;
+            member::text(reader, &mut envelope.sender_id)?;
         } else if name.folds_to("agent") {
-            transport::text(reader, &mut envelope.agent)?;
+            member::text(reader, &mut envelope.agent)?;
         } else if name.folds_to("time") {
-            integer::<i64>(reader, &mut None)?;
+            member::integer::<i64>(reader, &mut None)?;
         } else {
             reader.skip()?;
         }
-    }
-    Ok(())
-}
-
-/// Reads an integer into `slot` as Go does: written as one, in range; a null leaves the slot alone.
-pub(crate) fn integer<T: std::str::FromStr>(
-    reader: &mut Reader<'_>,
-    slot: &mut Option<T>,
-) -> json::Result<()> {
-    if !transport::is_null(reader)? {
-        *slot = Some(reader.number()?.parse().map_err(|_| SyntaxError::WrongKind)?);
     }
     Ok(())
 }
@@ -342,11 +331,11 @@ fn read_status(body: &[u8]) -> json::Result<Status<'_>> {
         let mut members = reader.object()?;
         while let Some(name) = reader.member(&mut members)? {
             if name.folds_to("statuscode") {
-                integer(&mut reader, &mut code)?;
+                member::integer(&mut reader, &mut code)?;
             } else if name.folds_to("statusmsg") {
-                transport::text(&mut reader, &mut status.message)?;
+                member::text(&mut reader, &mut status.message)?;
             } else if name.folds_to("action") {
-                transport::text(&mut reader, &mut None)?;
+                member::text(&mut reader, &mut None)?;
             } else {
                 reader.skip()?;
             }

@@ -2,7 +2,7 @@
 //! read with the rules of the request's schema. What it means is the business of [`crate::filter`].
 
 use super::json::{self, Reader, SyntaxError, Text};
-use super::{escape, transport};
+use super::{escape, member};
 
 /// Which nodes a request is for. Empty lists ask for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl<T> List<T> {
         exact: bool,
         mut element: impl FnMut(&mut Reader<'a>) -> json::Result<T>,
     ) -> json::Result<()> {
-        if transport::is_null(reader)? {
+        if member::is_null(reader)? {
             self.value = None;
             if exact {
                 self.exact = Some(false);

@@ -9,6 +9,7 @@ pub mod client;
 pub mod escape;
 pub mod filter;
 pub mod json;
+mod member;
 pub mod reply;
 pub mod request;
 mod transport;

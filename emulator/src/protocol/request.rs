@@ -6,11 +6,10 @@
 //! member is read twice over: `exact` is what the schema sees, `value` what the server goes on with.
 //! Signatures are not looked at: this is the unsecured protocol.
 
-use super::client::integer;
 use super::filter::{Filter, FilterReader};
 use super::json::{self, Reader, Text};
-use super::transport::{self, Federation, Headers, Transport, TransportError};
-use super::{REQUEST, SECURE_REQUEST, base64, escape};
+use super::transport::{Federation, Headers, Transport, TransportError};
+use super::{REQUEST, SECURE_REQUEST, base64, escape, member};
 
 /// Shortest validity that the schema allows, in seconds.
 const TTL_S_MIN: i64 = 30;
@@ -108,7 +107,7 @@ struct TextSlot<'a> {
 impl<'a> TextSlot<'a> {
     fn read(&mut self, reader: &mut Reader<'a>, exact: bool) -> json::Result<()> {
         let mut text = None;
-        transport::text(reader, &mut text)?;
+        member::text(reader, &mut text)?;
         if exact {
             self.exact = text;
         }
@@ -132,7 +131,7 @@ struct NumberSlot {
 impl NumberSlot {
     fn read(&mut self, reader: &mut Reader<'_>, exact: bool) -> json::Result<()> {
         let mut number = None;
-        integer(reader, &mut number)?;
+        member::integer(reader, &mut number)?;
         if exact {
             self.exact = number;
         }
@@ -189,7 +188,7 @@ impl<'a> EnvelopeReader<'a> {
         if exact {
             self.forget_exact();
         }
-        if transport::is_null(reader)? {
+        if member::is_null(reader)? {
             return Ok(());
         }
         let mut members = reader.object()?;
@@ -229,7 +228,7 @@ impl<'a> EnvelopeReader<'a> {
         if exact {
             self.filter.forget_exact();
         }
-        if transport::is_null(reader)? { Ok(()) } else { self.filter.read(reader, exact) }
+        if member::is_null(reader)? { Ok(()) } else { self.filter.read(reader, exact) }
     }
 
     fn forget_exact(&mut self) {
@@ -332,12 +331,12 @@ fn copy_hops(list: &[u8], out: &mut Vec<u8>) -> json::Result<()> {
     let mut hops = reader.array()?;
     while reader.element(&mut hops)? {
         let mut hop = [None; 3];
-        if !transport::is_null(&mut reader)? {
+        if !member::is_null(&mut reader)? {
             let mut elements = reader.array()?;
             let mut slots = hop.iter_mut();
             while reader.element(&mut elements)? {
                 match slots.next() {
-                    Some(slot) => transport::text(&mut reader, slot)?,
+                    Some(slot) => member::text(&mut reader, slot)?,
                     None => reader.skip().map(|_| ())?,
                 }
             }
@@ -366,7 +365,7 @@ fn copy_federation(federation: &Federation<'_>, out: &mut Vec<u8>) -> json::Resu
     let mut elements = reader.array()?;
     while reader.element(&mut elements)? {
         let mut target = None;
-        transport::text(&mut reader, &mut target)?;
+        member::text(&mut reader, &mut target)?;
         targets.push(if targets.is_empty() { b'[' } else { b',' });
         push_text(target, &mut targets);
     }

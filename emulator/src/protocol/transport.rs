@@ -2,7 +2,8 @@
 //! letter case, the last of two wins, unknown ones skipped, known ones of the wrong type refused.
 
 use super::base64;
-use super::json::{Kind, Reader, Result as JsonResult, SyntaxError, Text};
+use super::json::{Reader, Result as JsonResult, SyntaxError, Text};
+use super::member::{is_null, text};
 use std::borrow::Cow;
 
 /// A transport, its texts where they stand in the payload.
@@ -136,23 +137,6 @@ impl<'a> Federation<'a> {
         }
         Ok(())
     }
-}
-
-/// Reads a text into `slot`; a null leaves it as it was, as in Go.
-pub(crate) fn text<'a>(reader: &mut Reader<'a>, slot: &mut Option<Text<'a>>) -> JsonResult<()> {
-    if !is_null(reader)? {
-        *slot = Some(reader.text()?);
-    }
-    Ok(())
-}
-
-/// Passes over a null; anything else is left standing.
-pub(crate) fn is_null(reader: &mut Reader<'_>) -> JsonResult<bool> {
-    let null = reader.kind()? == Kind::Null;
-    if null {
-        reader.skip()?;
-    }
-    Ok(null)
 }
 
 /// Checks an array element by element and returns its bytes; `None` for null.

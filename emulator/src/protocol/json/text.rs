@@ -1,5 +1,6 @@
 //! The strings of a document, as Go's decoder reads them.
 
+use super::plain_run;
 use std::borrow::Cow;
 
 /// A string as it stands between its quotes: escapes are checked, not yet resolved.
@@ -40,7 +41,7 @@ impl<'a> Text<'a> {
     pub fn decode_into(&self, out: &mut String) {
         let mut rest = self.raw;
         out.reserve(rest.len());
-        while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        while let Some(at) = find_escape(rest) {
             let (head, tail) = rest.split_at(at);
             push_lossy(head, out);
             rest = resolve_escape(tail, out);
@@ -62,6 +63,18 @@ impl<'a> Text<'a> {
         match self.plain() {
             Some(text) => text.eq_ignore_ascii_case(name),
             None => self.decode().chars().map(fold).eq(name.chars()),
+        }
+    }
+}
+
+/// Where the next escape begins.
+fn find_escape(raw: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += plain_run(raw.get(at..)?);
+        match raw.get(at)? {
+            b'\\' => return Some(at),
+            _ => at += 1,
         }
     }
 }
