@@ -9,7 +9,9 @@ use super::{
     Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
     NatsServer, Plan, Question, ReplyDelay, Threshold,
 };
-use crate::scenario::{self, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology};
+use crate::scenario::{
+    self, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology,
+};
 
 const SEED: u64 = 1;
 /// Pattern of the identities of a group that names none.
@@ -174,7 +176,7 @@ fn entries(given: &[scenario::Wave], groups: &[Group]) -> Vec<Entry> {
 fn entry(given: &scenario::Wave, groups: &[Group], starts_at: Duration) -> Entry {
     let (question, selects, collective) = question(given);
     let main = || groups.first().and_then(|group| group.collectives.first()).cloned();
-    let collective = collective.or_else(main).unwrap_or_default();
+    let collective = collective.or_else(main).unwrap_or_else(|| MAIN_COLLECTIVE.to_owned());
     let mode = match (given.mode, &given.batch) {
         (Some(Mode::Batch), _) | (None, Some(_)) => WaveMode::Batch,
         (Some(Mode::Direct), _) => WaveMode::Direct,

@@ -21,7 +21,8 @@ pub struct Plan {
     pub seed: u64,
     /// The brokers under test.
     pub brokers: Brokers,
-    /// The groups, in the order of their first global index; at least one.
+    /// The groups, in the order of their first global index; none only where the network with its nodes
+    /// is there already.
     pub groups: Vec<Group>,
     /// The client that sends the waves.
     pub client: Client,

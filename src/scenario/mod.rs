@@ -13,6 +13,7 @@ mod schema;
 mod tree;
 mod types;
 mod units;
+mod write;
 mod yaml;
 
 pub use document::{Document, Thresholds};
@@ -40,6 +41,24 @@ impl Scenario {
         Self::read(text, overrides).map_err(|findings| desk.report(findings))
     }
 
+    /// The scenario in `text` with `overrides` written in, as YAML: what was run. Without overrides it
+    /// is `text` itself.
+    ///
+    /// # Errors
+    /// As [`Scenario::parse`].
+    pub fn text_as_run(
+        text: &str,
+        file: &str,
+        overrides: &[String],
+    ) -> Result<String, ScenarioErrors> {
+        if overrides.is_empty() {
+            return Ok(text.to_owned());
+        }
+        let tree = tree_of(text, overrides);
+        tree.map(|tree| write::write(&tree, text, overrides))
+            .map_err(|findings| Desk { file, text, overrides }.report(findings))
+    }
+
     /// What is wrong with the meaning of a scenario that did not come from a file; empty when
     /// nothing is. [`Scenario::parse`] has asked already.
     #[must_use]
@@ -48,15 +67,21 @@ impl Scenario {
     }
 
     fn read(text: &str, overrides: &[String]) -> Result<Self, Vec<Finding>> {
-        let mut tree = yaml::parse(text).map_err(|error| {
-            let message = format!("{}\nmend the YAML at this place", error.message);
-            vec![Finding { place: error.place, message }]
-        })?;
-        overrides::apply(&mut tree, overrides)?;
+        let tree = tree_of(text, overrides)?;
         let scenario: Self = read::read(&tree)?;
         let problems = scenario.problems();
         if problems.is_empty() { Ok(scenario) } else { Err(Desk::place(&tree, problems)) }
     }
+}
+
+/// The tree of `text` after `overrides`.
+fn tree_of(text: &str, overrides: &[String]) -> Result<tree::Node, Vec<Finding>> {
+    let mut tree = yaml::parse(text).map_err(|error| {
+        let message = format!("{}\nmend the YAML at this place", error.message);
+        vec![Finding { place: error.place, message }]
+    })?;
+    overrides::apply(&mut tree, overrides)?;
+    Ok(tree)
 }
 
 /// A YAML text as a JSON value, for tests that hold it against the schema.

@@ -288,6 +288,38 @@ fn an_override_that_finds_nothing_names_what_is_there() {
 }
 
 #[test]
+fn what_was_run_is_the_file_with_its_overrides_written_in() {
+    let overrides = ["fleet.db.nodes=500", "seed=8", "client={identity: \"a: #b\"}", "name=2.10"];
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    let commented = format!("# A question?\n{FULL}");
+    let written = |overrides: &[String]| Scenario::text_as_run(&commented, "full.yaml", overrides);
+    assert_eq!(written(&[]).expect("as it stands"), commented);
+    let text = written(&overrides[..2]).expect("written");
+    assert!(
+        text.starts_with("# A question?\n# run with -P fleet.db.nodes=500\n# run with -P seed=8\n")
+    );
+    let read =
+        |text: &str, overrides| Scenario::parse(text, "full.yaml", overrides).expect("valid");
+    assert_eq!(read(&text, &[]), read(FULL, &overrides[..2]));
+    // Texts that look like something else stay texts.
+    let odd = yaml::parse(&written(&overrides).expect("written")).expect("yaml");
+    let odd = read::read::<serde_json::Value>(&odd).expect("any value");
+    assert_eq!(odd["client"]["identity"], "a: #b");
+    assert!(Scenario::text_as_run(FULL, "full.yaml", &["fleet.x.nodes=1".to_owned()]).is_err());
+}
+
+#[test]
+fn only_a_network_that_is_there_already_may_have_nodes_of_its_own() {
+    let text = "version: 1\nname: there\nfleet: []\nwaves: [{name: a, request: {agent: package, action: status}}]\n";
+    assert!(refusal(text, &[]).contains("a fleet without groups"));
+    let external =
+        format!("{text}brokers: {{topology: external, urls: [\"nats://127.0.0.1:4222\"]}}\n");
+    let scenario = parse(&external, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let plan = crate::plan::resolve(&scenario).expect("resolves");
+    assert_eq!((plan.nodes(), plan.entries[0].collective.as_str()), (0, MAIN_COLLECTIVE));
+}
+
+#[test]
 fn the_checked_in_schema_is_the_one_of_the_types() {
     let checked_in = include_str!("../../scenarios/schema.json");
     assert!(

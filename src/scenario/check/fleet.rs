@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use emulator::pattern::{FactTemplate, Pattern, Vars};
 
-use super::{at, check_positive, check_span, check_subject_part, check_token};
+use super::{at, check_positive, check_span, check_subject_part, check_token, strangers_only};
 use crate::plan::IDENTITY;
 use crate::scenario::error::Problem;
-use crate::scenario::types::{Group, ReplyDelay, Spread};
+use crate::scenario::types::{Group, ReplyDelay, Scenario, Spread};
 
 /// Most nodes of a fleet: what has been shown to work is 200,000, and every identity is compared.
 const MAX_NODES: u64 = 1_000_000;
@@ -15,9 +15,10 @@ const MAX_NODES: u64 = 1_000_000;
 const MAX_AGENTS: u64 = 1000;
 
 /// Everything that is wrong with the fleet.
-pub(super) fn check(found: &mut Vec<Problem>, fleet: &[Group]) {
-    if fleet.is_empty() {
-        let advice = "write a group: `- {group: default, nodes: 1000}`";
+pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
+    let fleet = &scenario.fleet;
+    if fleet.is_empty() && !strangers_only(scenario) {
+        let advice = "write a group: `- {group: default, nodes: 1000}`; only topology external may have none";
         found.push(Problem::new(at!["fleet"], "a fleet without groups", advice));
     }
     let mut names: HashMap<&str, usize> = HashMap::new();

@@ -34,13 +34,19 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
     if let Some(brokers) = &scenario.brokers {
         check_brokers(&mut found, brokers);
     }
-    fleet::check(&mut found, &scenario.fleet);
+    fleet::check(&mut found, scenario);
     if let Some(client) = &scenario.client {
         check_client(&mut found, client);
     }
     waves::check(&mut found, scenario);
     thresholds::check(&mut found, scenario);
     found
+}
+
+/// Whether the nodes are those of a network that is there already, and not ours.
+fn strangers_only(scenario: &Scenario) -> bool {
+    let topology = scenario.brokers.as_ref().and_then(|brokers| brokers.topology);
+    scenario.fleet.is_empty() && topology == Some(Topology::External)
 }
 
 fn check_file_name(found: &mut Vec<Problem>, name: &str) {

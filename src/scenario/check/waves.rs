@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use emulator::filter::parse_fact;
 
-use super::{at, check_positive, check_span, check_token, choose, told};
+use super::{at, check_positive, check_span, check_token, choose, strangers_only, told};
 use crate::scenario::MAIN_COLLECTIVE;
 use crate::scenario::error::Problem;
 use crate::scenario::types::{Filter, Group, Mode, Scenario, Wave};
@@ -26,7 +26,7 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         check_token(found, at!["waves", index, "name"], "wave name", &wave.name);
         check_numbers(found, index, wave);
         check_mode(found, index, wave);
-        check_question(found, index, wave, &scenario.fleet);
+        check_question(found, index, wave, scenario);
     }
 }
 
@@ -85,7 +85,8 @@ fn check_mode(found: &mut Vec<Problem>, index: usize, wave: &Wave) {
 }
 
 /// Whom the wave asks: somebody must be there to answer.
-fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, fleet: &[Group]) {
+fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, scenario: &Scenario) {
+    let fleet = &scenario.fleet;
     let (kind, agent, collective, filter) = match (&wave.discover, &wave.request) {
         (Some(discover), None) => {
             ("discover", discover.agent.as_ref(), &discover.collective, &discover.filter)
@@ -105,6 +106,9 @@ fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, fleet: &[
     };
     if let Some(filter) = filter {
         check_filter(found, index, kind, filter);
+    }
+    if strangers_only(scenario) {
+        return;
     }
     let at = |key: &str| at!["waves", index, kind, key];
     let main = || fleet.first().map_or(MAIN_COLLECTIVE, Group::main_collective);
