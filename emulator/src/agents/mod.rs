@@ -115,6 +115,18 @@ impl Call {
     }
 }
 
+/// What a data plugin finds, for filters; `None` if there is no such plugin or it finds nothing.
+pub(crate) fn plugin_data(
+    node: &NodeView<'_>,
+    plugin: &str,
+    query: Option<&str>,
+    now_unix: i64,
+) -> Option<serde_json::Value> {
+    let source = data::Source::named(plugin, query.unwrap_or_default().to_owned()).ok()?;
+    let found: serde_json::Value = serde_json::from_str(&source.get(node, now_unix)).ok()?;
+    (!found.is_null()).then_some(found)
+}
+
 /// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).
 fn discovery(payload: &[u8]) -> Answer {
     if payload.windows(4).any(|window| window == b"ping") {

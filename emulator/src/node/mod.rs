@@ -11,6 +11,7 @@
 mod behaviour;
 mod desk;
 mod group;
+mod subject;
 
 use crate::agents::Answer as AgentAnswer;
 use crate::pattern::{PatternSubject, Vars};
@@ -18,6 +19,7 @@ use crate::protocol::reply::{ReplyTemplate, reply_subject_is_publishable};
 use crate::protocol::request::{Refusal, Request};
 use desk::Content;
 use std::cell::Cell;
+use subject::NodeSubject;
 
 pub use behaviour::{Answer, mix};
 pub use desk::{Desk, Opened};
@@ -125,18 +127,19 @@ impl NodeView<'_> {
         classes
     }
 
-    fn is_meant(&self, content: &Content) -> bool {
+    fn is_meant(&self, content: &Content, now_unix: i64) -> bool {
         if content.request.filter.is_empty() {
             return true;
         }
-        content.filter.matches(&PatternSubject {
+        let shown = PatternSubject {
             identity: self.identity,
             agents: self.group.agents(),
             classes: self.group.classes(),
             facts: self.group.facts(),
             vars: self.vars(),
             scratch: &Cell::default(),
-        })
+        };
+        content.filter.matches(&NodeSubject { shown, node: self, now_unix })
     }
 }
 
@@ -154,7 +157,7 @@ pub fn judge(node: &mut NodeView<'_>, opened: &Opened, now_unix: i64) -> Result<
             return Err(Silence::Refused(refusal));
         }
     };
-    if !node.is_meant(content) {
+    if !node.is_meant(content, now_unix) {
         count(&mut node.counters.filtered);
         return Err(Silence::Filtered);
     }
