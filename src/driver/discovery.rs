@@ -1,6 +1,6 @@
 //! A discovery of nodes that nobody listed: who is there on a network that is not ours.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use emulator::protocol::client::{
@@ -87,7 +87,7 @@ struct Found {
 
 impl Found {
     async fn collect(&mut self, inbox: &mut Inbox) {
-        let mut arrivals = Vec::new();
+        let mut arrivals = VecDeque::new();
         while inbox.fill(&mut arrivals).await {
             for Arrival { message, .. } in arrivals.drain(..) {
                 let Ok(sender) = decode_discovery_sender(&message.payload, &mut self.scratch)
@@ -99,6 +99,7 @@ impl Found {
                     self.identities.push(sender.into_owned());
                 }
             }
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -1,19 +1,23 @@
 //! The replies of one wave as they leave its subscriptions, each with its instant of arrival.
 //!
-//! What is ready is taken out in one go and stamped before anything is decoded, so that the work on
-//! one reply does not delay the stamp of the next.
+//! Everything that is ready is taken out and stamped before the next few replies are decoded, so that
+//! the work on one reply does not delay the stamp of another.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_util::Stream;
+use tokio::task::coop::unconstrained;
 
 use super::epoch::Epoch;
 
-/// Messages taken out in one go; the rest waits in the subscription, which is far larger.
-const BATCH_MAX: usize = 256;
+/// Messages taken out in one go.
+const DRAIN_MAX: usize = 4_096;
+/// Messages that wait to be decoded; beyond that they stay in the subscription, unstamped.
+const WAITING_MAX: usize = 65_536;
 
 /// A message and when it left the subscription, since the epoch.
 pub(super) struct Arrival {
@@ -25,54 +29,49 @@ pub(super) struct Arrival {
 pub(super) struct Inbox {
     subscribers: Vec<Subscriber>,
     epoch: Epoch,
-    /// Messages taken out since the subscriptions were last seen empty.
-    run: u64,
-    /// The longest such run.
-    pub(super) backlog_max: u64,
+    /// The most messages that waited to be decoded.
+    pub(super) backlog_max: usize,
 }
 
 impl Inbox {
     pub(super) fn new(subscribers: Vec<Subscriber>, epoch: Epoch) -> Self {
-        Self { subscribers, epoch, run: 0, backlog_max: 0 }
+        Self { subscribers, epoch, backlog_max: 0 }
     }
 
-    /// Fills `batch` with what is ready, at most 256 messages, waiting for the first.
-    /// Returns false when every subscription has ended.
-    pub(super) async fn fill(&mut self, batch: &mut Vec<Arrival>) -> bool {
-        std::future::poll_fn(|context| self.poll_fill(context, batch)).await
+    /// Appends to `waiting` what is ready and returns; waits only if nothing is waiting at all.
+    /// Returns false when nothing is waiting and every subscription has ended.
+    pub(super) async fn fill(&mut self, waiting: &mut VecDeque<Arrival>) -> bool {
+        // Whoever decodes yields between; the task's budget would only delay stamps here.
+        unconstrained(std::future::poll_fn(|context| self.poll_fill(context, waiting))).await
     }
 
-    fn poll_fill(&mut self, context: &mut Context<'_>, batch: &mut Vec<Arrival>) -> Poll<bool> {
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        waiting: &mut VecDeque<Arrival>,
+    ) -> Poll<bool> {
+        let room = WAITING_MAX.saturating_sub(waiting.len());
+        let full = waiting.len() + room.min(DRAIN_MAX);
         let mut open = false;
-        let mut drained = true;
         for subscriber in &mut self.subscribers {
-            loop {
-                if batch.len() >= BATCH_MAX {
-                    drained = false;
-                    break;
-                }
+            while waiting.len() < full {
                 match Pin::new(&mut *subscriber).poll_next(context) {
                     Poll::Ready(Some(message)) => {
-                        batch.push(Arrival { message, at: self.epoch.now() });
+                        waiting.push_back(Arrival { message, at: self.epoch.now() });
                     }
                     Poll::Ready(None) => break,
                     Poll::Pending => {
                         open = true;
-                        // Without budget a subscription says so although messages wait.
-                        drained &= tokio::task::coop::has_budget_remaining();
                         break;
                     }
                 }
             }
         }
-        self.run += batch.len() as u64;
-        self.backlog_max = self.backlog_max.max(self.run);
-        if drained {
-            self.run = 0;
+        self.backlog_max = self.backlog_max.max(waiting.len());
+        match (waiting.is_empty(), open) {
+            (false, _) => Poll::Ready(true),
+            (true, true) => Poll::Pending,
+            (true, false) => Poll::Ready(false),
         }
-        if !batch.is_empty() {
-            return Poll::Ready(true);
-        }
-        if open { Poll::Pending } else { Poll::Ready(false) }
     }
 }

@@ -5,6 +5,7 @@
 //! overlap. It ends, as the real client's request does, when the last expected node has answered:
 //! what comes after that (a further reply, a stranger's) is not seen.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,9 @@ use super::tally::{SendLog, Tally};
 /// A wave that had no time for its preparation waits this long at most for its subscription to be
 /// confirmed; one that had waits until its intended instant. Then it is sent all the same.
 const CONFIRM_MAX: Duration = Duration::from_millis(500);
+
+/// Replies decoded before the subscriptions are looked at again: a fraction of a millisecond.
+const DECODED_MAX: usize = 64;
 
 /// What a wave needs beside its order.
 #[derive(Clone)]
@@ -84,7 +88,7 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     let mut listener = Listener {
         inbox: Inbox::new(subscribers, *epoch),
         tally: Tally::new(order, roster.clone()),
-        arrivals: Vec::new(),
+        arrivals: VecDeque::new(),
         scratch: ReplyScratch::default(),
         kind: order.kind,
         epoch: *epoch,
@@ -159,7 +163,7 @@ impl Post<'_> {
 struct Listener<'a> {
     inbox: Inbox,
     tally: Tally,
-    arrivals: Vec<Arrival>,
+    arrivals: VecDeque<Arrival>,
     scratch: ReplyScratch,
     kind: WaveKind,
     epoch: Epoch,
@@ -248,27 +252,31 @@ impl Listener<'_> {
             // Not biased: neither a flood of replies nor a long list of targets may keep the others
             // from their turn.
             tokio::select! {
-                open = self.inbox.fill(&mut self.arrivals) => {
-                    if !open {
-                        return End::ReceiversEnded;
-                    }
-                    self.count_arrivals();
-                }
-                outcome = &mut sending, if !sent => {
-                    sent = true;
-                    match outcome {
-                        Ok(took) => self.tally.published(took),
-                        Err(failure) => self.failure = Some(failure),
-                    }
-                }
-                () = &mut timer => {
-                    if !sent {
-                        self.failure.get_or_insert(WaveFailure::NotWritten);
-                    }
-                    return End::TimeOver;
-                }
-                () = cancel.cancelled() => return End::Cancelled,
-            }
+                            open = self.inbox.fill(&mut self.arrivals) => {
+                                if !open {
+                                    return End::ReceiversEnded;
+                                }
+                                self.count_arrivals(DECODED_MAX);
+                                // Other waves stamp their replies on the same threads.
+            tokio::task::yield_now().await;
+                            }
+                            outcome = &mut sending, if !sent => {
+                                sent = true;
+                                match outcome {
+                                    Ok(took) => self.tally.published(took),
+                                    Err(failure) => self.failure = Some(failure),
+                                }
+                            }
+                            () = &mut timer => {
+                                if !sent {
+                                    self.failure.get_or_insert(WaveFailure::NotWritten);
+                                }
+                                // They came in time, whenever they are decoded.
+                                self.count_arrivals(usize::MAX);
+                                return if sent && self.has_reached(goal) { End::Reached } else { End::TimeOver };
+                            }
+                            () = cancel.cancelled() => return End::Cancelled,
+                        }
         }
     }
 
@@ -281,11 +289,11 @@ impl Listener<'_> {
         }
     }
 
-    /// Decodes and counts what was taken out of the subscriptions. A request's reply counts when
+    /// Decodes and counts up to `most` of what was taken out of the subscriptions. A request's reply counts when
     /// transport, hash and reply decode; a discovery's by its transport alone (protocol document
     /// 5.5, 5.8).
-    fn count_arrivals(&mut self) {
-        for Arrival { message, at } in self.arrivals.drain(..) {
+    fn count_arrivals(&mut self, most: usize) {
+        for Arrival { message, at } in self.arrivals.drain(..most.min(self.arrivals.len())) {
             let payload = message.payload.as_ref();
             let counted = match self.kind {
                 WaveKind::Discover => decode_discovery_sender(payload, &mut self.scratch)
@@ -305,6 +313,7 @@ impl Listener<'_> {
         if end == End::ReceiversEnded {
             self.failure.get_or_insert(WaveFailure::ReceiversEnded);
         }
+        self.count_arrivals(usize::MAX);
         let unsent = self.tally.unsent(self.sends);
         let mut result = self.tally.close(self.sends, self.epoch.now());
         result.payload_bytes = order.draft.body.len() as u64;
@@ -317,7 +326,7 @@ impl Listener<'_> {
             unsent,
             reply_offsets_ns: self.tally.reply_offsets_ns,
             samples: self.tally.samples,
-            backlog_max: self.inbox.backlog_max,
+            backlog_max: self.inbox.backlog_max as u64,
             interrupted: end == End::Cancelled,
             failure: self.failure,
         }
