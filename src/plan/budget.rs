@@ -17,8 +17,6 @@ pub const DEFAULT_PORT_RANGE: u64 = 28_232;
 /// nats-server's own `max_connections`.
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 65_536;
 
-/// Connections of the driver per client: one that publishes, one that listens.
-const CONNECTIONS_PER_CLIENT: u64 = 2;
 /// Files of a process beside its connections.
 const FILES_ASIDE_EMULATOR: u64 = 256;
 const FILES_ASIDE_BROKER: u64 = 1_000;
@@ -103,7 +101,8 @@ impl Demand {
         Self {
             nodes: plan.nodes(),
             subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
-            driver_connections: clients * CONNECTIONS_PER_CLIENT,
+            // Each client has one connection that publishes beside those that receive.
+            driver_connections: clients * (1 + u64::from(plan.client.receivers)),
             endpoints,
             managed,
             loopback: match &plan.brokers {

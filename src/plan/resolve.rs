@@ -24,6 +24,8 @@ const CALLERID: &str = "choria=emulator";
 const CLIENT_IDENTITY: &str = "client.choria.local";
 /// The real client's `ttl` (protocol document 5.8).
 const TTL_S: u32 = 60;
+/// One suffices; the real client has 3 (protocol document 5.6).
+const RECEIVERS: u32 = 1;
 const EVERY: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The real client's `--batch-sleep` (protocol document 5.8).
@@ -147,6 +149,7 @@ fn client(given: Option<&scenario::Client>) -> Client {
         callerid: given.callerid.unwrap_or_else(|| CALLERID.to_owned()),
         identity: given.identity.unwrap_or_else(|| CLIENT_IDENTITY.to_owned()),
         ttl_s: given.ttl.map_or(TTL_S, |ttl| u32::try_from(ttl.0.as_secs()).unwrap_or(u32::MAX)),
+        receivers: given.receivers.map_or(RECEIVERS, scenario::Count::saturating_u32),
     }
 }
 

@@ -162,6 +162,8 @@ pub struct Client {
     pub identity: String,
     /// Time to live of a request, in whole seconds.
     pub ttl_s: u32,
+    /// Connections that receive replies, in a queue group when there are several; at least 1.
+    pub receivers: u32,
 }
 
 /// One entry of `waves`: the same request, `warmup + count` times.

@@ -141,6 +141,7 @@ fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
         ("no_reply: 1%", "no_reply: 101%", "between 0% and 100%"),
         ("callerid: choria=bob", "callerid: bob", "choria=emulator"),
         ("ttl: 60s", "ttl: 10s", "at least `30s`"),
+        ("ttl: 60s", "ttl: 60s, receivers: 0", "from 1 to 16"),
         ("every: 2s", "every: 2", "`2s` for seconds"),
         ("every: 2s", "every: 0s", "above zero"),
         ("every: 2s", "every: 30days", "a week"),

@@ -196,6 +196,10 @@ pub struct Client {
     pub identity: Option<String>,
     /// Time to live of a request; default 60s, at least 30s.
     pub ttl: Option<Span>,
+    /// Connections that receive replies; default 1. Several share them in a queue group, as the real
+    /// client's 3 do.
+    #[schemars(extend("minimum" = 1))]
+    pub receivers: Option<Count>,
 }
 
 /// One entry of `waves`: the same request, `count` times.

@@ -14,6 +14,8 @@ use super::types::{Brokers, Client, Scenario, Topology};
 
 /// The longest duration a scenario may ask for, so that sums of instants stay exact.
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most receiving connections of a client; the real one has 3 (protocol document 5.6).
+const MAX_RECEIVERS: u64 = 16;
 /// Least time to live of a v1 request (protocol document 3.5).
 const MIN_TTL: Duration = Duration::from_secs(30);
 
@@ -139,6 +141,13 @@ fn check_client(found: &mut Vec<Problem>, client: &Client) {
     {
         let advice = "write a name such as `client.choria.local`";
         found.push(Problem::new(at!["client", "identity"], why, advice));
+    }
+    if let Some(receivers) = client.receivers
+        && !(1..=MAX_RECEIVERS).contains(&receivers.0)
+    {
+        let message = format!("{} receiving connections", receivers.0);
+        let advice = format!("write a number from 1 to {MAX_RECEIVERS}");
+        found.push(Problem::new(at!["client", "receivers"], message, advice));
     }
     if let Some(ttl) = client.ttl {
         let at = at!["client", "ttl"];
