@@ -2,7 +2,9 @@
 
 pub mod broker;
 pub mod conductor;
+pub mod crew;
 pub mod doctor;
 pub mod driver;
 pub mod plan;
 pub mod scenario;
+pub mod watch;

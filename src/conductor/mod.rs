@@ -4,21 +4,31 @@
 //! what happens as [`Progress`] values and returns a [`Finished`] run, or a [`RunError`] when nothing was
 //! measured. Whatever it started is gone when it returns.
 
+mod book;
+mod crowd;
+mod evidence;
 mod log;
+mod network;
+mod orders;
 mod progress;
+mod run;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use emulator::spec::Login;
 use reports::run::RunResult;
 use reports::verdict::ExitCode;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use log::RunLog;
 pub use progress::Progress;
 
 use crate::broker::{Launcher, Sources};
-use crate::plan::Plan;
+use crate::doctor::{self, Check, Host};
+use crate::driver::ConnectionOptions;
+use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan};
 
 /// Who must answer, when the nodes are not ours (`measure`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +54,10 @@ pub struct Setup {
     pub sources: Sources,
     /// How brokers are started.
     pub launcher: Launcher,
-    /// What nodes and driver show to external brokers.
+    /// What nodes show to external brokers.
     pub login: Login,
+    /// How the driver reaches external brokers; its servers are those of the plan.
+    pub connection: ConnectionOptions,
     /// `Some`: no fleet of ours, an existing network is measured.
     pub strangers: Option<Strangers>,
     /// Takes everything that is logged once the result folder exists.
@@ -103,4 +115,56 @@ pub struct RunError {
     pub code: ExitCode,
     /// What happened, and what to do.
     pub message: String,
+}
+
+impl RunError {
+    fn refused(message: String) -> Self {
+        Self { code: ExitCode::Refused, message }
+    }
+}
+
+/// When a run began, on both clocks.
+struct StartUp {
+    at: jiff::Timestamp,
+    began: Instant,
+}
+
+/// Tells whoever watches what happens. A watcher that is too slow, or gone, misses something: the run
+/// never waits for it.
+#[derive(Debug, Clone)]
+struct Reporter(mpsc::Sender<Progress>);
+
+impl Reporter {
+    fn tell(&self, progress: Progress) {
+        let _ = self.0.try_send(progress);
+    }
+}
+
+/// Runs a plan from preflight to verdict.
+///
+/// # Errors
+/// When nothing was measured because the host cannot carry the plan or the result cannot be written. A run
+/// that fails later has a result that says so.
+pub async fn run(
+    setup: Setup,
+    stop: Stop,
+    progress: mpsc::Sender<Progress>,
+) -> Result<Finished, RunError> {
+    let preflight = preflight(&setup.plan)?;
+    run::run(&setup, &stop, &Reporter(progress), preflight).await
+}
+
+/// Holds the plan against this host.
+fn preflight(plan: &Plan) -> Result<Vec<Check>, RunError> {
+    let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
+    doctor::raise_open_files().map_err(unknown)?;
+    let host = Host::read().map_err(unknown)?;
+    let range = host.port_range_size().unwrap_or(DEFAULT_PORT_RANGE);
+    let budget = Budget::of(plan, range);
+    let checks = doctor::examine(&budget, &host);
+    if doctor::worst(&checks) == doctor::Verdict::Fail {
+        let largest = doctor::largest(&budget.demand, &host, range);
+        return Err(RunError::refused(doctor::to_text(&checks, Some(largest))));
+    }
+    Ok(checks)
 }

@@ -2,8 +2,10 @@
 
 use super::behaviour::{self, Answer};
 use crate::agents::STOCK_CONFIG;
-use crate::pattern::{FactTemplate, Pattern, Vars};
+use crate::filter::CompiledFilter;
+use crate::pattern::{FactTemplate, Pattern, PatternSubject, Vars};
 use crate::spec::{Behaviour, GroupSpec};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// Version of Choria Server that emulated nodes show.
@@ -118,7 +120,7 @@ impl Group {
     /// The identity of the node with this global index.
     pub fn identity(&self, index: u64) -> String {
         let mut identity = String::new();
-        self.identity.render(&Vars { index, group: &self.profile.name }, &mut identity);
+        self.identity.render(&self.vars(index), &mut identity);
         identity
     }
 
@@ -138,6 +140,34 @@ impl Group {
 
     pub(crate) fn agents_sorted(&self) -> impl Iterator<Item = &str> {
         self.agents_sorted.iter().filter_map(|&at| self.profile.agents.get(at)).map(String::as_str)
+    }
+
+    /// Whether a filter means the node with this global index and identity. Expressions that ask
+    /// what a running server alone can say (its counters, its configuration) mean nobody here.
+    pub fn is_meant(&self, filter: &CompiledFilter, index: u64, identity: &str) -> bool {
+        filter.matches(&self.subject(index, identity, &Cell::default()))
+    }
+
+    /// The node with this global index and identity, as filters see it.
+    pub(crate) fn subject<'a>(
+        &'a self,
+        index: u64,
+        identity: &'a str,
+        scratch: &'a Cell<String>,
+    ) -> PatternSubject<'a> {
+        PatternSubject {
+            identity,
+            agents: self.agents(),
+            classes: &self.classes,
+            facts: &self.facts,
+            vars: self.vars(index),
+            scratch,
+        }
+    }
+
+    /// What patterns are worked out from, for the node with this global index.
+    pub(crate) fn vars(&self, index: u64) -> Vars<'_> {
+        Vars { index, group: &self.profile.name }
     }
 
     pub(crate) fn classes(&self) -> &[Pattern] {

@@ -14,7 +14,7 @@ mod group;
 mod subject;
 
 use crate::agents::Answer as AgentAnswer;
-use crate::pattern::{PatternSubject, Vars};
+use crate::pattern::Vars;
 use crate::protocol::reply::{ReplyTemplate, reply_subject_is_publishable};
 use crate::protocol::request::{Refusal, Request};
 use desk::Content;
@@ -112,7 +112,7 @@ impl Silence {
 impl NodeView<'_> {
     /// What patterns may refer to.
     pub(crate) fn vars(&self) -> Vars<'_> {
-        Vars { index: self.index, group: &self.group.profile().name }
+        self.group.vars(self.index)
     }
 
     /// The lines of the node's classes file, sorted bytewise as a real server replies them.
@@ -131,14 +131,8 @@ impl NodeView<'_> {
         if content.request.filter.is_empty() {
             return true;
         }
-        let shown = PatternSubject {
-            identity: self.identity,
-            agents: self.group.agents(),
-            classes: self.group.classes(),
-            facts: self.group.facts(),
-            vars: self.vars(),
-            scratch: &Cell::default(),
-        };
+        let scratch = Cell::default();
+        let shown = self.group.subject(self.index, self.identity, &scratch);
         content.filter.matches(&NodeSubject { shown, node: self, now_unix })
     }
 }

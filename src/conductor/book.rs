@@ -1,0 +1,230 @@
+//! The run's book: everything measured so far as a value, and the result folder it is written to.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use procfs::FromRead as _;
+use reports::missing::{Cause, MissingNode};
+use reports::run::{About, Ending, Host, RunResult, Tool};
+use reports::store::{Event, FolderName, ResultFolder, Sample, StoreError};
+use reports::threshold::Threshold;
+use serde_json::json;
+
+use super::crowd::Crowd;
+use super::{Setup, StartUp};
+use crate::crew::Crew;
+use crate::driver::{BitSet, WaveDone};
+use crate::plan::{Brokers, Plan};
+
+/// The result as it grows.
+pub(super) struct Book {
+    pub(super) run: RunResult,
+    folder: ResultFolder,
+    began: Instant,
+}
+
+impl Book {
+    /// Makes the result folder and writes what is known before anything runs.
+    pub(super) fn open(setup: &Setup, start: &StartUp) -> Result<Self, StoreError> {
+        let name = FolderName {
+            scenario: setup.plan.name.clone(),
+            timestamp: start.at.strftime("%Y%m%dT%H%M%SZ").to_string(),
+            id: format!("{:04x}", rand::random::<u16>()),
+            epoch: start.at.into(),
+        };
+        let folder = ResultFolder::create(&setup.out, &name)?;
+        folder.write_file("scenario.yaml", setup.scenario_text.as_bytes())?;
+        let plan = serde_json::to_vec_pretty(&setup.plan).unwrap_or_default();
+        folder.write_file("plan.json", &plan)?;
+        let about = about(&setup.plan, start.at);
+        let run = RunResult { about, ..RunResult::default() };
+        let book = Self { run, folder, began: start.began };
+        book.folder.refresh(&book.run)?;
+        Ok(book)
+    }
+
+    /// Where the result folder is.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A folder inside the result folder.
+    pub(super) fn subfolder(&self, name: &str) -> Result<std::path::PathBuf, StoreError> {
+        self.folder.subfolder(name)
+    }
+
+    /// Since the run began.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Writes an event.
+    pub(super) fn event(
+        &mut self,
+        kind: &str,
+        detail: impl Into<String>,
+        figures: serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let detail = detail.into();
+        tracing::info!(kind, "{detail}");
+        let fields = figures.as_object().cloned().unwrap_or_default();
+        let at_s = self.now().as_secs_f64();
+        self.folder.record_event(&Event { at_s, kind: kind.to_owned(), detail, fields })
+    }
+
+    /// Writes a row of the time series.
+    pub(super) fn sample(&mut self, sample: &Sample) -> Result<(), StoreError> {
+        self.folder.record_sample(sample)
+    }
+
+    /// Takes over a wave that is over: counts it, names who stayed away and why, and writes it down.
+    pub(super) fn wave(
+        &mut self,
+        done: &WaveDone,
+        expected: &BitSet,
+        crowd: &Crowd,
+        witness: &Witness<'_>,
+    ) -> Result<(), StoreError> {
+        if done.interrupted {
+            // Nobody was given the time to answer: a count of missing nodes would be a lie.
+            return self.event("wave_interrupted", wave_text(done), wave_figures(done));
+        }
+        for entry in expected.iter().filter(|entry| !done.on_time.contains(*entry)) {
+            let (cause, detail) = witness.cause(done, crowd, entry);
+            let mut node = MissingNode::new(&done.key, crowd.roster.identity(entry), cause);
+            node.detail = detail.map(ToOwned::to_owned);
+            node.broker = witness.broker.map(ToOwned::to_owned);
+            if let Some(place) = crowd.place(entry) {
+                node.index = Some(place.index);
+                node.group = Some(place.group.to_owned());
+            }
+            self.folder.record_missing(&node)?;
+            self.run.tally.missing.add(&node);
+        }
+        self.folder.record_wave(&done.key, &done.result, &done.reply_offsets_ns)?;
+        self.run.tally.waves.add(done.key.clone(), &done.result);
+        self.event("wave", wave_text(done), wave_figures(done))?;
+        for sample in &done.samples.undecodable {
+            tracing::warn!(wave = %done.key.name, number = done.key.number, "no valid reply: {sample}");
+        }
+        for sender in &done.samples.unexpected {
+            tracing::warn!(wave = %done.key.name, number = done.key.number, "not expected: {sender}");
+        }
+        self.folder.refresh(&self.run)
+    }
+
+    /// Judges the run and writes it in its final form.
+    pub(super) fn close(&mut self, plan: &Plan, ending: Ending) -> Result<(), StoreError> {
+        self.run.duration = self.now();
+        self.run.ending = ending;
+        if self.run.ending == Ending::Completed {
+            let parsed = plan
+                .thresholds
+                .iter()
+                .map(|threshold| Threshold::parse(&threshold.metric, &threshold.expression));
+            // Resolving the plan has refused what cannot be parsed.
+            let run = &self.run;
+            let outcomes = parsed.flatten().map(|threshold| threshold.evaluate(run)).collect();
+            self.run.thresholds = outcomes;
+        }
+        let text = match &self.run.ending {
+            Ending::Failed(_, message) => message.clone(),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        self.event("end", text, json!({ "exit_code": self.run.exit_code().number() }))?;
+        self.folder.finish(&self.run)
+    }
+}
+
+/// Who knows why a node did not answer.
+pub(super) struct Witness<'a> {
+    pub(super) crew: Option<(&'a Crew, crate::crew::Book)>,
+    pub(super) broker: Option<&'a str>,
+}
+
+impl Witness<'_> {
+    fn cause(&self, done: &WaveDone, crowd: &Crowd, entry: u32) -> (Cause, Option<&'static str>) {
+        if done.late.contains(entry) {
+            return (Cause::Late, None);
+        }
+        match (&self.crew, crowd.place(entry)) {
+            (Some((crew, book)), Some(place)) => crew.cause(book, place.index),
+            _ => (Cause::Unknown, None),
+        }
+    }
+}
+
+fn wave_text(done: &WaveDone) -> String {
+    let result = &done.result;
+    let warmup = if done.key.warmup { "warm-up " } else { "" };
+    format!(
+        "{warmup}wave {} {} of client {}: {} of {} on time",
+        done.key.name, done.key.number, done.key.client, result.on_time, result.expected
+    )
+}
+
+fn wave_figures(done: &WaveDone) -> serde_json::Value {
+    let result = &done.result;
+    json!({
+        "wave": done.key.name, "number": done.key.number, "client": done.key.client,
+        "warmup": done.key.warmup, "expected": result.expected, "on_time": result.on_time,
+        "late": result.late, "duplicate": result.duplicate, "unexpected": result.unexpected,
+        "errors": result.errors, "undecodable": result.undecodable, "unsent": done.unsent,
+        "backlog_max": done.backlog_max,
+    })
+}
+
+fn about(plan: &Plan, at: Timestamp) -> About {
+    let system = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = procfs::Meminfo::from_file("/proc/meminfo").map_or(0, |info| info.mem_total);
+    About {
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+        },
+        scenario: plan.name.clone(),
+        plan_digest: plan.digest(),
+        certificate_digest: None,
+        started_at: at.to_string(),
+        topology: match plan.brokers {
+            Brokers::Single { .. } => "single",
+            Brokers::External { .. } => "external",
+        }
+        .to_owned(),
+        departures: departures(plan),
+        host: Host {
+            cores: cores as u64,
+            memory_bytes: memory,
+            kernel: system("/proc/sys/kernel/osrelease"),
+            open_files_limit: nix::sys::resource::getrlimit(
+                nix::sys::resource::Resource::RLIMIT_NOFILE,
+            )
+            .map_or(0, |(soft, _)| soft),
+        },
+    }
+}
+
+/// Where the nodes depart from a real server, group by group.
+fn departures(plan: &Plan) -> Vec<String> {
+    let mut departures = Vec::new();
+    for group in &plan.groups {
+        let mut depart = |on: bool, what: &str| {
+            if on {
+                departures.push(format!("group {}: {what}", group.name));
+            }
+        };
+        let fidelity = group.fidelity;
+        depart(
+            !fidelity.flush_each_subscription,
+            "one flush for all subscriptions, where a server flushes after each",
+        );
+        depart(
+            !fidelity.flush_each_reply,
+            "no flush after a reply, where a server flushes after each",
+        );
+    }
+    departures
+}

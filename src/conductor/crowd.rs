@@ -1,0 +1,95 @@
+//! Who must answer which wave: the roster of all nodes, and an expected set for each entry of the plan.
+
+use std::sync::Arc;
+
+use emulator::filter::{CompiledFilter, FactFilterError, Filter, parse_fact};
+use emulator::node::{Group, GroupError};
+use emulator::spec::FleetSpec;
+
+use crate::driver::{BitSet, Roster, RosterError};
+use crate::plan::{self, Plan};
+
+/// Why nobody can be expected.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CrowdError {
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Fact(#[from] FactFilterError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+}
+
+/// A node's place in the plan.
+pub(super) struct Place<'a> {
+    pub(super) index: u64,
+    pub(super) group: &'a str,
+}
+
+/// All nodes, and who of them must answer.
+pub(super) struct Crowd {
+    pub(super) roster: Arc<Roster>,
+    /// By position in the plan's entries.
+    pub(super) expected: Vec<Arc<BitSet>>,
+    /// First global index and name of each group; empty where the nodes are not ours.
+    groups: Vec<(u64, String)>,
+}
+
+impl Crowd {
+    /// The nodes of the plan: each entry expects those in its collective that host its agent and match
+    /// its filter.
+    pub(super) fn of_plan(plan: &Plan, spec: &FleetSpec) -> Result<Self, CrowdError> {
+        let groups: Vec<Group> = spec.groups.iter().map(Group::new).collect::<Result<_, _>>()?;
+        let nodes = || {
+            spec.groups.iter().zip(&groups).enumerate().flat_map(|(position, (spec, group))| {
+                let indexes = spec.first..spec.first + spec.nodes;
+                indexes.map(move |index| (position, group, index))
+            })
+        };
+        let roster = Roster::new(nodes().map(|(_, group, index)| (group.identity(index), index)))?;
+        let mut expected = Vec::with_capacity(plan.entries.len());
+        for entry in &plan.entries {
+            let filter = CompiledFilter::new(&wire_filter(&entry.selects)?);
+            let mut set = BitSet::new(roster.len());
+            for (place, (position, group, index)) in (0_u32..).zip(nodes()) {
+                let asked = entry.expected.groups.contains(&position);
+                let meant = || {
+                    entry.expected.exact || group.is_meant(&filter, index, roster.identity(place))
+                };
+                if asked && meant() {
+                    set.insert(place);
+                }
+            }
+            expected.push(Arc::new(set));
+        }
+        let groups = spec.groups.iter().map(|group| (group.first, group.name.clone())).collect();
+        Ok(Self { roster: Arc::new(roster), expected, groups })
+    }
+
+    /// Nodes that are not ours: all of them must answer everything.
+    pub(super) fn of_strangers(plan: &Plan, names: &[String]) -> Result<Self, CrowdError> {
+        let roster = Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?;
+        let all = Arc::new(BitSet::full(roster.len()));
+        let expected = plan.entries.iter().map(|_| Arc::clone(&all)).collect();
+        Ok(Self { roster: Arc::new(roster), expected, groups: Vec::new() })
+    }
+
+    /// Where a node of the roster stands in the plan; `None` if it is not ours.
+    pub(super) fn place(&self, entry: u32) -> Option<Place<'_>> {
+        let index = self.roster.node(entry)?;
+        let (_, group) = self.groups.iter().rev().find(|(first, _)| *first <= index)?;
+        Some(Place { index, group })
+    }
+}
+
+/// The plan's filter as it stands in a request.
+pub(super) fn wire_filter(filter: &plan::Filter) -> Result<Filter, FactFilterError> {
+    let plan::Filter { identity, classes, facts, agents, compound } = filter;
+    Ok(Filter {
+        fact: facts.iter().map(|fact| parse_fact(fact)).collect::<Result<_, _>>()?,
+        cf_class: classes.clone(),
+        agent: agents.clone(),
+        identity: identity.clone(),
+        compound: compound.iter().map(|expression| vec![expression.clone()]).collect(),
+    })
+}

@@ -1,0 +1,81 @@
+//! What a run cost and what there is to doubt in it, gathered before anything is stopped.
+
+use std::time::Duration;
+
+use reports::latency::Latency;
+
+use super::run::Run;
+use crate::doctor::Verdict;
+use crate::driver::IncidentKind;
+use crate::watch::{Evidence, Usage, WaveDelay, doubts};
+
+/// Writes costs and doubts into the run's result.
+pub(super) fn gather(run: &mut Run<'_>) {
+    let counts = run.crew.as_ref().map(crate::crew::Crew::counts).unwrap_or_default();
+    let replies = run.replies();
+    let foreign = run.is_foreign();
+    let tally = &mut run.book.run.tally;
+    tally.scheduler_lag = run.lag.distribution();
+    if let Some(network) = &run.network {
+        tally.cost.brokers = network.costs();
+    }
+    tally.cost.driver.cpu = run.waves_usage.other_cpu;
+    tally.cost.driver.replies = replies;
+    if !foreign {
+        tally.fleet.ever_connected = counts.ever_connected;
+        tally.fleet.disconnects = counts.disconnects;
+        tally.fleet.reconnects = counts.reconnects;
+        tally.fleet.received = counts.messages_in;
+        tally.fleet.answered = counts.replies;
+        tally.cost.emulator.cpu = Usage::now().cpu();
+        tally.cost.emulator.wave_cpu = run.waves_usage.fleet_cpu;
+        tally.cost.emulator.wave_answers = counts.replies;
+    }
+    let evidence = evidence(run, counts.overflowed);
+    run.book.run.tally.doubts.extend(doubts(&evidence));
+}
+
+fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
+    let tally = &run.book.run.tally;
+    let mut response = Latency::default();
+    let (mut delays, mut waves_wall) = (Vec::new(), Duration::ZERO);
+    for (key, wave) in tally.waves.counted() {
+        response.merge(&wave.response_time);
+        // All clients of a wave send at the same instant: one of them stands for the time it took.
+        if key.client == 1 {
+            waves_wall += wave.request_duration;
+        }
+        if !wave.send_delay.is_empty() {
+            let us = wave.send_delay.histogram().min();
+            let name = format!("{} {}", key.name, key.number);
+            delays.push(WaveDelay { wave: name, delay: Duration::from_micros(us) });
+        }
+    }
+    let (incidents, _) = run.driver.as_ref().map(|d| d.incidents()).unwrap_or_default();
+    let seen = |wanted: &IncidentKind| {
+        incidents.iter().filter(|i| i.kind == *wanted).map(|i| i.count).sum()
+    };
+    let near = run.preflight.iter().filter(|check| check.verdict == Verdict::Warn);
+    let near = near.map(|check| {
+        (format!("{}: {}, needed {}", check.name, check.have, check.need), check.advice.clone())
+    });
+    Evidence {
+        debug_build: cfg!(debug_assertions),
+        lag: tally.scheduler_lag.clone(),
+        median_response: response.figures().map(|figures| Duration::from_micros(figures.p50)),
+        delays,
+        replies_dropped: seen(&IncidentKind::SlowConsumer),
+        driver_disconnects: seen(&IncidentKind::Disconnected),
+        overflowed,
+        waves_wall,
+        waves_cpu: run.waves_usage.cpu(),
+        cores: tally_cores(run),
+        fleet: (tally.fleet.planned, tally.fleet.connected),
+        preflight: near.collect(),
+        failures: run.wave_failures.clone(),
+    }
+}
+
+fn tally_cores(run: &Run<'_>) -> u64 {
+    run.book.run.about.host.cores
+}

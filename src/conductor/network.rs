@@ -1,0 +1,203 @@
+//! The brokers of a run: started here, or found where the scenario says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use emulator::spec::Server;
+use futures_util::future;
+use reports::run::BrokerCost;
+use reports::verdict::ExitCode;
+
+use super::{Progress, Reporter, RunError, Setup};
+use crate::broker::{
+    self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, process::ended,
+};
+use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
+
+/// Time for a managed broker to become ready; it needs 35 ms (brokers-checked).
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// Time for a managed broker to end in order; 15,000 clients take it 0.6 s.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Port of a NATS URL that names none.
+const NATS_PORT: u16 = 4222;
+
+/// The brokers, ready.
+pub(super) struct Network {
+    /// Where nodes connect.
+    pub(super) servers: Vec<Server>,
+    /// Where the driver connects.
+    pub(super) urls: Vec<String>,
+    managed: Vec<Broker>,
+    costs: BTreeMap<String, BrokerCost>,
+}
+
+/// All managed brokers at one instant.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct NetworkSample {
+    pub(super) rss_bytes: u64,
+    pub(super) cpu: Duration,
+    pub(super) connections: u64,
+    pub(super) slow_consumers: u64,
+}
+
+impl Network {
+    /// Starts or finds the brokers of the plan; `folder` takes their files.
+    pub(super) async fn open(
+        setup: &Setup,
+        folder: std::path::PathBuf,
+        reporter: &Reporter,
+    ) -> Result<Self, RunError> {
+        match &setup.plan.brokers {
+            Brokers::Single { nats_server } => {
+                Self::manage(setup, nats_server, folder, reporter).await
+            }
+            Brokers::External { urls } => Self::find(urls, reporter).await,
+        }
+    }
+
+    async fn manage(
+        setup: &Setup,
+        wanted: &NatsServer,
+        folder: std::path::PathBuf,
+        reporter: &Reporter,
+    ) -> Result<Self, RunError> {
+        let name = "n1".to_owned();
+        let request = match wanted {
+            NatsServer::Newest => Request::default(),
+            NatsServer::Version(version) => Request { version: Some(version.clone()), path: None },
+            NatsServer::Path(path) => Request { version: None, path: Some(path.into()) },
+        };
+        let (told, whose) = (reporter.clone(), name.clone());
+        let progress = move |step| told.tell(Progress::Obtaining(whose.clone(), step));
+        let program = broker::obtain::obtain(request, setup.sources.clone(), progress)
+            .await
+            .map_err(unreachable)?;
+        let budget = Budget::of(&setup.plan, DEFAULT_PORT_RANGE);
+        let spec = StartSpec {
+            program,
+            name: name.clone(),
+            folder,
+            ports: PortChoice::Free,
+            limits: Limits::carrying(budget.connections, largest_message(&setup.plan)),
+            extra_config: String::new(),
+            environment: Vec::new(),
+            ready_within: READY_WITHIN,
+        };
+        let broker = Broker::start(&spec, &setup.launcher).await.map_err(unreachable)?;
+        let version = broker.program().version.to_string();
+        let url = broker.url();
+        tracing::info!(%name, %version, %url, pid = broker.pid(), "broker is ready");
+        for left in broker.left_out() {
+            tracing::info!(key = left.key, effect = left.effect, "left out of the configuration");
+        }
+        reporter.tell(Progress::Broker {
+            name: name.clone(),
+            version: version.clone(),
+            url: url.clone(),
+        });
+        Ok(Self {
+            servers: vec![Server { address: broker.client().into(), url: url.clone() }],
+            urls: vec![url],
+            managed: vec![broker],
+            costs: BTreeMap::from([(name, BrokerCost { version, ..BrokerCost::default() })]),
+        })
+    }
+
+    async fn find(urls: &[String], reporter: &Reporter) -> Result<Self, RunError> {
+        let mut network = Self {
+            servers: Vec::new(),
+            urls: urls.to_vec(),
+            managed: Vec::new(),
+            costs: BTreeMap::new(),
+        };
+        for (number, text) in (1..).zip(urls) {
+            let failed = |why: &str| RunError {
+                code: ExitCode::BrokerUnreachable,
+                message: format!("cannot use {text}: {why}\nwrite nats://HOST:PORT"),
+            };
+            let with_scheme =
+                if text.contains("://") { text.clone() } else { format!("nats://{text}") };
+            let url = url::Url::parse(&with_scheme).map_err(|e| failed(&e.to_string()))?;
+            let host = url.host_str().ok_or_else(|| failed("it names no host"))?;
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let port = url.port().unwrap_or(NATS_PORT);
+            let found = tokio::net::lookup_host((host, port)).await;
+            let address = found
+                .map_err(|e| failed(&e.to_string()))?
+                .next()
+                .ok_or_else(|| failed("the name has no address"))?;
+            let name = format!("n{number}");
+            // Credentials in the URL are not shown to peers.
+            let shown = format!("nats://{host}:{port}");
+            reporter.tell(Progress::Broker { name, version: String::new(), url: shown.clone() });
+            network.servers.push(Server { address, url: shown });
+        }
+        Ok(network)
+    }
+
+    /// Ends when a managed broker has ended, with what there is to say; never otherwise.
+    pub(super) async fn died(&self) -> String {
+        let watches = self.managed.iter().map(|broker| {
+            let (name, mut exit) = (broker.name(), broker.exit());
+            Box::pin(async move { format!("broker {name} {}", ended(&mut exit).await) })
+        });
+        let watches: Vec<_> = watches.collect();
+        if watches.is_empty() {
+            return std::future::pending().await;
+        }
+        future::select_all(watches).await.0
+    }
+
+    /// Looks at every managed broker and remembers the largest readings.
+    pub(super) async fn sample(&mut self) -> NetworkSample {
+        let mut sum = NetworkSample::default();
+        for broker in &self.managed {
+            let Ok(BrokerSample { varz, process }) = broker.sample().await else { continue };
+            let seen = BrokerCost {
+                version: varz.version.clone(),
+                rss_bytes: Some(process.rss_bytes),
+                cpu: Some(process.cpu),
+                connections: Some(varz.connections),
+                slow_consumers: Some(varz.slow_consumers),
+            };
+            self.costs.entry(broker.name().to_owned()).or_default().merge(&seen);
+            sum.rss_bytes += process.rss_bytes;
+            sum.cpu += process.cpu;
+            sum.connections += varz.connections;
+            sum.slow_consumers += varz.slow_consumers;
+        }
+        sum
+    }
+
+    /// What the brokers cost, as far as it was looked at.
+    pub(super) fn costs(&self) -> BTreeMap<String, BrokerCost> {
+        self.costs.clone()
+    }
+
+    /// The brokers' name for a node; there is one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.managed.first().map(Broker::name)
+    }
+
+    /// Ends the managed brokers in order.
+    pub(super) async fn close(self) {
+        for broker in self.managed {
+            let name = broker.name().to_owned();
+            let stopped = broker.stop(STOP_WITHIN).await;
+            tracing::info!(%name, killed = stopped.killed, took = ?stopped.took, "broker stopped");
+        }
+    }
+}
+
+fn unreachable(error: impl std::fmt::Display) -> RunError {
+    RunError { code: ExitCode::BrokerUnreachable, message: error.to_string() }
+}
+
+/// Bytes of the largest reply that the plan asks for: a body is encoded in base64 once.
+fn largest_message(plan: &Plan) -> u64 {
+    let sizes = plan.entries.iter().filter_map(|entry| match &entry.question {
+        Question::Request { data, .. } => data.get("size").and_then(serde_json::Value::as_u64),
+        Question::Discover => None,
+    });
+    sizes.max().unwrap_or(0).saturating_mul(3) / 2 + 8 * 1024
+}

@@ -1,0 +1,102 @@
+//! The plan's schedule as orders for the driver: one for each wave and client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use emulator::filter::FactFilterError;
+use emulator::protocol::client::{DISCOVERY_BODY, RequestDraft, rpc_body};
+use reports::wave::WaveKey;
+
+use super::crowd::{Crowd, wire_filter};
+use crate::driver::{ClientSpec, SendMode, WaveOrder};
+use crate::plan::{Batch, Entry, Plan, Question, request_id};
+
+/// Collective of a client whose nodes are not ours and which named none (protocol document 2.6).
+const DEFAULT_COLLECTIVE: &str = "mcollective";
+
+/// The clients that the plan's entries need.
+pub(super) fn clients(plan: &Plan) -> Vec<ClientSpec> {
+    let count = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
+    (1..=count)
+        .map(|number| ClientSpec { number, caller_id: caller_id(plan, number), receivers: 1 })
+        .collect()
+}
+
+/// The first client has the plan's caller id, the others have their number behind it.
+fn caller_id(plan: &Plan, client: u32) -> String {
+    let name = &plan.client.callerid;
+    if client == 1 { name.clone() } else { format!("{name}{client}") }
+}
+
+/// What a client asks in an entry.
+pub(super) fn draft(
+    plan: &Plan,
+    entry: &Entry,
+    client: u32,
+) -> Result<RequestDraft, FactFilterError> {
+    let body = match &entry.question {
+        Question::Discover => DISCOVERY_BODY.to_owned(),
+        Question::Request { agent, action, data } => {
+            rpc_body(agent, action, &serde_json::Value::Object(data.clone()))
+        }
+    };
+    Ok(RequestDraft {
+        caller_id: caller_id(plan, client),
+        sender_id: plan.client.identity.clone(),
+        collective: entry.collective.clone(),
+        agent: entry.question.agent().to_owned(),
+        ttl_s: plan.client.ttl_s,
+        filter: wire_filter(&entry.wire)?,
+        body,
+    })
+}
+
+/// All orders in the order of their intended instants; `go` is the epoch of the plan's schedule.
+pub(super) fn orders(
+    plan: &Plan,
+    crowd: &Crowd,
+    go: Duration,
+) -> Result<Vec<WaveOrder>, FactFilterError> {
+    let main = plan.groups.first().and_then(|group| group.collectives.first());
+    let main = main.map_or(DEFAULT_COLLECTIVE, String::as_str);
+    let mut orders = Vec::new();
+    for wave in plan.schedule() {
+        let entry = &plan.entries[wave.entry];
+        for client in 1..=entry.clients.max(1) {
+            orders.push(WaveOrder {
+                key: WaveKey {
+                    name: entry.name.clone(),
+                    number: wave.number,
+                    warmup: wave.warmup,
+                    client,
+                },
+                kind: entry.question.kind(),
+                mode: mode(entry),
+                intended_at: go + wave.intended_at,
+                deadline: entry.deadline,
+                late_grace: plan.late_grace,
+                draft: Arc::new(draft(plan, entry, client)?),
+                // The reply subject of an RPC request has the client's main collective, that of a
+                // discovery the one it asks (protocol document 2.3).
+                reply_collective: match entry.question {
+                    Question::Discover => entry.collective.clone(),
+                    Question::Request { .. } => main.to_owned(),
+                },
+                request_id: request_id(plan.seed, &wave, client),
+                expected: Arc::clone(&crowd.expected[wave.entry]),
+            });
+        }
+    }
+    Ok(orders)
+}
+
+fn mode(entry: &Entry) -> SendMode {
+    use reports::wave::WaveMode;
+    match (entry.mode, entry.batch) {
+        (WaveMode::Broadcast, _) => SendMode::Broadcast,
+        (WaveMode::Batch, Some(Batch { size, sleep })) => {
+            SendMode::Batch { size: u32::try_from(size).unwrap_or(u32::MAX).max(1), sleep }
+        }
+        (WaveMode::Direct | WaveMode::Batch, _) => SendMode::Direct,
+    }
+}

@@ -1,0 +1,255 @@
+//! Reasons to distrust a result, worked out from what the tool saw of itself. Pure: figures in, doubts out.
+
+use std::time::Duration;
+
+use reports::latency::Latency;
+use reports::verdict::{Doubt, Severity};
+
+/// Waves that were sent this much late say little about the network.
+const LATE_INVALID: Duration = Duration::from_millis(250);
+/// Waves that were sent this much late are worth a note.
+const LATE_NOTE: Duration = Duration::from_millis(50);
+/// Lag (99 %) that is worth a note on its own.
+const LAG_NOTE: Duration = Duration::from_millis(50);
+/// Lag (99 %) that invalidates when it is also a large part of what was measured.
+const LAG_INVALID: Duration = Duration::from_millis(200);
+/// Part of the machine's CPU time that the tool may take while waves run. Marks: the nodes 0.5x of the
+/// broker, the driver a quarter of it, so well under a half.
+const CPU_SHARE_INVALID: f64 = 0.75;
+/// Shorter than this, shares of CPU time are noise: the system counts in ticks of 10 ms.
+const CPU_SHARE_OVER: Duration = Duration::from_secs(1);
+
+/// How late a wave was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaveDelay {
+    /// Name and number, for the text.
+    pub wave: String,
+    /// From the intended instant to the first message.
+    pub delay: Duration,
+}
+
+/// What the tool saw of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Whether this is a debug build.
+    pub debug_build: bool,
+    /// Lag of the driver's runtime while waves ran.
+    pub lag: Latency,
+    /// Median response time over the counted waves, if there was any reply.
+    pub median_response: Option<Duration>,
+    /// Counted waves that were sent late, and by how much.
+    pub delays: Vec<WaveDelay>,
+    /// Replies that the driver's client library dropped because the driver read too slowly.
+    pub replies_dropped: u64,
+    /// Times that a connection of the driver was lost.
+    pub driver_disconnects: u64,
+    /// Requests that nodes dropped because too many replies waited to become due.
+    pub overflowed: u64,
+    /// Wall time while replies were awaited, and CPU time of the tool in it.
+    pub waves_wall: Duration,
+    /// CPU time of this process in that time.
+    pub waves_cpu: Duration,
+    /// Processors.
+    pub cores: u64,
+    /// Nodes planned, and nodes connected when the waves began.
+    pub fleet: (u64, u64),
+    /// Warnings of the preflight, as `name: have, need`.
+    pub preflight: Vec<(String, String)>,
+    /// Waves that could not be carried out as ordered, with the reason.
+    pub failures: Vec<String>,
+}
+
+/// What follows from the evidence.
+#[must_use]
+pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let mut doubt = |kind: &str, severity, detail: String, advice: &str| {
+        let advice = advice.to_owned();
+        doubts.push(Doubt { kind: kind.to_owned(), severity, detail, advice });
+    };
+    if evidence.debug_build {
+        doubt(
+            "debug_build",
+            Severity::Note,
+            "this is a debug build: nodes and driver cost several times what they should".into(),
+            "build with --release before you quote a figure",
+        );
+    }
+    if evidence.replies_dropped > 0 {
+        doubt(
+            "driver_dropped_replies",
+            Severity::Invalid,
+            format!("the driver itself dropped replies, {} times", evidence.replies_dropped),
+            "give the driver a processor of its own, or press with fewer clients at once",
+        );
+    }
+    if evidence.overflowed > 0 {
+        doubt(
+            "nodes_overflowed",
+            Severity::Invalid,
+            format!("nodes dropped {} requests: too many delayed replies", evidence.overflowed),
+            "shorten the reply delay or send fewer waves at once",
+        );
+    }
+    if evidence.driver_disconnects > 0 {
+        doubt(
+            "driver_disconnected",
+            Severity::Note,
+            format!("connections of the driver were lost {} times", evidence.driver_disconnects),
+            "look for the reason in the broker's log: replies were lost meanwhile",
+        );
+    }
+    for failure in &evidence.failures {
+        doubt("wave_failed", Severity::Invalid, failure.clone(), "see events.jsonl and run.log");
+    }
+    late_waves(evidence, &mut doubt);
+    lag(evidence, &mut doubt);
+    cpu(evidence, &mut doubt);
+    let (planned, connected) = evidence.fleet;
+    if connected < planned {
+        doubt(
+            "fleet_incomplete",
+            Severity::Note,
+            format!("{connected} of {planned} nodes were connected when the waves began"),
+            "see missing.jsonl for their names and run.log for the reason",
+        );
+    }
+    for (detail, advice) in &evidence.preflight {
+        doubt("host_limit_near", Severity::Note, detail.clone(), advice);
+    }
+    doubts
+}
+
+type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
+
+fn late_waves(evidence: &Evidence, doubt: Add<'_>) {
+    let late = |limit| evidence.delays.iter().filter(move |wave| wave.delay > limit);
+    let Some(worst) = evidence.delays.iter().max_by_key(|wave| wave.delay) else { return };
+    let (severity, limit) = match worst.delay {
+        delay if delay > LATE_INVALID => (Severity::Invalid, LATE_INVALID),
+        delay if delay > LATE_NOTE => (Severity::Note, LATE_NOTE),
+        _ => return,
+    };
+    let count = late(limit).count();
+    doubt(
+        "waves_sent_late",
+        severity,
+        format!(
+            "{count} waves were sent more than {} ms after their instant, {} by {} ms",
+            limit.as_millis(),
+            worst.wave,
+            worst.delay.as_millis()
+        ),
+        "leave more time between waves, or free processors on this host",
+    );
+}
+
+fn lag(evidence: &Evidence, doubt: Add<'_>) {
+    if evidence.lag.count() == 0 {
+        return;
+    }
+    let p99 = Duration::from_micros(evidence.lag.histogram().value_at_quantile(0.99));
+    let share = evidence
+        .median_response
+        .map_or(0.0, |response| p99.as_secs_f64() / response.as_secs_f64().max(1e-6));
+    let severity = if p99 > LAG_INVALID && share > 0.25 {
+        Severity::Invalid
+    } else if p99 > LAG_NOTE {
+        Severity::Note
+    } else {
+        return;
+    };
+    doubt(
+        "scheduler_lag",
+        severity,
+        format!(
+            "one in a hundred times a task of the driver waited {} ms or more for a processor",
+            p99.as_millis()
+        ),
+        "run the brokers on another host, or with fewer nodes on this one",
+    );
+}
+
+fn cpu(evidence: &Evidence, doubt: Add<'_>) {
+    let available = evidence.waves_wall.as_secs_f64() * evidence.cores as f64;
+    let share = evidence.waves_cpu.as_secs_f64() / available.max(1e-6);
+    if evidence.waves_wall < CPU_SHARE_OVER || share <= CPU_SHARE_INVALID {
+        return;
+    }
+    doubt(
+        "generator_saturated",
+        Severity::Invalid,
+        format!(
+            "nodes and driver took {:.0} % of all processors while replies were awaited",
+            share * 100.0
+        ),
+        "spread the nodes over more hosts, or use fewer of them",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(evidence: &Evidence, expected: &[(&str, Severity)]) {
+        let found = doubts(evidence);
+        let kinds: Vec<_> = found.iter().map(|d| (d.kind.as_str(), d.severity)).collect();
+        assert_eq!(kinds, expected);
+        assert!(found.iter().all(|d| !d.detail.is_empty() && !d.advice.is_empty()));
+    }
+
+    fn lagging(ms: u64) -> Latency {
+        let mut lag = Latency::default();
+        (0..100).for_each(|_| lag.record(Duration::from_millis(ms)));
+        lag
+    }
+
+    fn delayed(ms: u64) -> Vec<WaveDelay> {
+        vec![WaveDelay { wave: "rpc 1".into(), delay: Duration::from_millis(ms) }]
+    }
+
+    #[test]
+    fn each_kind_of_evidence_gives_its_doubt_and_no_other() {
+        use Severity::{Invalid, Note};
+        let clean = || Evidence { cores: 2, ..Evidence::default() };
+        check(&clean(), &[]);
+        check(&Evidence { debug_build: true, ..clean() }, &[("debug_build", Note)]);
+        let dropped = Evidence { replies_dropped: 1, ..clean() };
+        check(&dropped, &[("driver_dropped_replies", Invalid)]);
+        check(&Evidence { overflowed: 1, ..clean() }, &[("nodes_overflowed", Invalid)]);
+        let away = Evidence { driver_disconnects: 2, ..clean() };
+        check(&away, &[("driver_disconnected", Note)]);
+        let failed = Evidence { failures: vec!["x".into()], ..clean() };
+        check(&failed, &[("wave_failed", Invalid)]);
+        check(&Evidence { fleet: (10, 9), ..clean() }, &[("fleet_incomplete", Note)]);
+        check(&Evidence { fleet: (10, 10), ..clean() }, &[]);
+        let near = Evidence { preflight: vec![("files".into(), "ulimit".into())], ..clean() };
+        check(&near, &[("host_limit_near", Note)]);
+        check(&Evidence { delays: delayed(50), ..clean() }, &[]);
+        check(&Evidence { delays: delayed(51), ..clean() }, &[("waves_sent_late", Note)]);
+        check(&Evidence { delays: delayed(251), ..clean() }, &[("waves_sent_late", Invalid)]);
+    }
+
+    #[test]
+    fn lag_and_cpu_invalidate_only_where_they_can_have_made_the_figures() {
+        use Severity::{Invalid, Note};
+        let with = |ms, response_ms| Evidence {
+            lag: lagging(ms),
+            median_response: Some(Duration::from_millis(response_ms)),
+            ..Evidence::default()
+        };
+        check(&with(40, 10), &[]);
+        check(&with(60, 10), &[("scheduler_lag", Note)]);
+        check(&with(300, 5000), &[("scheduler_lag", Note)]);
+        check(&with(300, 500), &[("scheduler_lag", Invalid)]);
+        let busy = |wall_ms, cpu_ms| Evidence {
+            waves_wall: Duration::from_millis(wall_ms),
+            waves_cpu: Duration::from_millis(cpu_ms),
+            cores: 2,
+            ..Evidence::default()
+        };
+        check(&busy(10_000, 15_000), &[]);
+        check(&busy(10_000, 15_100), &[("generator_saturated", Invalid)]);
+        check(&busy(500, 1_000), &[]);
+    }
+}
