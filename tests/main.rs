@@ -3,4 +3,5 @@
 
 mod broker;
 mod driver;
+mod run;
 mod support;
