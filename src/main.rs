@@ -1,15 +1,13 @@
-//! The program: scenario to plan, brokers, driver, conductor, commands.
 //! Parse, build, run, exit code.
 
 use std::env;
+use std::process::ExitCode;
 
-use anyhow::bail;
-use choria_emulator::broker::launch;
+use choria_emulator::commands;
 
-fn main() -> anyhow::Result<()> {
-    let mut args = env::args_os().skip(1);
-    match args.next() {
-        Some(command) if command == launch::SUB_COMMAND => match launch::exec_bound(args)? {},
-        _ => bail!("there are no commands yet"),
-    }
+fn main() -> ExitCode {
+    commands::guard(|| {
+        let invocation = commands::parse(env::args_os())?;
+        invocation.build()?.run()
+    })
 }

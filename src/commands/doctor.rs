@@ -1,0 +1,66 @@
+//! `doctor`: this host against what a scenario needs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use reports::verdict::ExitCode;
+
+use super::Shell;
+use super::scenario_file::{self, Params};
+use crate::doctor::{self, Host, Verdict};
+use crate::plan::{self, Budget, DEFAULT_PORT_RANGE, Plan};
+use crate::scenario::Scenario;
+
+const EXAMPLES: &str = "\
+Examples:
+  choria-emulator doctor scenarios/fifteen-thousand.yaml
+  choria-emulator doctor first-look.yaml -P fleet.default.nodes=200000
+
+Without a scenario it is the first look's. The exit code is 3 when the host cannot carry the plan.";
+
+/// The scenario that is examined when none is named.
+const FIRST_LOOK: &str = include_str!("../../scenarios/first-look.yaml");
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArgs {
+    /// The scenario file
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    params: Params,
+}
+
+pub(super) fn run(args: &DoctorArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
+    let scenario = match &args.scenario {
+        Some(path) => scenario_file::read(path, &args.params)?.scenario,
+        None => Scenario::parse(FIRST_LOOK, "first-look.yaml", &args.params.params)?,
+    };
+    let examined = Examination::of(&plan::resolve(&scenario)?)?;
+    shell.screen.print(&examined.text)?;
+    Ok(match examined.verdict {
+        Verdict::Ok | Verdict::Warn => ExitCode::Passed,
+        Verdict::Fail => ExitCode::Refused,
+    })
+}
+
+/// What the doctor found.
+pub(super) struct Examination {
+    pub(super) text: String,
+    pub(super) verdict: Verdict,
+    pub(super) budget: Budget,
+}
+
+impl Examination {
+    /// Holds the plan against this host.
+    pub(super) fn of(plan: &Plan) -> anyhow::Result<Self> {
+        let host = Host::read()?;
+        let port_range = host.port_range_size().unwrap_or(DEFAULT_PORT_RANGE);
+        let budget = Budget::of(plan, port_range);
+        let checks = doctor::examine(&budget, &host);
+        let verdict = doctor::worst(&checks);
+        let largest =
+            (verdict == Verdict::Fail).then(|| doctor::largest(&budget.demand, &host, port_range));
+        Ok(Self { text: doctor::to_text(&checks, largest), verdict, budget })
+    }
+}

@@ -1,0 +1,119 @@
+//! The sentences of progress; bars and plain lines share them.
+
+use std::time::Duration;
+
+use reports::format::{count, counted, duration};
+use reports::wave::WaveResult;
+
+use crate::broker::Progress as Obtaining;
+use crate::conductor::Progress;
+
+/// The line of a report, if it is one for people in every style.
+pub(super) fn line(progress: &Progress) -> Option<String> {
+    Some(match progress {
+        Progress::Folder(path) => format!("results go to {}", path.display()),
+        Progress::Obtaining(name, step) => format!("broker {name}: {}", lasting(step)?),
+        // What an external broker runs is not known before somebody has connected.
+        Progress::Broker { name, version, url } if version.is_empty() => {
+            format!("broker {name}: at {url}")
+        }
+        Progress::Broker { name, version, url } => {
+            format!("broker {name}: nats-server {version} at {url}")
+        }
+        Progress::Connected { connected, planned, took } => {
+            format!("connected {} in {}", nodes(*connected, *planned), duration(*took))
+        }
+        Progress::Waves { total, longest } => {
+            format!("{}, at most {}", counted(*total, "wave", "waves"), duration(*longest))
+        }
+        Progress::Wave { name, number, warmup, client, result } => {
+            wave(name, *number, *warmup, *client, result)
+        }
+        Progress::Warning(text) => format!("warning: {text}"),
+        Progress::Stopping => "stopping brokers and nodes".to_owned(),
+        Progress::Connecting { .. } => return None,
+    })
+}
+
+/// `1,200 of 2,000 nodes`.
+pub(super) fn nodes(connected: u64, planned: u64) -> String {
+    format!("{} of {}", count(connected), counted(planned, "node", "nodes"))
+}
+
+/// What a step of obtaining says that is still true when it is over.
+pub(super) fn lasting(step: &Obtaining) -> Option<String> {
+    match step {
+        Obtaining::Found(found) => {
+            Some(format!("found nats-server {} at {}", found.version, found.path.display()))
+        }
+        Obtaining::WaitingForAnotherRun { version } => {
+            Some(format!("another run is bringing nats-server {version} here: waiting for it"))
+        }
+        Obtaining::Passed(_) | Obtaining::Downloading { .. } | Obtaining::Building { .. } => None,
+    }
+}
+
+/// What a step of obtaining is doing now: subject, and how far it is.
+pub(super) fn passing(step: &Obtaining) -> Option<String> {
+    match step {
+        Obtaining::Downloading { url, received_bytes, total_bytes } => {
+            let received = reports::format::bytes(float(*received_bytes));
+            Some(match total_bytes {
+                Some(total) => {
+                    format!(
+                        "downloading {url}: {received} of {}",
+                        reports::format::bytes(float(*total))
+                    )
+                }
+                None => format!("downloading {url}: {received}"),
+            })
+        }
+        Obtaining::Building { line } => Some(format!("go install: {line}")),
+        Obtaining::Found(_) | Obtaining::Passed(_) | Obtaining::WaitingForAnotherRun { .. } => None,
+    }
+}
+
+fn wave(name: &str, number: u32, warmup: bool, client: u32, result: &WaveResult) -> String {
+    let kind = if warmup { " warm-up" } else { "" };
+    let who = if client > 1 { format!(" client {client}") } else { String::new() };
+    let answered = format!("{} of {} on time", count(result.on_time), count(result.expected));
+    let times = result.to_complete();
+    let mut parts = vec![answered];
+    for (what, time) in [("half after", times.p50), ("all after", times.last)] {
+        parts.extend(time.map(|time: Duration| format!("{what} {}", duration(time))));
+    }
+    for (number, what) in [
+        (result.late, "late"),
+        (result.missing(), "missing"),
+        (result.duplicate, "duplicate"),
+        (result.unexpected, "unexpected"),
+        (result.errors, "with an error"),
+        (result.undecodable, "undecodable"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number)));
+        }
+    }
+    format!("{name}{kind} {number}{who}: {}", parts.join(", "))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size for people")]
+fn float(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wave_names_only_what_was_not_as_it_should_be() {
+        let perfect = WaveResult { expected: 2000, on_time: 2000, ..WaveResult::default() };
+        assert_eq!(wave("rpc", 3, false, 1, &perfect), "rpc 3: 2,000 of 2,000 on time");
+        let poor = WaveResult { expected: 2000, on_time: 1990, late: 4, errors: 1, ..perfect };
+        assert_eq!(
+            wave("rpc", 1, true, 2, &poor),
+            "rpc warm-up 1 client 2: 1,990 of 2,000 on time, 4 late, 6 missing, 1 with an error"
+        );
+    }
+}

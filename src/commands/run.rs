@@ -1,0 +1,120 @@
+//! `run`: a scenario from broker to report.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use emulator::spec::Login;
+use reports::render::terminal::{self, Style};
+use reports::summary::Summary;
+use reports::verdict::ExitCode;
+
+use super::Shell;
+use super::cli;
+use super::connection::{Address, NatsArgs};
+use super::failure::Refusal;
+use super::progress::Shown;
+use super::scenario_file::{self, Params, Read};
+use super::signals;
+use super::sources::{self, SourceArgs};
+use crate::conductor::{self, Finished, Setup};
+use crate::driver::ConnectionOptions;
+use crate::plan;
+use crate::scenario::Topology;
+
+const EXAMPLES: &str = "\
+Examples:
+  choria-emulator run scenarios/first-look.yaml
+  choria-emulator run first-look.yaml -P fleet.default.nodes=500 -P waves.rpc.count=20
+  choria-emulator run my-network.yaml --server nats://broker.example.net:4222
+
+Ctrl-C ends a run early: results so far are kept. A second Ctrl-C ends at once.";
+
+/// Examples and the table of exit codes.
+pub(super) fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{}", cli::exit_codes())
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario file
+    scenario: PathBuf,
+    #[command(flatten)]
+    params: Params,
+    #[command(flatten)]
+    out: OutArg,
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    nats: NatsArgs,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OutArg {
+    /// Folder in which result folders are made
+    #[arg(short, long, value_name = "DIR", default_value = "results")]
+    #[arg(env = "CHORIA_EMULATOR_OUT", hide_env_values = true)]
+    pub(super) out: PathBuf,
+}
+
+pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
+    let mut read = scenario_file::read(&args.scenario, &args.params)?;
+    let (login, connection) = reach(args.nats, &mut read, shell)?;
+    let setup = Setup {
+        plan: plan::resolve(&read.scenario)?,
+        scenario_text: read.text,
+        out: args.out.out,
+        sources: args.sources.sources(shell)?,
+        launcher: sources::launcher()?,
+        login,
+        connection,
+        strangers: None,
+        log: shell.log.clone(),
+    };
+    conduct(setup, shell)
+}
+
+/// Puts the servers of the command line into the scenario, and tells what nodes show to them.
+fn reach(
+    nats: NatsArgs,
+    read: &mut Read,
+    shell: &Shell,
+) -> anyhow::Result<(Login, ConnectionOptions)> {
+    let topology = read.scenario.brokers.as_ref().and_then(|brokers| brokers.topology);
+    if topology != Some(Topology::External) {
+        return match NatsArgs::typed(shell) {
+            Some(flag) => Err(Refusal::usage(format!(
+                "{flag} is for a network that is there already, and this scenario starts its own broker\n\
+                 leave it out, or write `brokers: {{topology: external, urls: [...]}}` into the scenario"
+            ))),
+            None => Ok(Default::default()),
+        };
+    }
+    let network = nats.network(shell, Address::FromCommandLine)?;
+    let login = network.login_of_nodes()?;
+    if let Some(brokers) = network.brokers() {
+        let named = format!("# run with --server {}\n", network.options.servers.join(","));
+        read.text.insert_str(0, &named);
+        read.scenario.brokers = Some(brokers);
+    }
+    Ok((login, network.options))
+}
+
+/// Runs a plan, shows how it goes, and prints the report.
+pub(super) fn conduct(setup: Setup, shell: &Shell) -> anyhow::Result<ExitCode> {
+    signals::run(&shell.screen, "stopping; results so far are kept", async |stop| {
+        let (progress, shown) = Shown::start(shell);
+        let ended = conductor::run(setup, stop, progress).await;
+        shown.finish().await;
+        let Finished { result, folder } = ended?;
+        let summary = Summary::of(&result);
+        print_report(&summary, &folder, shell)?;
+        Ok(result.exit_code())
+    })
+}
+
+fn print_report(summary: &Summary, folder: &Path, shell: &Shell) -> anyhow::Result<()> {
+    let style = Style { color: shell.screen.color_out() };
+    Ok(shell.screen.print(&terminal::render(summary, Some(folder), style))?)
+}

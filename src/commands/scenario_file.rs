@@ -1,0 +1,102 @@
+//! Reading a scenario file, kindly: what is wrong with the path is said before the parser sees it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::failure::Refusal;
+use crate::scenario::Scenario;
+
+/// Where scenarios are looked for when a name is no path.
+const FOLDER: &str = "scenarios";
+/// No scenario is larger; a file that is was named by mistake.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Changes of a scenario.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Params {
+    /// Change a value of the scenario, such as fleet.default.nodes=500; may be repeated
+    #[arg(short = 'P', long = "param", value_name = "KEY=VALUE")]
+    pub(super) params: Vec<String>,
+}
+
+/// A scenario as it was read.
+pub(super) struct Read {
+    pub(super) scenario: Scenario,
+    /// The file's text, with the overrides written in.
+    pub(super) text: String,
+}
+
+/// Reads and checks the scenario at `path`.
+pub(super) fn read(path: &Path, params: &Params) -> anyhow::Result<Read> {
+    let text = text(path)?;
+    let file = path.display().to_string();
+    let scenario = Scenario::parse(&text, &file, &params.params)?;
+    let text = Scenario::text_as_run(&text, &file, &params.params)?;
+    Ok(Read { scenario, text })
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Refusal::usage(not_found(path)),
+        _ => cannot_read(path, &error),
+    })?;
+    if meta.is_dir() {
+        let advice = match scenarios_in(path).first() {
+            Some(file) => format!("name a file in it, such as {}", file.display()),
+            None => "name a scenario file; `choria-emulator init` writes one".to_owned(),
+        };
+        return Err(Refusal::usage(format!("{shown} is a folder\n{advice}")));
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(Refusal::usage(format!(
+            "{shown} has {} bytes, which no scenario has\nname a scenario file",
+            meta.len()
+        )));
+    }
+    let bytes = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Refusal::usage(format!("{shown} is not UTF-8 text, from byte {at} on\nsave it as UTF-8"))
+    })?;
+    if text.trim().is_empty() {
+        return Err(Refusal::usage(format!(
+            "{shown} is empty\n`choria-emulator init` writes a scenario to start from"
+        )));
+    }
+    Ok(text)
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let shown = path.display();
+    Refusal::usage(format!("cannot read {shown}: {error}\ncheck the path and its permissions"))
+}
+
+/// What was named, and what was probably meant.
+fn not_found(path: &Path) -> String {
+    let name = path.file_stem().unwrap_or_default();
+    let meant = Path::new(FOLDER).join(name).with_extension("yaml");
+    let advice = if meant.is_file() && meant != path {
+        format!("did you mean {}?", meant.display())
+    } else {
+        let there: Vec<String> =
+            scenarios_in(Path::new(FOLDER)).iter().map(|path| path.display().to_string()).collect();
+        match there.is_empty() {
+            true => "`choria-emulator init` writes a scenario to start from".to_owned(),
+            false => format!("there are: {}", there.join(", ")),
+        }
+    };
+    format!("there is no file {}\n{advice}", path.display())
+}
+
+/// The YAML files of a folder, by name.
+fn scenarios_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "yaml");
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_yaml).collect();
+    found.sort();
+    found
+}
