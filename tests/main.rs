@@ -4,4 +4,5 @@
 mod broker;
 mod cli;
 mod driver;
+mod run;
 mod support;

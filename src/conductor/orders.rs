@@ -18,7 +18,11 @@ const DEFAULT_COLLECTIVE: &str = "mcollective";
 pub(super) fn clients(plan: &Plan) -> Vec<ClientSpec> {
     let count = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
     (1..=count)
-        .map(|number| ClientSpec { number, caller_id: caller_id(plan, number), receivers: plan.client.receivers })
+        .map(|number| ClientSpec {
+            number,
+            caller_id: caller_id(plan, number),
+            receivers: plan.client.receivers,
+        })
         .collect()
 }
 

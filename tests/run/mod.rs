@@ -1,0 +1,45 @@
+//! Whole runs: scenarios on real brokers with real nodes, from parsing to the result folder.
+
+mod scenarios;
+
+use std::path::Path;
+
+use choria_emulator::conductor::{self, Finished, Progress, RunError, RunLog, Setup, Stop};
+use choria_emulator::driver::ConnectionOptions;
+use choria_emulator::plan;
+use choria_emulator::scenario::Scenario;
+use tokio::sync::mpsc;
+
+use crate::support::{lasting_sources, launcher, nats_server};
+
+/// What is needed to run a scenario's text with overrides; results go to `out`.
+pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
+    // Obtained once for all tests, so that no run waits for another's download.
+    let _ = nats_server().await;
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    let scenario = Scenario::parse(text, "test.yaml", &overrides).unwrap();
+    Setup {
+        plan: plan::resolve(&scenario).unwrap(),
+        scenario_text: Scenario::text_as_run(text, "test.yaml", &overrides).unwrap(),
+        out: out.to_owned(),
+        sources: lasting_sources(),
+        launcher: launcher(),
+        login: emulator::spec::Login::default(),
+        connection: ConnectionOptions::default(),
+        strangers: None,
+        log: RunLog::default(),
+    }
+}
+
+/// Runs it, with everything that was reported meanwhile. One run at a time: they share two processors.
+pub(crate) async fn run(setup: Setup, stop: Stop) -> (Result<Finished, RunError>, Vec<Progress>) {
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _one = ONE.lock().await;
+    let (told, mut tell) = mpsc::channel(100_000);
+    let finished = conductor::run(setup, stop, told).await;
+    let mut progress = Vec::new();
+    while let Ok(step) = tell.try_recv() {
+        progress.push(step);
+    }
+    (finished, progress)
+}

@@ -1,0 +1,103 @@
+//! Every shipped scenario runs, at a size for tests, and says what its first comment asks.
+
+use std::path::Path;
+
+use choria_emulator::conductor::Stop;
+use reports::run::Ending;
+use reports::summary::Summary;
+use reports::verdict::Severity;
+
+use super::{run, setup};
+
+async fn check(name: &str, overrides: &[&str]) -> Summary {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let text = std::fs::read_to_string(file).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let (finished, _) = run(setup(&text, overrides, out.path()).await, Stop::default()).await;
+    let finished = finished.unwrap();
+    let terminal = reports::render::terminal::render(
+        &Summary::of(&finished.result),
+        Some(&finished.folder),
+        reports::render::terminal::Style::default(),
+    );
+    assert!(finished.result.thresholds.iter().all(|t| t.passed), "{name}\n{terminal}");
+    assert_eq!(finished.result.ending, Ending::Completed, "{name}\n{terminal}");
+    // Tests share a busy machine, and the tool says so: any other doubt is a fault.
+    let about_machine = ["waves_sent_late", "scheduler_lag", "generator_saturated"];
+    let mut invalid =
+        finished.result.tally.doubts.iter().filter(|d| d.severity == Severity::Invalid);
+    assert!(invalid.all(|d| about_machine.contains(&d.kind.as_str())), "{name}\n{terminal}");
+    Summary::read(&finished.folder).unwrap()
+}
+
+const FAST: [&str; 2] = ["waves.discovery.every=500ms", "waves.rpc.every=500ms"];
+
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [FAST.as_slice(), more].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_look_is_complete() {
+    let summary = check("first-look.yaml", &with(&["fleet.default.nodes=200"])).await;
+    assert_eq!((summary.fleet.connected, summary.fleet.subscriptions), (200, 1000));
+    assert_eq!(summary.waves.len(), 1 + 3 + 5);
+    assert!(summary.waves.iter().all(|wave| wave.completeness == Some(1.0)));
+    assert!(summary.waves.iter().all(|wave| (wave.on_time, wave.expected) == (200, 200)));
+    assert_eq!(summary.missing.count, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_and_collectives_reach_their_own_nodes_only() {
+    let small = ["fleet.default.nodes=100", "fleet.default.connect.rate=500/s"];
+    let summary = check("agents-and-collectives.yaml", &small).await;
+    assert_eq!(summary.fleet.subscriptions, 100 * 55);
+    let expected =
+        |name: &str| summary.waves.iter().find(|wave| wave.name == name).map(|wave| wave.expected);
+    assert_eq!(expected("everybody"), Some(100));
+    assert_eq!(expected("one-datacentre"), Some(25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_silent_nodes_are_named_with_their_cause() {
+    let small = [
+        "fleet.steady.nodes=60",
+        "fleet.slow.nodes=40",
+        "fleet.silent.nodes=40",
+        "waves.discovery.every=2s",
+        "waves.discovery.deadline=2s",
+        "waves.rpc.every=2s",
+        "waves.rpc.deadline=2s",
+        "waves.rpc.count=3",
+        "fleet.silent.behaviour.no_reply=5%",
+        "fleet.slow.behaviour.reply_delay.lognormal.median=300ms",
+    ];
+    let summary = check("slow-and-silent.yaml", &small).await;
+    let silent = summary.missing.count;
+    assert!(silent > 0, "nobody kept silent in 5 waves of 40 nodes at 5 %");
+    assert_eq!(summary.missing.by_group.get("silent"), Some(&silent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_each_get_everything() {
+    let summary = check("many-clients.yaml", &with(&["fleet.default.nodes=100"])).await;
+    let mut clients: Vec<u32> = summary.waves.iter().map(|wave| wave.client).collect();
+    clients.sort_unstable();
+    clients.dedup();
+    assert_eq!(clients, [1, 2, 3, 4, 5, 6]);
+    assert!(summary.waves.iter().all(|wave| wave.on_time == 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_and_batch_reach_everybody() {
+    let small = ["fleet.default.nodes=100", "waves.batch.batch.size=25"];
+    let summary = check("direct-and-batch.yaml", &small).await;
+    let modes = summary.entries.iter().map(|entry| entry.name.as_str());
+    assert_eq!(modes.collect::<Vec<_>>(), ["broadcast", "direct", "batch"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifteen_thousand_runs_at_a_tenth() {
+    let summary = check("fifteen-thousand.yaml", &with(&["fleet.default.nodes=1500"])).await;
+    assert_eq!(summary.fleet.connected, 1500);
+    assert_eq!(summary.cost.brokers[0].slow_consumers, Some(0));
+}
