@@ -109,6 +109,8 @@ impl Global {
             _ if self.quiet => Style::None,
             ProgressChoice::None => Style::None,
             ProgressChoice::Plain => Style::Plain,
+            // Whoever reads JSON lines wants no others.
+            ProgressChoice::Auto if self.log_format == LogFormat::Json => Style::None,
             ProgressChoice::Auto if environment.ci || environment.dumb => Style::Plain,
             ProgressChoice::Auto if screen.bars().is_hidden() => Style::Plain,
             ProgressChoice::Auto => Style::Bars,
@@ -118,7 +120,7 @@ impl Global {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum ProgressChoice {
-    /// Bars on a terminal, else plain
+    /// Bars on a terminal, nothing beside JSON log lines, else plain
     #[default]
     Auto,
     /// A line now and then

@@ -108,6 +108,8 @@ pub(super) struct Network {
     pub(super) options: ConnectionOptions,
     /// What nodes can show.
     login: Login,
+    /// Whether the servers are not the scenario's.
+    pub(super) named: bool,
 }
 
 impl NatsArgs {
@@ -116,8 +118,13 @@ impl NatsArgs {
         FLAGS.iter().find(|(field, _)| shell.typed.has(field)).map(|(_, flag)| *flag)
     }
 
-    /// Puts everything together.
-    pub(super) fn network(self, shell: &Shell, address: Address) -> anyhow::Result<Network> {
+    /// Puts everything together; where no server is named, those of the scenario count.
+    pub(super) fn network(
+        self,
+        shell: &Shell,
+        address: Address,
+        scenario: Option<&Brokers>,
+    ) -> anyhow::Result<Network> {
         let environment = &shell.environment;
         let from_environment = address == Address::FromEnvironment;
         let ambient = |value: &Option<String>| value.clone().filter(|_| from_environment);
@@ -130,6 +137,9 @@ impl NatsArgs {
             Some(url) => list(&url),
             None => list(context.url.as_deref().unwrap_or_default()),
         };
+        let named = !servers.is_empty();
+        let of_scenario = scenario.and_then(|brokers| brokers.urls.clone());
+        let servers = if named { servers } else { of_scenario.unwrap_or_default() };
         let servers: Vec<ServerUrl> =
             servers.iter().map(|text| ServerUrl::parse(text)).collect::<anyhow::Result<_>>()?;
         let of_url = servers.iter().find_map(|server| server.login.clone()).unwrap_or_default();
@@ -153,7 +163,7 @@ impl NatsArgs {
             inbox_prefix: self.inbox_prefix.or(context.inbox_prefix),
             timeout: None,
         };
-        Ok(Network { options, login })
+        Ok(Network { options, login, named })
     }
 }
 

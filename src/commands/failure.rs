@@ -113,7 +113,7 @@ fn told(error: &anyhow::Error, code: verdict::ExitCode) -> String {
     if error.is::<ScenarioErrors>() {
         error.to_string()
     } else if code == verdict::ExitCode::Refused {
-        format!("error: {}\n{error}", code.meaning())
+        format!("error: {}\n{}", code.meaning(), error.to_string().trim_end())
     } else {
         format!("error: {error:#}")
     }
@@ -139,5 +139,33 @@ fn code_of(error: &anyhow::Error) -> verdict::ExitCode {
         ExitCode::BrokerUnreachable
     } else {
         ExitCode::Unexpected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_panic_becomes_exit_code_1() {
+        let code = guard(|| panic!("of a test"));
+        drop(panic::take_hook());
+        assert_eq!(code, ExitCode::from(1));
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_exit_code() {
+        use verdict::ExitCode as Code;
+        let unreachable = RunError { code: Code::BrokerUnreachable, message: "away".to_owned() };
+        for (error, code) in [
+            (Refusal::usage("no"), Code::Usage),
+            (Refusal::of(Code::Refused, "no"), Code::Refused),
+            (unreachable.into(), Code::BrokerUnreachable),
+            (Scenario::parse("a: [", "x.yaml", &[]).unwrap_err().into(), Code::Usage),
+            (anyhow::anyhow!("nobody foresaw it"), Code::Unexpected),
+        ] {
+            assert_eq!(code_of(&error), code, "{error}");
+        }
     }
 }

@@ -91,9 +91,10 @@ fn reach(
             None => Ok(Default::default()),
         };
     }
-    let network = nats.network(shell, Address::FromCommandLine)?;
+    let brokers = read.scenario.brokers.as_ref();
+    let network = nats.network(shell, Address::FromCommandLine, brokers)?;
     let login = network.login_of_nodes()?;
-    if let Some(brokers) = network.brokers() {
+    if let Some(brokers) = network.brokers().filter(|_| network.named) {
         let named = format!("# run with --server {}\n", network.options.servers.join(","));
         read.text.insert_str(0, &named);
         read.scenario.brokers = Some(brokers);

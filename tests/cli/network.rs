@@ -53,6 +53,16 @@ fn what_nodes_cannot_do_yet_is_refused_by_name() {
 }
 
 #[test]
+fn the_servers_of_a_scenario_count_where_none_is_named() {
+    // No port is named, and the name is reserved to be unknown (RFC 6761).
+    let text = format!("{SMALL}brokers: {{topology: external, urls: [\"nats://no.invalid\"]}}\n");
+    let folder = folder_with("there.yaml", text.as_bytes());
+    let said = ask(folder.path(), &["emulate", "--scenario", "there.yaml", "-p", "0"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("nats://no.invalid:4222 cannot be looked up"), "{}", said.err);
+}
+
+#[test]
 fn measure_takes_both_of_its_forms_and_tells_them_apart() {
     let folder = folder_with("nodes", b"a b\n");
     for (words, says) in [

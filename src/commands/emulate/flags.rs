@@ -7,11 +7,11 @@ use clap::Args;
 use emulator::spec::Login;
 
 use super::super::Shell;
-use super::super::connection::{Address, NatsArgs, Network, TimeoutArg};
+use super::super::connection::{Address, NatsArgs, TimeoutArg};
 use super::super::failure::Refusal;
 use super::super::scenario_file::{self, Params};
 use crate::plan::{self, Plan};
-use crate::scenario::{Connect, Count, Group, MAIN_COLLECTIVE, Scenario, Topology};
+use crate::scenario::{Connect, Count, Group, MAIN_COLLECTIVE, Scenario};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,8 +93,6 @@ impl EmulateArgs {
     /// Reads files and environment.
     pub(super) fn read(self, shell: &Shell) -> anyhow::Result<Asked> {
         self.predecessor.check()?;
-        let network = self.nats.clone().network(shell, Address::FromEnvironment)?;
-        let login = network.login_of_nodes()?;
         let mut scenario = match &self.scenario {
             Some(path) => scenario_file::read(path, &self.params)?.scenario,
             None if !self.params.params.is_empty() => {
@@ -104,7 +102,10 @@ impl EmulateArgs {
             }
             None => self.scenario_of_flags()?,
         };
-        attach(&mut scenario, &network)?;
+        let brokers = scenario.brokers.as_ref();
+        let network = self.nats.clone().network(shell, Address::FromEnvironment, brokers)?;
+        let login = network.login_of_nodes()?;
+        scenario.brokers = Some(network.named_brokers()?);
         scenario.waves.clear();
         scenario.thresholds = None;
         if let Some(timeout) = self.timeout.timeout {
@@ -186,13 +187,4 @@ fn identity(name: Option<&str>) -> anyhow::Result<String> {
     let name = name.trim().replace('{', "{{").replace('}', "}}");
     let id = rand::random::<u32>() & 0xf_ffff;
     Ok(format!("{{index + 1}}-{name}-{id:05x}.choria.local"))
-}
-
-/// The servers of command line and environment, else those of the scenario.
-fn attach(scenario: &mut Scenario, network: &Network) -> anyhow::Result<()> {
-    let topology = scenario.brokers.as_ref().and_then(|brokers| brokers.topology);
-    if topology != Some(Topology::External) || network.brokers().is_some() {
-        scenario.brokers = Some(network.named_brokers()?);
-    }
-    Ok(())
 }

@@ -26,7 +26,8 @@ const MAX_LISTED: usize = 1_000_000;
 
 pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
     let timeout = args.connect_timeout.map(|span| span.0);
-    let network = args.nats.clone().network(shell, Address::FromEnvironment)?.within(timeout);
+    let network = args.nats.clone().network(shell, Address::FromEnvironment, None)?;
+    let network = network.within(timeout);
     let brokers = network.named_brokers()?;
     args.warn();
     let out = args.out();

@@ -31,43 +31,46 @@ impl Bars {
     }
 
     pub(super) fn show(&mut self, progress: &Progress) {
+        if let Progress::Broker { .. } | Progress::Connected { .. } | Progress::Stopping = progress
+        {
+            self.clear();
+        }
         if let Some(line) = text::line(progress) {
             self.screen.say(&line);
         }
         match progress {
             Progress::Connecting { connected, planned } => {
-                let bar = self.bar("connecting", COUNTING);
-                bar.set_length(*planned);
-                bar.set_position(*connected);
+                self.bar("connecting", COUNTING, *planned).set_position(*connected);
             }
             Progress::Obtaining(_, step) => {
                 if let Some(text) = text::passing(step) {
-                    self.bar("nats-server", WORKING).set_message(text);
+                    self.bar("nats-server", WORKING, 0).set_message(text);
                 }
             }
-            Progress::Waves { total, .. } => self.bar("waves", COUNTING).set_length(*total),
-            Progress::Wave { .. } => self.bar("waves", COUNTING).inc(1),
-            Progress::Broker { .. } | Progress::Connected { .. } => self.clear(),
-            Progress::Stopping => {
-                self.clear();
-                self.bar("stopping", WORKING).set_message("stopping");
+            Progress::Waves { total, .. } => drop(self.bar("waves", COUNTING, *total)),
+            Progress::Wave { .. } => {
+                if let Some((_, bar)) = &self.current {
+                    bar.inc(1);
+                }
             }
-            Progress::Folder(_) | Progress::Warning(_) => {}
+            Progress::Stopping => drop(self.bar("stopping", WORKING, 0)),
+            Progress::Broker { .. }
+            | Progress::Connected { .. }
+            | Progress::Folder(_)
+            | Progress::Warning(_) => {}
         }
     }
 
     /// The bar of this name; another one goes.
-    pub(super) fn bar(&mut self, name: &'static str, template: &str) -> &ProgressBar {
-        if self.current.as_ref().is_some_and(|(current, _)| *current != name) {
-            self.clear();
+    fn bar(&mut self, name: &'static str, template: &str, length: u64) -> ProgressBar {
+        if let Some((_, bar)) = self.current.as_ref().filter(|(current, _)| *current == name) {
+            return bar.clone();
         }
-        let (_, bar) = self.current.get_or_insert_with(|| {
-            let bar = self.screen.bars().add(ProgressBar::new(0));
-            bar.set_style(style(template));
-            bar.set_message(name);
-            bar.enable_steady_tick(TICK);
-            (name, bar)
-        });
+        self.clear();
+        let bar = ProgressBar::new(length).with_style(style(template)).with_message(name);
+        let bar = self.screen.bars().add(bar);
+        bar.enable_steady_tick(TICK);
+        self.current = Some((name, bar.clone()));
         bar
     }
 

@@ -1,0 +1,157 @@
+//! Programs that stay: a fleet and its counters, a measurement of it, and what signals do.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use choria_emulator::broker::Broker;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{SMALL, Said, program};
+use crate::support::{SOON, is_running, launcher, nats_server, start_spec, wait_until};
+
+/// A program that runs, and what it says on the way. It is killed when the test ends.
+struct Living {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Living {
+    fn start(mut command: Command) -> Self {
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Reads until a line that contains this.
+    fn until(&mut self, text: &str) -> String {
+        let mut said = String::new();
+        while self.lines.read_line(&mut said).unwrap() > 0 {
+            if said.lines().last().is_some_and(|line| line.contains(text)) {
+                return said.lines().last().unwrap().to_owned();
+            }
+        }
+        panic!("it ended without {text:?}:\n{said}")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn end(mut self) -> Said {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.lines.read_to_string(&mut err).unwrap();
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        Said { code: self.child.wait().unwrap().code(), out, err }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+/// A fleet and two measurements of it, of which the second expects more nodes than there are.
+fn emulate_and_measure(folder: &Path, url: &str) {
+    let mut command = program(folder);
+    command.args(["emulate", "-i", "20", "-a", "2", "--name", "lab", "-p", "0", "-s", url]);
+    let mut fleet = Living::start(command);
+    let counters = fleet.until("counters at");
+    let address = counters.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    fleet.until("connected 20 of 20 nodes");
+    let told = get(&address, "/metrics");
+    assert!(told.contains("\nchoria_emulator_connected 20\n"), "{told}");
+    let told = get(&address, "/debug/vars");
+    assert!(told.contains("\"instances\":20,\"agents\":2,\"collectives\":1"), "{told}");
+
+    let measure = ["measure", "2", "20", "a test", "out", "--size", "50", "--every", "200ms", "-s"];
+    let said = super::ask(folder, &[&measure[..], &[url]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let rows = fs::read_to_string(folder.join("out/latest/requests.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 3, "{rows}");
+    let measure = ["measure", "--expect", "21", "-n", "1", "--deadline", "1s", "--threshold"];
+    let said =
+        super::ask(folder, &[&measure[..], &["completeness: min == 100%", "-s", url]].concat());
+    assert_eq!(said.code, Some(99), "{said:?}");
+
+    fleet.signal(Signal::SIGINT);
+    let said = fleet.end();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("20 of 20 nodes connected once"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn a_fleet_is_counted_and_measured_until_ctrl_c() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&start_spec(folder.path()).await, &launcher()).await.unwrap();
+    let (path, url) = (folder.path().to_owned(), broker.url());
+    tokio::task::spawn_blocking(move || emulate_and_measure(&path, &url)).await.unwrap();
+    broker.stop(SOON).await;
+}
+
+/// A run with waves for minutes.
+async fn long_run(folder: &Path) -> Living {
+    let long = format!("{SMALL}    every: 200ms\n    count: 2000\n");
+    fs::write(folder.join("long.yaml"), long).unwrap();
+    let nats = nats_server().await.path;
+    let mut command = program(folder);
+    command.args(["run", "long.yaml", "-P", &format!("brokers.path={}", nats.display())]);
+    Living::start(command)
+}
+
+fn broker_of(folder: &Path) -> i32 {
+    let log = fs::read_to_string(folder.join("results/latest/run.log")).unwrap();
+    let pid = log.split("pid=").nth(1).unwrap();
+    pid.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn one_signal_ends_a_run_with_a_report_and_without_its_broker() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = long_run(folder.path()).await;
+        run.until("rpc 2: 10 of 10");
+        let broker = broker_of(folder.path());
+        run.signal(signal);
+        let said = run.end();
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains("results so far are kept"), "{}", said.err);
+        assert!(said.out.contains("INTERRUPTED"), "{}", said.out);
+        assert!(!is_running(broker));
+        let again = super::ask(folder.path(), &["report", "results/latest"]);
+        assert_eq!(again.code, Some(0));
+        assert!(again.out.contains("INTERRUPTED"), "{}", again.out);
+    }
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_a_run_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = long_run(folder.path()).await;
+    run.until("rpc 1: 10 of 10");
+    let broker = broker_of(folder.path());
+    // A broker that does not react holds up an orderly end.
+    kill(Pid::from_raw(broker), Signal::SIGSTOP).unwrap();
+    run.signal(Signal::SIGINT);
+    run.until("Ctrl-C again ends at once");
+    run.signal(Signal::SIGINT);
+    let said = run.end();
+    assert_eq!((said.code, said.out.as_str()), (Some(130), ""), "{said:?}");
+    wait_until("the broker is gone", || !is_running(broker));
+}
