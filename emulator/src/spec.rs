@@ -56,7 +56,7 @@ pub struct GroupSpec {
     pub behaviour: Behaviour,
     /// Where the nodes connect: the pool of a server, every address with the URL shown to peers.
     pub servers: Vec<Server>,
-    /// Source addresses to spread connections over by node index; empty: the system chooses.
+    /// Source addresses to spread the connections of every share over; empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
     /// How the group connects.
     pub connect: Connect,
@@ -117,8 +117,8 @@ pub struct Connect {
     pub rate_per_s: Option<f64>,
     /// First connections of the group in flight at once (dial to subscriptions flushed), at least 1.
     pub in_flight: usize,
-    /// Time for TCP, INFO, CONNECT and PONG together; the real server's default is 2 s
-    /// (protocol document 1.2).
+    /// Time for TCP, and again for INFO, CONNECT and PONG together (nats.go, `Options.Timeout`); the
+    /// real server's default is 2 s (protocol document 1.2).
     pub timeout: Duration,
 }
 

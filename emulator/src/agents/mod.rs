@@ -96,6 +96,11 @@ impl Call {
         (reply.len() <= ANSWER_BYTES_MAX).then_some(reply)
     }
 
+    /// Whether the agent speaks RPC and has an error reply.
+    pub(crate) fn speaks_rpc(&self) -> bool {
+        self.action.is_some()
+    }
+
     /// The error reply that the scenario asked for; `None` for agents that do not speak RPC.
     pub(crate) fn error_reply(&self) -> Option<String> {
         let action = self.action.as_deref()?;

@@ -9,7 +9,6 @@
 //! order with one `PING`; a `PING` behind every reply; a `PING` every two minutes, two of which may be
 //! unanswered. [`crate::spec::Fidelity`] names what a scenario may leave out.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -17,20 +16,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::codec::{self, CodecError, Op, Step};
 use super::server_error::{Remedy, ServerError};
+use super::wire::{OUT_SIZE, Scratch, Wire};
 use crate::fleet::counts::{ConnectStep, add, sub};
-use crate::fleet::ledger::Ledger;
 use crate::fleet::node::{Context as NodeContext, Node};
-use crate::node::Desk;
-
-/// Bytes read from a socket at once; one buffer a thread.
-const READ_SIZE: usize = 64 * 1024;
+use crate::node::{AnswerKind, Opened};
 
 /// Reads of one connection before other nodes have their turn.
 const READS_PER_TURN: usize = 8;
@@ -41,6 +36,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(120);
 /// Pings that may be unanswered before the connection counts as stale (protocol document 1.2).
 const MAX_PINGS_OUT: u8 = 2;
 
+/// How long the server waits for the `PONG` behind a subscription before its start fails (nats.go,
+/// `Conn.Flush`; go-choria `choria/connection.go`). After a reconnect nothing waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How a connection ended.
 #[derive(Debug)]
 pub enum End {
@@ -50,20 +49,14 @@ pub enum End {
     Lost(io::Error),
     /// What came was no NATS protocol.
     Protocol(CodecError),
+    /// What came was NATS protocol that has no place there.
+    Unexpected(&'static str),
     /// The broker sent an error after which the library leaves.
     Error(ServerError),
     /// The broker answered no `PING`.
     Stale,
     /// `INFO` or `PONG` did not come in time.
     TimedOut,
-}
-
-impl End {
-    /// True if the library would never connect again.
-    #[must_use]
-    pub fn is_final(&self, was_ready: bool) -> bool {
-        matches!(self, Self::Error(error) if was_ready && error.remedy() == Remedy::CloseForGood)
-    }
 }
 
 /// Where a connection stands.
@@ -75,50 +68,29 @@ enum Phase {
     Ready,
 }
 
-/// What all nodes of a thread share; only `desk` remembers anything between turns.
-struct Scratch {
-    read: Box<[u8]>,
-    out: Vec<u8>,
-    body: Vec<u8>,
-    /// Ledgers of the replies in `out`; `None` for requests that nobody keeps a book of.
-    replies: Vec<Option<Arc<Ledger>>>,
-    desk: Desk,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        read: vec![0; READ_SIZE].into_boxed_slice(),
-        out: Vec::with_capacity(READ_SIZE),
-        body: Vec::with_capacity(4096),
-        replies: Vec::new(),
-        desk: Desk::default(),
-    });
-}
-
-/// Bytes that the socket did not take yet. While there are any, the node reads nothing: that bounds them
-/// to the answers of one read.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    at: usize,
-    replies: Vec<Option<Arc<Ledger>>>,
-}
-
 /// One connection.
 pub struct Session<'a> {
     node: &'a mut Node,
     context: &'a NodeContext,
-    stream: TcpStream,
+    wire: Wire,
     url: &'a str,
     phase: Phase,
     subscribed: usize,
+    /// Pings of the timer since the last `PONG`.
     pings_out: u8,
+    /// `PING`s of all kinds without their `PONG`.
+    unanswered: u32,
+    /// How many `PONG`s from now the one comes that confirms `CONNECT` or the subscriptions; 0: none is
+    /// waited for.
+    confirmed_in: u32,
+    /// Bytes read and not handled: a part of an operation, or more while the socket takes nothing.
     rest: Vec<u8>,
     rest_need: usize,
-    outbox: Option<Box<Outbox>>,
     max_payload: usize,
     dialled: Instant,
     step_began: Instant,
+    /// When the connection is given up unless its next step was made.
+    deadline: Option<Instant>,
     next_ping: Instant,
     armed: Option<Instant>,
 }
@@ -135,21 +107,22 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         context.counts.timed(ConnectStep::Tcp, now - dialled);
         Self {
+            wire: Wire::new(stream, node.slot),
             node,
             context,
-            stream,
             url,
             phase: Phase::Info,
             subscribed: 0,
             pings_out: 0,
+            unanswered: 0,
+            confirmed_in: 0,
             rest: Vec::new(),
             rest_need: 0,
-            outbox: None,
             max_payload: 1024 * 1024,
             dialled,
             step_began: now,
-            // Until the connection is complete: the time by which INFO and PONG must be there.
-            next_ping: now + context.spec.connect.timeout,
+            deadline: Some(now + context.spec.connect.timeout),
+            next_ping: now + PING_INTERVAL,
             armed: None,
         }
     }
@@ -164,7 +137,7 @@ impl<'a> Session<'a> {
         if cancelled.poll(cx).is_ready() {
             return Poll::Ready(End::Stopped);
         }
-        match self.turn(cx, timer) {
+        match Scratch::with(|scratch| self.turn(cx, timer, scratch)) {
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
         }
@@ -176,37 +149,45 @@ impl<'a> Session<'a> {
         self.phase == Phase::Ready
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), End> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            // What an ended connection or a panic left behind is not this node's.
-            scratch.out.clear();
-            scratch.replies.clear();
-            loop {
-                if self.flush(cx, scratch)? {
-                    self.receive(cx, scratch)?;
-                }
-                if !self.timers(cx, &mut timer, scratch)? {
-                    return Ok(());
-                }
+    /// True if the library would never connect again. A server whose first start fails is started anew,
+    /// so a node gives up only after it was once complete.
+    #[must_use]
+    pub fn is_final(&self, end: &End) -> bool {
+        let open = self.node.was_ready && matches!(self.phase, Phase::Subscribe | Phase::Ready);
+        matches!(end, End::Error(error) if open && error.remedy() == Remedy::CloseForGood)
+    }
+
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        loop {
+            if self.flush(cx, scratch)? {
+                self.receive(cx, scratch)?;
             }
-        })
+            if !self.timers(cx, &mut timer, scratch)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        self.wire.flush(cx, scratch, &self.context.counts).map_err(End::Lost)
     }
 
     /// Reads and answers until the socket is empty or takes no more.
     fn receive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
         for _ in 0..READS_PER_TURN {
-            let mut buffer = ReadBuf::new(&mut scratch.read);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Err(error)) => return Err(End::Lost(error)),
-                Poll::Ready(Ok(())) => {}
+            if !self.rest.is_empty() && self.rest.len() >= self.rest_need {
+                // What was held back while the socket took nothing comes first.
+                self.digest_rest(cx, scratch)?;
+            } else {
+                let read = self.wire.read(cx, &mut scratch.read, &self.context.counts);
+                let Poll::Ready(size) = read else { return Ok(()) };
+                self.digest(cx, scratch, size.map_err(End::Lost)?)?;
             }
-            let size = buffer.filled().len();
-            if size == 0 {
-                return Err(End::Lost(io::ErrorKind::UnexpectedEof.into()));
-            }
-            add(&self.context.counts.bytes_in, size as u64);
-            self.digest(scratch, size)?;
             if !self.flush(cx, scratch)? {
                 return Ok(());
             }
@@ -217,31 +198,50 @@ impl<'a> Session<'a> {
     }
 
     /// Handles every operation in the first `size` bytes that were just read.
-    fn digest(&mut self, scratch: &mut Scratch, size: usize) -> Result<(), End> {
+    fn digest(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        size: usize,
+    ) -> Result<(), End> {
         let read = std::mem::take(&mut scratch.read);
         let outcome = if self.rest.is_empty() {
-            self.operations(scratch, &read[..size]).map(|used| {
+            self.operations(cx, scratch, &read[..size]).map(|used| {
                 self.rest.extend_from_slice(&read[used..size]);
             })
         } else {
             self.rest.extend_from_slice(&read[..size]);
-            if self.rest.len() < self.rest_need {
-                Ok(())
-            } else {
-                let rest = std::mem::take(&mut self.rest);
-                self.operations(scratch, &rest).map(|used| {
-                    self.rest.extend_from_slice(&rest[used..]);
-                })
-            }
+            Ok(())
         };
         scratch.read = read;
-        outcome
+        outcome?;
+        if self.rest.len() >= self.rest_need && !self.wire.is_blocked() {
+            return self.digest_rest(cx, scratch);
+        }
+        Ok(())
     }
 
-    /// Handles the complete operations at the front of `bytes` and says how many bytes they were.
-    fn operations(&mut self, scratch: &mut Scratch, bytes: &[u8]) -> Result<usize, End> {
+    fn digest_rest(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        let rest = std::mem::take(&mut self.rest);
+        let used = self.operations(cx, scratch, &rest)?;
+        self.rest.extend_from_slice(&rest[used..]);
+        Ok(())
+    }
+
+    /// Handles the complete operations at the front of `bytes`, unless the socket takes no more answers,
+    /// and says how many bytes they were.
+    fn operations(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        bytes: &[u8],
+    ) -> Result<usize, End> {
         let mut used = 0;
+        self.rest_need = 0;
         while used < bytes.len() {
+            if scratch.out.len() >= OUT_SIZE && !self.flush(cx, scratch)? {
+                break;
+            }
             match codec::next(&bytes[used..]).map_err(End::Protocol)? {
                 Step::Op(op, length) => {
                     self.operation(scratch, op)?;
@@ -257,13 +257,17 @@ impl<'a> Session<'a> {
     }
 
     fn operation(&mut self, scratch: &mut Scratch, op: Op<'_>) -> Result<(), End> {
-        match op {
-            Op::Message { payload, .. } => self.message(scratch, payload),
-            Op::Ping => scratch.out.extend_from_slice(b"PONG\r\n"),
-            Op::Pong => self.pong(scratch),
-            Op::Ok => {}
-            Op::Info(json) => self.info(scratch, json),
-            Op::Err(text) => return self.server_error(ServerError::of(text)),
+        match (op, self.phase) {
+            (Op::Info(json), _) => return self.info(scratch, json),
+            (Op::Err(text), _) => return self.server_error(ServerError::of(text)),
+            (_, Phase::Info) => return Err(End::Unexpected("an operation before INFO")),
+            (Op::Message { .. }, Phase::Connect) => {
+                return Err(End::Unexpected("a message before PONG"));
+            }
+            (Op::Message { payload, .. }, _) => self.message(scratch, payload),
+            (Op::Ping, _) => scratch.out.extend_from_slice(b"PONG\r\n"),
+            (Op::Pong, _) => self.pong(scratch),
+            (Op::Ok, _) => {}
         }
         Ok(())
     }
@@ -276,8 +280,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Brokers send `INFO` first, again after `CONNECT` since 2.12, and whenever the cluster changes.
-    fn info(&mut self, scratch: &mut Scratch, json: &[u8]) {
+    /// Brokers send `INFO` first, again after `CONNECT` since 2.12, and whenever the cluster changes. As
+    /// in the library, the first must be JSON; a later one that is not is passed over.
+    fn info(&mut self, scratch: &mut Scratch, json: &[u8]) -> Result<(), End> {
         #[derive(serde::Deserialize)]
         struct Info {
             max_payload: Option<usize>,
@@ -289,11 +294,14 @@ impl<'a> Session<'a> {
             self.max_payload = max_payload;
         }
         if self.phase == Phase::Info {
+            let headers = info.ok_or(End::Unexpected("an INFO that is no JSON"))?.headers;
             self.step(ConnectStep::Info);
             self.phase = Phase::Connect;
-            let headers = info.is_some_and(|info| info.headers);
             self.context.write_connect(&self.node.identity, headers, &mut scratch.out);
+            self.write_ping(&mut scratch.out);
+            self.confirmed_in = self.unanswered;
         }
+        Ok(())
     }
 
     fn step(&mut self, step: ConnectStep) {
@@ -302,18 +310,32 @@ impl<'a> Session<'a> {
         self.step_began = now;
     }
 
+    fn write_ping(&mut self, out: &mut Vec<u8>) {
+        self.unanswered += 1;
+        out.extend_from_slice(b"PING\r\n");
+    }
+
+    /// `PONG`s come in the order of their `PING`s: that of a ping of the timer, or behind a reply, does
+    /// not confirm a subscription.
     fn pong(&mut self, scratch: &mut Scratch) {
         self.pings_out = 0;
-        match self.phase {
-            Phase::Connect => {
-                self.step(ConnectStep::Connect);
-                self.phase = Phase::Subscribe;
-                self.next_ping = Instant::now() + self.node.ping_phase(PING_INTERVAL);
-                self.subscribe(&mut scratch.out);
-            }
-            Phase::Subscribe if self.subscribed == self.context.subscriptions() => self.ready(),
-            Phase::Subscribe => self.subscribe(&mut scratch.out),
-            Phase::Info | Phase::Ready => {}
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.confirmed_in == 0 {
+            return;
+        }
+        self.confirmed_in -= 1;
+        if self.confirmed_in > 0 {
+            return;
+        }
+        if self.phase == Phase::Connect {
+            self.step(ConnectStep::Connect);
+            self.phase = Phase::Subscribe;
+            self.next_ping = Instant::now() + self.node.ping_phase(PING_INTERVAL);
+            self.subscribe(&mut scratch.out);
+        } else if self.subscribed < self.context.subscriptions() {
+            self.subscribe(&mut scratch.out);
+        } else {
+            self.ready();
         }
     }
 
@@ -331,13 +353,16 @@ impl<'a> Session<'a> {
             }
             self.subscribed = all;
         }
-        out.extend_from_slice(b"PING\r\n");
+        self.write_ping(out);
+        self.confirmed_in = self.unanswered;
+        self.deadline = (!self.node.was_ready).then(|| Instant::now() + FLUSH_TIMEOUT);
     }
 
     fn ready(&mut self) {
         self.step(ConnectStep::Subscribe);
         self.context.counts.timed(ConnectStep::Total, self.step_began - self.dialled);
         self.phase = Phase::Ready;
+        self.deadline = None;
         self.context.node_ready(self.node);
     }
 
@@ -352,18 +377,12 @@ impl<'a> Session<'a> {
         let Some((kind, delay)) = judged else { return };
         if delay.is_zero() {
             self.reply(scratch, &opened, kind, now);
-        } else if !self.node.put_off(Instant::now() + delay, opened, kind) {
-            add(&self.context.counts.overflowed, 1);
+        } else if !self.node.put_off(Instant::now() + delay, Arc::clone(&opened), kind) {
+            self.context.overflowed(self.node, ledger);
         }
     }
 
-    fn reply(
-        &mut self,
-        scratch: &mut Scratch,
-        opened: &Arc<crate::node::Opened>,
-        kind: crate::node::AnswerKind,
-        now: i64,
-    ) {
+    fn reply(&mut self, scratch: &mut Scratch, opened: &Arc<Opened>, kind: AnswerKind, now: i64) {
         scratch.body.clear();
         let answer = (kind, now, self.max_payload);
         let body = &mut scratch.body;
@@ -380,74 +399,32 @@ impl<'a> Session<'a> {
         out.extend_from_slice(&scratch.body);
         out.extend_from_slice(b"\r\n");
         if self.context.spec.fidelity.flush_each_reply {
+            self.unanswered += 1;
             out.extend_from_slice(b"PING\r\n");
         }
         scratch.replies.push(ledger.cloned());
     }
 
-    /// Writes what there is to write; false if the socket takes no more for now.
-    fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
-        if let Some(mut outbox) = self.outbox.take() {
-            // Behind what is left over, in its order.
-            outbox.bytes.append(&mut scratch.out);
-            outbox.replies.append(&mut scratch.replies);
-            outbox.at += self.write(cx, &outbox.bytes[outbox.at..])?;
-            if outbox.at < outbox.bytes.len() {
-                self.outbox = Some(outbox);
-                return Ok(false);
-            }
-            self.replied(&mut outbox.replies);
-            return Ok(true);
-        }
-        if scratch.out.is_empty() {
-            return Ok(true);
-        }
-        let written = self.write(cx, &scratch.out)?;
-        if written == scratch.out.len() {
-            scratch.out.clear();
-            self.replied(&mut scratch.replies);
-            return Ok(true);
-        }
-        let bytes = scratch.out[written..].to_vec();
-        let replies = std::mem::take(&mut scratch.replies);
-        scratch.out.clear();
-        self.outbox = Some(Box::new(Outbox { bytes, at: 0, replies }));
-        Ok(false)
+    /// When there is something to do without anything being read.
+    fn next_timer(&self) -> Instant {
+        let ping = match self.phase {
+            Phase::Info | Phase::Connect => None,
+            Phase::Subscribe | Phase::Ready => Some(self.next_ping),
+        };
+        // While the socket takes nothing, replies that become due wait where they are.
+        let replies = self.phase == Phase::Ready && !self.wire.is_blocked();
+        let due = replies.then(|| self.node.next_due()).flatten();
+        [self.deadline, ping, due].into_iter().flatten().min().unwrap_or(self.next_ping)
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, End> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match Pin::new(&mut self.stream).poll_write(cx, &bytes[written..]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => return Err(End::Lost(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(size)) => written += size,
-                Poll::Ready(Err(error)) => return Err(End::Lost(error)),
-            }
-        }
-        add(&self.context.counts.bytes_out, written as u64);
-        Ok(written)
-    }
-
-    fn replied(&self, replies: &mut Vec<Option<Arc<Ledger>>>) {
-        if replies.is_empty() {
-            return;
-        }
-        add(&self.context.counts.replies, replies.len() as u64);
-        for ledger in replies.drain(..).flatten() {
-            ledger.answered.set(self.node.slot);
-        }
-    }
-
-    /// Does what is due; true if something was written and another turn is needed.
+    /// Does what is due; true if another turn is needed.
     fn timers(
         &mut self,
         cx: &mut Context<'_>,
         timer: &mut Pin<&mut Sleep>,
         scratch: &mut Scratch,
     ) -> Result<bool, End> {
-        let due = if self.phase == Phase::Ready { self.node.next_due() } else { None };
-        let next = due.map_or(self.next_ping, |due| due.min(self.next_ping));
+        let next = self.next_timer();
         if self.armed != Some(next) {
             timer.as_mut().reset(next);
             self.armed = Some(next);
@@ -457,30 +434,31 @@ impl<'a> Session<'a> {
         }
         self.armed = None;
         let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(End::TimedOut);
+        }
         if self.next_ping <= now {
-            self.ping(scratch)?;
+            self.ping(now, scratch)?;
         }
-        if self.outbox.is_some() {
-            // Nothing more is written until the socket takes what is left over.
-            return Ok(!scratch.out.is_empty());
-        }
-        while let Some((opened, kind)) = self.node.take_due(now) {
+        while self.phase == Phase::Ready
+            && !self.wire.is_blocked()
+            && scratch.out.len() < OUT_SIZE
+            && let Some((opened, kind)) = self.node.take_due(now)
+        {
             self.reply(scratch, &opened, kind, unix_now());
         }
         Ok(true)
     }
 
-    fn ping(&mut self, scratch: &mut Scratch) -> Result<(), End> {
-        if matches!(self.phase, Phase::Info | Phase::Connect) {
-            return Err(End::TimedOut);
-        }
+    fn ping(&mut self, now: Instant, scratch: &mut Scratch) -> Result<(), End> {
         if self.pings_out >= MAX_PINGS_OUT {
             add(&self.context.counts.stale_connections, 1);
             return Err(End::Stale);
         }
         self.pings_out += 1;
-        self.next_ping += PING_INTERVAL;
-        scratch.out.extend_from_slice(b"PING\r\n");
+        // From now, not from when it was due: after a standstill the broker has its time to answer.
+        self.next_ping = now + PING_INTERVAL;
+        self.write_ping(&mut scratch.out);
         Ok(())
     }
 }

@@ -77,7 +77,8 @@ pub enum Fate {
     NotDelivered,
     /// The request arrived and the node kept silent, as its behaviour says.
     Silent,
-    /// The request arrived and was refused: the filter did not match, the window of time was over, ...
+    /// The request arrived and gets no reply: the filter did not match, the window of time was over, the
+    /// reply could not be published, too many replies were waiting already, ...
     Refused,
     /// The request arrived; its reply was not due or not written yet.
     Pending,

@@ -4,12 +4,13 @@
 //! that is the driver's, who sees what a client sees.
 
 pub mod counts;
+mod failures;
 pub mod ledger;
 pub(crate) mod node;
 mod shard;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::counts::{FleetCounts, ShardCounts, StepTimes, add};
+use self::failures::Failures;
 use self::ledger::{Fate, Ledger, Ledgers};
 use self::node::Context;
 use self::shard::{Part, Shard, members};
@@ -38,6 +40,11 @@ pub enum FleetError {
     /// A group has no server to connect to.
     #[error("group {0} has no server to connect to")]
     NoServers(String),
+    /// A group has a rate at which no node is ever started.
+    #[error(
+        "group {0} connects at a rate that is no positive number\ngive a rate above 0, or none"
+    )]
+    Rate(String),
     /// The system gave no thread or runtime.
     #[error("no thread for the nodes: {0}")]
     Thread(#[from] std::io::Error),
@@ -50,7 +57,7 @@ pub struct Fleet {
     lag_us_max: Arc<AtomicU64>,
     ledgers: Arc<Ledgers>,
     progress: Arc<Notify>,
-    failures: Arc<Mutex<Vec<String>>>,
+    failures: Arc<Failures>,
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
 }
@@ -63,13 +70,14 @@ impl Fleet {
     pub fn start(spec: FleetSpec) -> Result<Self, FleetError> {
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         let slots = end.div_ceil(spec.share.of.max(1)) as usize;
+        let progress = Arc::default();
         let mut fleet = Self {
             share: spec.share,
             counts: Vec::new(),
             lag_us_max: Arc::default(),
             ledgers: Arc::new(Ledgers::new(slots)),
-            progress: Arc::default(),
-            failures: Arc::default(),
+            failures: Arc::new(Failures::new(Arc::clone(&progress))),
+            progress,
             stop: CancellationToken::new(),
             threads: Vec::new(),
         };
@@ -78,6 +86,9 @@ impl Fleet {
             let name = group.name.clone();
             if group.servers.is_empty() {
                 return Err(FleetError::NoServers(name));
+            }
+            if group.connect.rate_per_s.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+                return Err(FleetError::Rate(name));
             }
             let compiled =
                 Group::new(&group).map_err(|source| FleetError::Group { group: name, source })?;
@@ -179,12 +190,13 @@ impl Fleet {
         Duration::from_micros(self.lag_us_max.swap(0, Ordering::Relaxed))
     }
 
-    /// Waits until every node is connected, or one of them failed beyond repair.
+    /// Waits until every node is connected or will never be: closed for good, or failed.
     pub async fn connected(&self) {
         loop {
             let changed = self.progress.notified();
             let counts = self.counts();
-            if counts.connected >= counts.planned || !self.failures().is_empty() {
+            let settled = counts.connected + counts.closed_for_good;
+            if settled >= counts.planned || !self.failures.is_empty() {
                 return;
             }
             changed.await;
@@ -194,7 +206,7 @@ impl Fleet {
     /// Panics of nodes, as texts: a fleet with any of them is not what was asked for.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failures.texts()
     }
 
     /// Opens the book of a request: before it is sent.

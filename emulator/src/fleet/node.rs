@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::{ShardCounts, add};
+use super::failures::Failures;
 use super::ledger::{Ledger, Ledgers};
 use crate::connection::backoff::Policy;
 use crate::connection::dial::{dial, out_of_files, out_of_ports};
@@ -33,7 +34,7 @@ pub struct Context {
     pub(crate) ledgers: Arc<Ledgers>,
     pub(crate) stop: CancellationToken,
     pub(crate) progress: Arc<Notify>,
-    pub(crate) failures: Arc<Mutex<Vec<String>>>,
+    pub(crate) failures: Arc<Failures>,
     /// Broadcast subjects in the order in which a server subscribes them.
     pub(crate) broadcasts: Vec<String>,
 }
@@ -44,7 +45,7 @@ impl Context {
         self.broadcasts.len() + self.spec.collectives.len()
     }
 
-    /// `CONNECT` and the first `PING`, as recorded from the real server.
+    /// `CONNECT`, as recorded from the real server.
     pub(crate) fn write_connect(&self, identity: &str, headers: bool, out: &mut Vec<u8>) {
         let text = |text: &str| serde_json::Value::from(text).to_string();
         let name = text(identity);
@@ -63,7 +64,7 @@ impl Context {
                 let _ = write!(out, ",\"{member}\":{}", text(value));
             }
         }
-        out.extend_from_slice(b"}\r\nPING\r\n");
+        out.extend_from_slice(b"}\r\n");
     }
 
     /// Subscription `number` (from 0): the agents in every collective, then the node's own subjects.
@@ -128,7 +129,7 @@ impl Context {
             return None;
         }
         let answer = self.group.behave(self.seed, node.index, node.requests);
-        node.requests += 1;
+        node.requests = node.requests.wrapping_add(1);
         match answer.kind {
             None => {
                 add(&self.counts.silent, 1);
@@ -136,8 +137,8 @@ impl Context {
                     ledger.silent.set(node.slot);
                 }
             }
-            Some(AnswerKind::Error) => add(&self.counts.error_replies, 1),
-            Some(AnswerKind::Normal) => {}
+            Some(AnswerKind::Error) if opened.speaks_rpc() => add(&self.counts.error_replies, 1),
+            Some(_) => {}
         }
         answer.kind.map(|kind| (kind, answer.delay))
     }
@@ -152,6 +153,14 @@ impl Context {
             Silence::Refused(_) | Silence::NoAnswer => &self.counts.refused,
         };
         add(counter, 1);
+        if let Some(ledger) = ledger {
+            ledger.refused.set(node.slot);
+        }
+    }
+
+    /// Counts a request whose reply the node has no place to hold back.
+    pub(crate) fn overflowed(&self, node: &Node, ledger: Option<&Arc<Ledger>>) {
+        add(&self.counts.overflowed, 1);
         if let Some(ledger) = ledger {
             ledger.refused.set(node.slot);
         }
@@ -200,26 +209,10 @@ impl Context {
         let counter =
             if was_ready { &self.counts.disconnects } else { &self.counts.handshake_failures };
         add(counter, 1);
-        if matches!(end, End::Protocol(_)) {
+        if matches!(end, End::Protocol(_) | End::Unexpected(_)) {
             add(&self.counts.protocol_errors, 1);
         }
         tracing::debug!(group = %self.spec.name, ?end, was_ready, "connection ended");
-        self.progress.notify_waiters();
-    }
-
-    /// Remembers a panic of a node's task, so that the run fails instead of going on smaller.
-    pub(crate) fn panicked(&self, identity: &str, panic: &(dyn std::any::Any + Send)) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        // A few tell the story; a fleet of them would only fill the memory.
-        if failures.len() < 16 {
-            failures.push(format!("node {identity} panicked: {text}"));
-        }
-        drop(failures);
         self.progress.notify_waiters();
     }
 }
@@ -370,7 +363,8 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
         return Break(());
     };
     let sources = &context.spec.source_addresses;
-    let source = sources.get(node.index as usize % sources.len().max(1)).copied();
+    // By slot, not by index: the nodes of every share spread over all addresses.
+    let source = sources.get(node.slot % sources.len().max(1)).copied();
     let dialled = Instant::now();
     add(&context.counts.dials, 1);
     let dialling = Box::pin(timeout(context.spec.connect.timeout, dial(server.address, source)));
@@ -390,14 +384,15 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
     let mut cancelled = pin!(context.stop.cancelled());
     let mut session = Session::new(node, context, stream, &server.url, dialled);
     let end = poll_fn(|cx| session.poll(cx, timer.as_mut(), cancelled.as_mut())).await;
-    let was_ready = session.was_ready();
+    let (was_ready, is_final) = (session.was_ready(), session.is_final(&end));
     drop(session);
     context.ended(&end, was_ready);
     if matches!(end, End::Stopped) {
         return Break(());
     }
-    if end.is_final(was_ready) {
+    if is_final {
         add(&context.counts.closed_for_good, 1);
+        context.progress.notify_waiters();
         context.stop.cancelled().await;
         return Break(());
     }

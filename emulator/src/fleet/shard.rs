@@ -3,12 +3,10 @@
 //! Nodes never move between threads: what they share (the read buffer, the decoded requests) needs no
 //! lock, and a broadcast is decoded once a thread.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +43,11 @@ impl Shard {
             let tasks = TaskTracker::new();
             for part in &self.parts {
                 let starter = self.starter(part, tasks.clone());
-                tasks.spawn(starter);
+                let failures = Arc::clone(&part.context.failures);
+                let group = part.context.spec.name.clone();
+                tasks.spawn(async move {
+                    failures.guard(|| format!("the start of group {group}"), starter).await;
+                });
             }
             tasks.spawn(watch_lag(self.stop.clone(), Arc::clone(&self.lag_us_max)));
             self.stop.cancelled().await;
@@ -71,7 +73,11 @@ impl Shard {
                     continue;
                 }
                 if let Some(rate) = spec.connect.rate_per_s {
-                    let start = began + Duration::from_secs_f64(offset as f64 / rate);
+                    // Too far away to be an instant: the group never gets there.
+                    let start = Duration::try_from_secs_f64(offset as f64 / rate).ok();
+                    let Some(start) = start.and_then(|wait| began.checked_add(wait)) else {
+                        return;
+                    };
                     let waited = stop.run_until_cancelled(sleep_until(start)).await;
                     if waited.is_none() {
                         return;
@@ -82,11 +88,8 @@ impl Shard {
                 let node = Node::new(&context, index, slot, permit);
                 let context = Arc::clone(&context);
                 tasks.spawn(async move {
-                    let identity = context.group.identity(index);
-                    let life = AssertUnwindSafe(live(node, &context)).catch_unwind();
-                    if let Err(panic) = life.await {
-                        context.panicked(&identity, panic.as_ref());
-                    }
+                    let whose = || format!("node {}", context.group.identity(index));
+                    context.failures.guard(whose, live(node, &context)).await;
                 });
             }
         }

@@ -93,6 +93,11 @@ impl Opened {
         self.content.as_ref().ok()?.request.reply_to.as_deref()
     }
 
+    /// Whether its agent speaks RPC: others have no error replies.
+    pub(crate) fn speaks_rpc(&self) -> bool {
+        self.content.as_ref().is_ok_and(|content| content.call.speaks_rpc())
+    }
+
     /// What the caller has to do with the request: found out by the request's id (empty if it is
     /// none) the first time, remembered for the nodes after. A caller asks for one type only.
     pub fn tag<T: Any + Send + Sync>(

@@ -1,0 +1,90 @@
+//! Panics of tasks, kept as texts: a fleet that lost a node this way is not what was asked for, and the
+//! run must say so instead of going on smaller.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+
+/// A few tell the story; a fleet of them would only fill the memory.
+const KEPT: usize = 16;
+
+/// The failures of a fleet.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    texts: Mutex<Vec<String>>,
+    progress: Arc<Notify>,
+}
+
+impl Failures {
+    /// None yet; `progress` is told of each.
+    pub(crate) fn new(progress: Arc<Notify>) -> Self {
+        Self { texts: Mutex::default(), progress }
+    }
+
+    /// Runs `life`, and remembers its panic under the name of `whose`.
+    pub(crate) async fn guard(
+        &self,
+        whose: impl FnOnce() -> String,
+        life: impl Future<Output = ()>,
+    ) {
+        if let Err(panic) = AssertUnwindSafe(life).catch_unwind().await {
+            self.remember(&whose(), panic.as_ref());
+        }
+    }
+
+    /// True if nothing failed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The texts of the first ones.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, whose: &str, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if texts.len() < KEPT {
+            texts.push(format!("{whose} panicked: {}", text.unwrap_or("no message")));
+        }
+        drop(texts);
+        self.progress.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_failure_and_wakes_who_waits() {
+        let progress = Arc::new(Notify::new());
+        let failures = Failures::new(Arc::clone(&progress));
+        let woken = progress.notified();
+        failures.guard(|| "fine".to_owned(), async {}).await;
+        assert!(failures.is_empty());
+        let whose = || "node web1".to_owned();
+        failures.guard(whose, async { panic!("a fixed text") }).await;
+        let number = 7;
+        failures.guard(whose, async { panic!("text {number}") }).await;
+        failures.guard(whose, async { std::panic::panic_any(number) }).await;
+        let texts = ["a fixed text", "text 7", "no message"];
+        assert_eq!(failures.texts(), texts.map(|text| format!("node web1 panicked: {text}")));
+        woken.await;
+    }
+
+    #[tokio::test]
+    async fn the_first_sixteen_are_kept() {
+        let failures = Failures::new(Arc::default());
+        for number in 0..20 {
+            failures.guard(|| number.to_string(), async { panic!("oh") }).await;
+        }
+        assert_eq!(failures.texts().len(), KEPT);
+        assert_eq!(failures.texts()[0], "0 panicked: oh");
+    }
+}
