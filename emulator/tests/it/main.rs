@@ -7,4 +7,6 @@ mod captures;
 #[cfg(test)]
 mod filters;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod hostile;

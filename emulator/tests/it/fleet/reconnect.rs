@@ -1,0 +1,108 @@
+//! How a node comes back.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use emulator::fleet::Fleet;
+use emulator::spec::{Connect, FleetSpec, Share};
+
+use super::script::{Broker, INFO};
+use super::{SUBSCRIPTIONS, group, spec, start, until};
+
+#[tokio::test]
+async fn after_a_loss_all_subscriptions_come_in_one_write_after_the_first_wait() {
+    let broker = Broker::new().await;
+    let fleet = start(vec![group(1, &[&broker])]);
+    let mut peer = broker.accept().await;
+    let (_, first) = peer.welcome().await;
+    until(&fleet, "connected", |counts| counts.connected == 1).await;
+    drop(peer);
+    let lost = Instant::now();
+    let counts = until(&fleet, "disconnected", |counts| counts.disconnects == 1).await;
+    assert_eq!((counts.connected, counts.subscriptions), (0, 0));
+    let mut peer = broker.accept().await;
+    // 750 ms, spread over 50 % to 150 % (protocol document 1.7).
+    assert!(lost.elapsed() >= Duration::from_millis(375), "{:?}", lost.elapsed());
+    peer.hello().await;
+    peer.send("PONG\r\n").await;
+    let all = peer.chunk().await;
+    let mut lines: Vec<&str> = all.trim_end().split("\r\n").collect();
+    assert_eq!(lines.pop(), Some("PING"));
+    assert_ne!(lines, first, "in random order");
+    let sorted = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(&lines), first.iter().cloned().collect(), "with the same numbers");
+    assert_eq!(fleet.counts().reconnects, 0);
+    peer.send("PONG\r\n").await;
+    let counts = until(&fleet, "reconnected", |counts| counts.reconnects == 1).await;
+    assert_eq!((counts.connected, counts.subscriptions), (1, SUBSCRIPTIONS));
+    assert_eq!((counts.ever_connected, counts.disconnects, counts.dials), (1, 1, 2));
+    assert_eq!(counts.handshake_failures, 0);
+    let ended = fleet.stop().await;
+    assert_eq!((ended.connected, ended.subscriptions, ended.disconnects), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_node_walks_its_pool_of_servers_round_and_round() {
+    let brokers = [Broker::new().await, Broker::new().await, Broker::new().await];
+    let _fleet = start(vec![group(1, &[&brokers[0], &brokers[1], &brokers[2]])]);
+    let mut walked = Vec::new();
+    for _ in 0..6 {
+        let (number, mut peer) = tokio::select! {
+            peer = brokers[0].accept() => (0, peer),
+            peer = brokers[1].accept() => (1, peer),
+            peer = brokers[2].accept() => (2, peer),
+        };
+        peer.welcome().await;
+        walked.push(number);
+    }
+    let round: Vec<i32> = (walked[0]..walked[0] + 6).map(|number| number % 3).collect();
+    assert_eq!(walked, round);
+}
+
+#[tokio::test]
+async fn a_port_that_refuses_is_tried_again_until_somebody_listens() {
+    let broker = Broker::new().await;
+    let gone = Broker::new().await.server();
+    let mut group = group(1, &[&broker]);
+    group.servers = vec![gone];
+    let fleet = start(vec![group.clone()]);
+    let counts = until(&fleet, "refused twice", |counts| counts.dial_failures >= 2).await;
+    assert_eq!((counts.out_of_ports, counts.out_of_files, counts.handshake_failures), (0, 0, 0));
+    assert!(counts.dials >= counts.dial_failures && counts.ever_connected == 0);
+
+    group.servers.push(broker.server());
+    let fleet = start(vec![group]);
+    broker.accept_ready().await;
+    until(&fleet, "connected to the other", |counts| counts.ever_connected == 1).await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_connection_and_says_nothing_is_left() {
+    let broker = Broker::new().await;
+    let mut group = group(1, &[&broker]);
+    group.connect = Connect { timeout: Duration::from_millis(100), ..group.connect };
+    let fleet = start(vec![group]);
+    // Nothing at all, half an INFO, INFO without the PONG.
+    for said in ["", "INFO {\"server", INFO] {
+        let mut peer = broker.accept().await;
+        peer.send(said).await;
+        peer.closed().await;
+    }
+    let counts = until(&fleet, "given up", |counts| counts.handshake_failures >= 3).await;
+    assert_eq!((counts.protocol_errors, counts.disconnects, counts.connected), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_source_address_is_used_and_every_share_uses_all_of_them() {
+    let broker = Broker::new().await;
+    let sources = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap());
+    for index in 0..2 {
+        let mut group = group(4, &[&broker]);
+        group.source_addresses = sources.to_vec();
+        let share = Share { index, of: 2 };
+        let _fleet = Fleet::start(FleetSpec { share, ..spec(vec![group]) });
+        let peers = [broker.accept().await, broker.accept().await];
+        let used: BTreeSet<_> = peers.iter().map(|peer| peer.address.ip()).collect();
+        assert_eq!(used, sources.into_iter().collect());
+    }
+}
