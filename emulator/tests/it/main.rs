@@ -9,4 +9,6 @@ mod filters;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod hostile;
