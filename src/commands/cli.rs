@@ -21,7 +21,7 @@ Examples:
   choria-emulator run first-look.yaml -P fleet.default.nodes=500
   choria-emulator report results/latest              print the report of a run again
 
-Every option can be set by the environment variable that its help names.";
+Where the help of an option names an environment variable, that can set it too.";
 
 /// Load tester and network emulator for Choria: thousands of nodes on one machine, waves of
 /// requests, and a report of who answered, how fast, and why not.

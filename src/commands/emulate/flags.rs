@@ -43,7 +43,7 @@ pub struct EmulateArgs {
     /// Part of every identity [default: the name of this host]
     #[arg(long, conflicts_with = "scenario")]
     name: Option<String>,
-    /// Take the nodes from a scenario file; its waves and brokers are not used
+    /// Take the nodes from a scenario file; no waves are sent and no broker is started
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     #[command(flatten)]

@@ -100,9 +100,9 @@ pub struct MeasureArgs {
     /// The predecessor's flag for --mode direct
     #[arg(long, conflicts_with = "mode", help_heading = "Waves")]
     force_direct: bool,
-    /// The predecessor's flag; the driver chooses its receiving connections itself
-    #[arg(long, value_name = "N", hide = true)]
-    workers: Option<u64>,
+    /// Connections of each client that receive replies
+    #[arg(long, visible_alias = "workers", value_name = "N", help_heading = "Waves")]
+    pub(super) receivers: Option<u64>,
     /// The predecessor's flag; the first discovery ends by itself when no more answers come
     #[arg(long, value_name = "DURATION", value_parser = Span::parse, hide = true)]
     discovery_timeout: Option<Span>,
@@ -193,9 +193,6 @@ impl MeasureArgs {
 
     /// Tells about flags that do nothing here.
     pub(super) fn warn(&self) {
-        if self.workers.is_some_and(|workers| workers > 1) {
-            tracing::warn!("--workers does nothing: the driver chooses its receiving connections");
-        }
         if self.discovery_timeout.is_some() {
             tracing::warn!("--discovery-timeout does nothing: the first discovery ends by itself");
         }

@@ -27,6 +27,7 @@ pub(super) fn of(args: &MeasureArgs, urls: Vec<String>) -> anyhow::Result<Reques
         "name": NAME,
         "description": args.description(),
         "brokers": {"topology": "external", "urls": urls},
+        "client": {"receivers": args.receivers},
         "waves": [wave(args)?],
         "thresholds": thresholds(&args.threshold)?,
     }));
@@ -179,11 +180,11 @@ mod tests {
 
     #[test]
     fn the_predecessors_form_asks_emulated_nodes_for_100_bytes() {
-        let plan = of_line("3 50 flat out --force-direct --timeout 4s").unwrap().plan;
+        let plan = of_line("3 50 flat out --force-direct --timeout 4s --workers 2").unwrap().plan;
         assert!(plan.groups.is_empty());
         let entry = &plan.entries[0];
         assert_eq!((entry.count, entry.mode), (3, WaveMode::Direct));
-        assert_eq!(entry.deadline.as_secs(), 4);
+        assert_eq!((entry.deadline.as_secs(), plan.client.receivers), (4, 2));
         assert_eq!(plan.description.as_deref(), Some("flat"));
         let Question::Request { agent, action, data } = &entry.question else {
             panic!("{:?}", entry.question)
