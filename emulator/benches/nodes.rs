@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use emulator::fleet::Fleet;
 use emulator::protocol::client::{RequestDraft, encode_request};
-use emulator::spec::{Behaviour, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share};
+use emulator::spec::{
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+};
 use support::{Counter, Process, bare, median, start_broker, start_child};
 
 const REPLY_SUBJECT: &str = "mcollective.reply.bench.0123456789abcdef0123456789abcdef";
@@ -199,6 +201,7 @@ fn spec(
         seed: 1,
         share: Share::WHOLE,
         shards,
+        clock: Clock::System,
         groups: vec![GroupSpec {
             name: "default".into(),
             first: 0,
@@ -217,6 +220,7 @@ fn spec(
                 flush_each_subscription: kind != "lean",
                 flush_each_reply: kind != "lean",
             },
+            shown: None,
         }],
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Nothing here is worked out yet: patterns are texts that have been checked, addresses are addresses.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The part of a fleet that this process carries: node `i` of a group belongs to share
 /// `i % of == index`, so that a node is the same node whichever process runs it.
@@ -31,6 +34,33 @@ pub struct FleetSpec {
     pub share: Share,
     /// Threads that carry nodes, each with its own runtime; at least 1.
     pub shards: usize,
+    /// The clock that the nodes read.
+    pub clock: Clock,
+}
+
+/// Where nodes read the second from that their messages carry. How long things take is measured by
+/// another clock, that of tokio.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// That of this machine.
+    #[default]
+    System,
+    /// Shows the unix seconds that its owner has set: for replaying what was recorded.
+    Set(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Unix seconds.
+    #[must_use]
+    pub fn unix_s(&self) -> i64 {
+        match self {
+            Self::System => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            }
+            Self::Set(seconds) => seconds.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Nodes that share a behaviour. Node `n` of the group (from 0) has the global index `first + n`.
@@ -64,6 +94,21 @@ pub struct GroupSpec {
     pub login: Login,
     /// Where the nodes depart from the real server.
     pub fidelity: Fidelity,
+    /// What the nodes show instead of what this tool's own servers would show, agents included.
+    pub shown: Option<Shown>,
+}
+
+/// What a particular server shows of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// All its agents, in the order in which they are subscribed.
+    pub agents: Vec<String>,
+    /// Version of the server.
+    pub version: String,
+    /// Path of the configuration file.
+    pub config_file: String,
+    /// What is configured, as texts; collectives, identity and servers need not stand here.
+    pub config: BTreeMap<String, String>,
 }
 
 /// One broker address of a pool.

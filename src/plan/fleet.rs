@@ -31,6 +31,7 @@ impl Plan {
             groups: self.groups.iter().map(|group| group_spec(group, seat)).collect(),
             share: seat.share,
             shards: seat.shards.max(1),
+            clock: spec::Clock::System,
         }
     }
 }
@@ -58,6 +59,7 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
             flush_each_subscription: group.fidelity.flush_each_subscription,
             flush_each_reply: group.fidelity.flush_each_reply,
         },
+        shown: None,
     }
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -372,7 +372,7 @@ impl<'a> Session<'a> {
         add(&self.context.counts.messages_in, 1);
         let opened = scratch.desk.open(payload);
         let ledger = self.context.ledger(&opened);
-        let now = unix_now();
+        let now = self.context.clock.unix_s();
         let judged = self.context.judge(self.node, self.url, &opened, ledger, now);
         let Some((kind, delay)) = judged else { return };
         if delay.is_zero() {
@@ -445,7 +445,7 @@ impl<'a> Session<'a> {
             && scratch.out.len() < OUT_SIZE
             && let Some((opened, kind)) = self.node.take_due(now)
         {
-            self.reply(scratch, &opened, kind, unix_now());
+            self.reply(scratch, &opened, kind, self.context.clock.unix_s());
         }
         Ok(true)
     }
@@ -471,10 +471,4 @@ impl Drop for Session<'_> {
             self.context.ledgers.disconnected(self.node.slot);
         }
     }
-}
-
-/// Unix seconds, as the protocol's envelopes carry them.
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,7 @@ mod shard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use self::ledger::{Fate, Ledger, Ledgers};
 use self::node::Context;
 use self::shard::{Part, Shard, members};
 use crate::node::{Group, GroupError};
-use crate::spec::{FleetSpec, GroupSpec, Share};
+use crate::spec::{Clock, FleetSpec, GroupSpec, Share};
 
 /// Why a fleet could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,7 @@ pub enum FleetError {
 /// A running fleet. Dropping it stops it.
 pub struct Fleet {
     share: Share,
+    clock: Clock,
     counts: Vec<Arc<ShardCounts>>,
     lag_us_max: Arc<AtomicU64>,
     ledgers: Arc<Ledgers>,
@@ -73,6 +74,7 @@ impl Fleet {
         let progress = Arc::default();
         let mut fleet = Self {
             share: spec.share,
+            clock: spec.clock,
             counts: Vec::new(),
             lag_us_max: Arc::default(),
             ledgers: Arc::new(Ledgers::new(slots)),
@@ -143,7 +145,6 @@ impl Fleet {
         group: &Arc<Group>,
         counts: &Arc<ShardCounts>,
     ) -> Context {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut broadcasts = Vec::new();
         for agent in group.agents() {
             for collective in &spec.collectives {
@@ -154,7 +155,8 @@ impl Fleet {
             spec: Arc::clone(spec),
             group: Arc::clone(group),
             seed,
-            started_unix: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            started_unix: self.clock.unix_s(),
+            clock: self.clock.clone(),
             counts: Arc::clone(counts),
             ledgers: Arc::clone(&self.ledgers),
             stop: self.stop.clone(),

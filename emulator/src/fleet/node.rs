@@ -19,7 +19,7 @@ use crate::connection::backoff::Policy;
 use crate::connection::dial::{dial, out_of_files, out_of_ports};
 use crate::connection::session::{End, Session};
 use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
-use crate::spec::GroupSpec;
+use crate::spec::{Clock, GroupSpec};
 
 /// Replies that one node may hold back at once; further requests are dropped and counted.
 const MAX_DUE: usize = 1024;
@@ -29,6 +29,7 @@ pub struct Context {
     pub(crate) spec: Arc<GroupSpec>,
     pub(crate) group: Arc<Group>,
     pub(crate) seed: u64,
+    pub(crate) clock: Clock,
     pub(crate) started_unix: i64,
     pub(crate) counts: Arc<ShardCounts>,
     pub(crate) ledgers: Arc<Ledgers>,

@@ -4,7 +4,7 @@ use super::behaviour::{self, Answer};
 use crate::agents::STOCK_CONFIG;
 use crate::filter::CompiledFilter;
 use crate::pattern::{FactTemplate, Pattern, PatternSubject, Vars};
-use crate::spec::{Behaviour, GroupSpec};
+use crate::spec::{Behaviour, GroupSpec, Shown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -38,21 +38,33 @@ pub struct Profile {
 
 impl From<&GroupSpec> for Profile {
     fn from(spec: &GroupSpec) -> Self {
-        let stock = ["discovery", "rpcutil", "choria_util"].map(str::to_owned);
-        let emulated = (0..spec.emulated_agents).map(|number| format!("emulated{number}"));
-        let config = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
+        let shown = spec.shown.clone().unwrap_or_else(|| stock(spec.emulated_agents));
+        let Shown { agents, version, config_file, config } = shown;
         Self {
             name: spec.name.clone(),
             identity: spec.identity.clone(),
             collectives: spec.collectives.clone(),
-            agents: stock.into_iter().chain(emulated).collect(),
+            agents,
             facts: spec.facts.clone(),
             classes: spec.classes.clone(),
             servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
-            version: SERVER_VERSION.to_owned(),
-            config_file: "/etc/choria/server.conf".to_owned(),
-            config: config.into(),
+            version,
+            config_file,
+            config,
         }
+    }
+}
+
+/// What a server of this tool shows, with so many emulated agents.
+fn stock(emulated_agents: u32) -> Shown {
+    let stock = ["discovery", "rpcutil", "choria_util"].map(str::to_owned);
+    let emulated = (0..emulated_agents).map(|number| format!("emulated{number}"));
+    let config = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
+    Shown {
+        agents: stock.into_iter().chain(emulated).collect(),
+        version: SERVER_VERSION.to_owned(),
+        config_file: "/etc/choria/server.conf".to_owned(),
+        config: config.into(),
     }
 }
 

@@ -29,6 +29,7 @@ fn group() -> Group {
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
         fidelity: Fidelity::default(),
+        shown: None,
     })
     .unwrap()
 }

@@ -19,7 +19,9 @@ use emulator::fleet::Fleet;
 use emulator::fleet::counts::FleetCounts;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
-use emulator::spec::{Behaviour, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share};
+use emulator::spec::{
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+};
 use script::{Broker, deadline};
 
 /// Time for an answer, for waits and for a handshake in tests that are not about it.
@@ -42,6 +44,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         connect: Connect { rate_per_s: None, in_flight: 100, timeout: LONG },
         login: Login::default(),
         fidelity: Fidelity::default(),
+        shown: None,
     }
 }
 
@@ -49,7 +52,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
 const SUBSCRIPTIONS: u64 = 10;
 
 fn spec(groups: Vec<GroupSpec>) -> FleetSpec {
-    FleetSpec { seed: 7, groups, share: Share::WHOLE, shards: 1 }
+    FleetSpec { seed: 7, groups, share: Share::WHOLE, shards: 1, clock: Clock::System }
 }
 
 fn start(groups: Vec<GroupSpec>) -> Fleet {
