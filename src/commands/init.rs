@@ -1,5 +1,6 @@
 //! `init`: a commented scenario to start from.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -14,9 +15,10 @@ use crate::scenario::json_schema;
 
 const EXAMPLES: &str = "\
 Examples:
-  choria-emulator init                         writes first-look.yaml and schema.json here
-  choria-emulator init my-network scenarios    writes scenarios/my-network.yaml
-  choria-emulator init --list                  shows the templates";
+  choria-emulator init                          writes first-look.yaml and schema.json here
+  choria-emulator init my-network               writes my-network.yaml
+  choria-emulator init scenarios/my-network.yaml -t many-clients
+  choria-emulator init --list                   shows the templates";
 
 /// A scenario that comes with the tool: its name and its text.
 type Template = (&'static str, &'static str);
@@ -37,12 +39,12 @@ const SCHEMA: &str = "schema.json";
 /// Options of `init`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct InitArgs {
-    /// Name of the scenario and its file [default: the template's]
-    name: Option<String>,
-    /// Folder to write it to
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+pub(super) struct InitArgs {
+    /// The scenario to write, as a name or a path [default: the template's name]
+    #[arg(value_name = "NAME")]
+    path: Option<PathBuf>,
+    /// Folder to write it to, made where it is not there [default: that of NAME]
+    dir: Option<PathBuf>,
     /// The shipped scenario to start from
     #[arg(short, long, default_value = TEMPLATES[0].0)]
     #[arg(value_parser = PossibleValuesParser::new(TEMPLATES.map(|(name, _)| name)))]
@@ -61,15 +63,17 @@ pub(super) fn run(args: &InitArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         shell.screen.print(&lines.collect::<String>())?;
         return Ok(ExitCode::Passed);
     }
-    let name = args.name.as_deref().unwrap_or(&args.template);
-    check_name(name)?;
+    let Target { name, file } = args.target()?;
     let chosen = TEMPLATES.iter().find(|(template, _)| *template == args.template);
     let text = chosen.map_or("", |(_, text)| text);
     let text = text.replacen(&format!("\nname: {}", args.template), &format!("\nname: {name}"), 1);
-    fs::create_dir_all(&args.dir).map_err(|error| cannot_write(&args.dir, &error))?;
-    let file = args.dir.join(name).with_extension("yaml");
+    let folder = file.parent().unwrap_or(Path::new(""));
+    // A file without a folder before it goes where we are.
+    if folder != Path::new("") {
+        fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    }
     write(&file, &text, args.force)?;
-    let schema = args.dir.join(SCHEMA);
+    let schema = folder.join(SCHEMA);
     write_schema(&schema, args.force, shell)?;
     let shown = file.display();
     shell.screen.print(&format!(
@@ -102,16 +106,47 @@ fn question(text: &str) -> &str {
     comments.find(|line| !line.starts_with("yaml-language-server")).unwrap_or_default()
 }
 
+/// What is to be written.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    /// Name of the scenario.
+    name: String,
+    /// Its file.
+    file: PathBuf,
+}
+
+impl InitArgs {
+    /// Takes a name, or a path with or without `.yaml`; one that ends in a slash is a folder.
+    fn target(&self) -> anyhow::Result<Target> {
+        let given = self.path.as_deref().unwrap_or(Path::new(&self.template));
+        let is_folder = given.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let (parent, last) = match given.file_name() {
+            Some(last) if !is_folder => (given.parent(), Path::new(last)),
+            _ if given.as_os_str().is_empty() => (None, given),
+            _ => (Some(given), Path::new(&self.template)),
+        };
+        let is_yaml = |extension: &OsStr| extension == "yaml" || extension == "yml";
+        let (stem, file) = match last.extension() {
+            Some(extension) if is_yaml(extension) => (last.with_extension(""), last.to_owned()),
+            _ => (last.to_owned(), PathBuf::from(format!("{}.yaml", last.display()))),
+        };
+        let name = stem.display().to_string();
+        check_name(&name)?;
+        let folder = self.dir.clone().unwrap_or_default();
+        let file = folder.join(parent.unwrap_or(Path::new(""))).join(file);
+        Ok(Target { name, file: file.strip_prefix(".").map(Path::to_owned).unwrap_or(file) })
+    }
+}
+
 fn check_name(name: &str) -> anyhow::Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
         return Ok(());
     }
-    let advice = match Path::new(name).extension() {
-        Some(_) => "give the name without `.yaml`, and the folder after it: init NAME DIR",
-        None => "use letters, digits, `-` and `_`",
-    };
-    Err(Refusal::usage(format!("{name:?} cannot be the name of a scenario\n{advice}")))
+    Err(Refusal::usage(format!(
+        "{name:?} cannot be the name of a scenario\n\
+         use letters, digits, `-` and `_`, as in my-network or scenarios/my-network.yaml"
+    )))
 }
 
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
@@ -132,4 +167,49 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> anyhow::Error {
         "cannot write {}: {error}\ncheck that folder, or name another one: init NAME DIR",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_is_named_by_itself_or_by_its_path() {
+        for (path, dir, expected) in [
+            (None, None, Ok(("first-look", "first-look.yaml"))),
+            (Some("mine"), None, Ok(("mine", "mine.yaml"))),
+            (Some("mine.yaml"), None, Ok(("mine", "mine.yaml"))),
+            (Some("mine.yml"), None, Ok(("mine", "mine.yml"))),
+            (Some("./mine"), None, Ok(("mine", "mine.yaml"))),
+            (Some("a/b/mine.yaml"), None, Ok(("mine", "a/b/mine.yaml"))),
+            (Some("/a/mine"), None, Ok(("mine", "/a/mine.yaml"))),
+            (Some("mine"), Some("a"), Ok(("mine", "a/mine.yaml"))),
+            (Some("b/mine.yaml"), Some("a"), Ok(("mine", "a/b/mine.yaml"))),
+            (Some("a/"), None, Ok(("first-look", "a/first-look.yaml"))),
+            (Some("."), None, Ok(("first-look", "first-look.yaml"))),
+            (Some(".."), None, Ok(("first-look", "../first-look.yaml"))),
+            (Some("my.network"), None, Err("\"my.network\" cannot be the name")),
+            (Some("my network.yaml"), None, Err("\"my network\" cannot be the name")),
+            (Some(".yaml"), None, Err("\".yaml\" cannot be the name")),
+            (Some(""), None, Err("\"\" cannot be the name")),
+        ] {
+            let args = InitArgs {
+                path: path.map(PathBuf::from),
+                dir: dir.map(PathBuf::from),
+                template: "first-look".to_owned(),
+                list: false,
+                force: false,
+            };
+            match (args.target(), expected) {
+                (Ok(target), Ok((name, file))) => {
+                    assert_eq!(
+                        (target.name.as_str(), target.file.as_path()),
+                        (name, Path::new(file))
+                    );
+                }
+                (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (found, _) => panic!("{path:?} {dir:?}: {found:?}"),
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ fn what_init_writes_is_planned_and_examined() {
     let folder = tempfile::tempdir().unwrap();
     let written = ask(folder.path(), &["init"]);
     assert_eq!(written.code, Some(0), "{written:?}");
-    assert!(written.out.contains("choria-emulator run ./first-look.yaml"), "{}", written.out);
+    assert!(written.out.contains("choria-emulator run first-look.yaml"), "{}", written.out);
     assert!(folder.path().join("schema.json").is_file());
     let planned = ask(folder.path(), &["plan", "first-look.yaml"]);
     assert_eq!(planned.code, Some(0), "{planned:?}");
@@ -39,6 +39,20 @@ fn every_template_is_a_valid_scenario_under_any_name() {
 }
 
 #[test]
+fn init_takes_a_file_as_it_will_be_named_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["mine.yaml", "sub/folder/mine.yaml"] {
+        let written = ask(folder.path(), &["init", file]);
+        assert_eq!(written.code, Some(0), "{written:?}");
+        assert!(written.out.contains(&format!("choria-emulator run {file}")), "{}", written.out);
+        let planned = ask(folder.path(), &["plan", file]);
+        assert!(planned.out.contains("mine"), "{planned:?}");
+        let schema = folder.path().join(file).with_file_name("schema.json");
+        assert!(schema.is_file(), "{file}");
+    }
+}
+
+#[test]
 fn init_replaces_nothing_unless_told_to() {
     let folder = folder_with("first-look.yaml", b"mine");
     let file = folder.path().join("first-look.yaml");
@@ -53,7 +67,7 @@ fn init_replaces_nothing_unless_told_to() {
 #[test]
 fn init_refuses_names_that_are_no_file_names() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, says) in [("a/b", "letters"), ("mine.yaml", "without `.yaml`"), ("..", "letters")] {
+    for (name, says) in [("my network", "letters"), ("mine.txt", "mine.txt"), ("a/-b", "letters")] {
         let said = ask(folder.path(), &["init", name]);
         assert_eq!(said.code, Some(2), "{said:?}");
         assert!(said.err.contains(says), "{}", said.err);
