@@ -137,7 +137,12 @@ impl Desk<'_> {
                 (format!("-P {text}"), String::new())
             }
         };
-        ScenarioError { place, message: message.to_owned(), snippet, advice: advice.to_owned() }
+        ScenarioError {
+            place: masked(&place),
+            message: masked(message),
+            snippet: masked(&snippet),
+            advice: advice.to_owned(),
+        }
     }
 
     fn snippet(&self, line: usize, column: usize, width: usize) -> Option<String> {
@@ -149,6 +154,23 @@ impl Desk<'_> {
         let carets = "^".repeat(width.clamp(1, rest.max(1)));
         Some(format!("  {number} | {text}\n  {margin} | {before}{carets}"))
     }
+}
+
+/// The text with stars for who a URL in it says we are: what is said about a scenario ends up in logs.
+/// Its length stays, so that carets below it still point where they should.
+fn masked(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || "\"'`".contains(c);
+    let mask = |word: &str| {
+        let Some(at) = word.rfind('@') else { return word.to_owned() };
+        let before = &word[..at];
+        let scheme = before.find("://").map(|position| position + "://".len());
+        if scheme.is_none() && !before.contains(':') {
+            return word.to_owned();
+        }
+        let (shown, secret) = before.split_at(scheme.unwrap_or(0));
+        format!("{shown}{}{}", "*".repeat(secret.chars().count()), &word[at..])
+    };
+    text.split_inclusive(ends).map(mask).collect()
 }
 
 /// `, did you mean ...` when one of `known` is near `name`.

@@ -228,6 +228,18 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
 }
 
 #[test]
+fn secrets_in_urls_are_refused_and_not_repeated() {
+    for url in ["nats://bob:hunter2@broker:4222", "nats://hunter2@broker", "bob:hunter2@broker"] {
+        let told = refusal(&FULL.replace("nats: 2.12.15", &format!("urls: [{url:?}]")), &[]);
+        assert!(told.contains("a user, a password or a token"), "{told}");
+        assert!(told.contains("--creds") && told.contains("@broker"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        let told = refusal(FULL, &[&format!("brokers.urls=[{url:?}]")]);
+        assert!(told.contains("-P brokers.urls") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
 fn broken_yaml_is_refused_with_its_place() {
     for (text, place) in [
         ("version: 1\nname: [a\n", "full.yaml:"),

@@ -19,6 +19,10 @@ const MAX_RECEIVERS: u64 = 16;
 /// Least time to live of a v1 request (protocol document 3.5).
 const MIN_TTL: Duration = Duration::from_secs(30);
 
+/// Where secrets are said instead of in a scenario.
+const SECRETS_ELSEWHERE: &str = "write `nats://HOST:PORT`, and say who you are with --user and \
+     --password, --token or --creds, or with NATS_USER, NATS_PASSWORD, NATS_TOKEN or NATS_CREDS";
+
 /// A path from its parts.
 macro_rules! at {
     ($($step:expr),* $(,)?) => { vec![$(crate::scenario::Step::from($step)),*] };
@@ -97,9 +101,12 @@ fn check_brokers(found: &mut Vec<Problem>, brokers: &Brokers) {
         }
     }
     for (index, url) in urls.iter().enumerate() {
-        if let Err(why) = check_url(url) {
-            let advice = "write it as in `nats://broker.example.net:4222`";
-            found.push(Problem::new(at!["brokers", "urls", index], why, advice));
+        let at = at!["brokers", "urls", index];
+        if url.contains('@') {
+            let message = "a URL with a user, a password or a token: results repeat the scenario";
+            found.push(Problem::new(at, message, SECRETS_ELSEWHERE));
+        } else if let Err(why) = check_url(url) {
+            found.push(Problem::new(at, why, "write it as in `nats://broker.example.net:4222`"));
         }
     }
     if let Some(version) = &brokers.nats
