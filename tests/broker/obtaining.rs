@@ -92,6 +92,7 @@ async fn a_named_program_is_taken_or_the_error_says_what_is_wrong_with_it() {
     script(&at("fails"), "echo broken libc >&2; echo no; exit 1");
     script(&at("garbage"), r"printf '\377\376 hello'");
     script(&at("silent"), "true");
+    script(&at("talks"), "echo; echo 'talks (GNU coreutils) 9.1'; echo Copyright; echo License");
     script(&at("old"), "echo 'nats-server version 1.4.1'");
     let number = world.folder.path().join("number");
     let body = format!("sleep 1000 & echo $! > {}; {}", number.display(), says("2.9.10"));
@@ -114,6 +115,7 @@ async fn a_named_program_is_taken_or_the_error_says_what_is_wrong_with_it() {
         ),
         ("silent", None, Err("--version printed no version of nats-server 2.x: (nothing)\n")),
         ("old", None, Err("nats-server version 1.4.1\n")),
+        ("talks", None, Err("nats-server 2.x: talks (GNU coreutils) 9.1\nset")),
     ] {
         let request = Request { version: wanted.map(str::to_owned), path: Some(at(name)) };
         match (find(request, world.sources()).await, expected) {

@@ -49,13 +49,13 @@ pub enum Unusable {
     Failed {
         /// Its exit status.
         status: String,
-        /// The first of what it printed.
+        /// The first line that it printed.
         output: String,
     },
     /// It printed something else.
     #[error("--version printed no version of nats-server 2.x: {output}")]
     NoVersion {
-        /// The first of what it printed.
+        /// The first line that it printed.
         output: String,
     },
 }
@@ -86,9 +86,9 @@ pub(super) fn version(path: &Path) -> Result<Version, Unusable> {
         return Err(Unusable::Silent);
     };
     let output = printed(&mut child).map_err(cannot_run)?;
-    let beginning = || match output.trim() {
-        "" => "(nothing)".to_owned(),
-        text => text.chars().take(200).collect(),
+    let beginning = || match output.lines().map(str::trim).find(|line| !line.is_empty()) {
+        None => "(nothing)".to_owned(),
+        Some(line) => line.chars().take(200).collect(),
     };
     if !status.success() {
         return Err(Unusable::Failed { status: status.to_string(), output: beginning() });
