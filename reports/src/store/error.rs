@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder of a result could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}\n{}", path.display(), advice(source))]
+#[error("cannot {action} {}: {source}\n{}", path.display(), advice(action, source))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
@@ -17,6 +17,10 @@ impl StoreError {
         Self { action, path: path.to_owned(), source }
     }
 
+    pub(crate) fn reading(path: &Path, source: Error) -> Self {
+        Self::new(READ, path, source)
+    }
+
     /// The file or folder that it is about.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -24,7 +28,10 @@ impl StoreError {
     }
 }
 
-fn advice(source: &Error) -> &'static str {
+/// The action of whoever reads a result that is there: nothing else is mended by another path to it.
+const READ: &str = "read";
+
+fn advice(action: &str, source: &Error) -> &'static str {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free space on that disk, or choose another place with --out DIR"
@@ -32,14 +39,23 @@ fn advice(source: &Error) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => {
             "that file system is read-only: choose another place with --out DIR"
         }
+        ErrorKind::PermissionDenied if action == READ => "make it readable for this user",
+        ErrorKind::IsADirectory if action == READ => "name the folder of a result",
         ErrorKind::PermissionDenied => {
             "make it writable for this user, or choose another place with --out DIR"
         }
         ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
             "move it away, or choose another place with --out DIR"
         }
-        ErrorKind::NotFound => "check the path: `results/latest` is the newest result",
-        ErrorKind::NotADirectory => "a part of the path is a file: choose another place",
+        ErrorKind::NotFound if action == READ => {
+            "check the path: `results/latest` is the newest result"
+        }
+        ErrorKind::NotADirectory if action == READ => "name the folder of a result",
+        ErrorKind::NotFound => "nothing can be made there: choose another place with --out DIR",
+        ErrorKind::NotADirectory => {
+            "a part of the path is a file: choose another place with --out DIR"
+        }
+        _ if action == READ => "check the path, its permissions and that disk",
         _ => "check that disk, or choose another place with --out DIR",
     }
 }

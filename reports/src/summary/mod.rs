@@ -178,7 +178,7 @@ impl Summary {
     /// When there is none, or it is of another version.
     pub fn read(path: &Path) -> Result<Self, SummaryError> {
         let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-        let text = fs::read(&file).map_err(|e| StoreError::new("read", &file, e))?;
+        let text = fs::read(&file).map_err(|e| StoreError::reading(&file, e))?;
         Self::from_json(&text, &file)
     }
 
