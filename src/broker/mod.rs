@@ -8,6 +8,7 @@
 pub mod config;
 mod keeper;
 pub mod launch;
+mod look_up;
 pub mod monitor;
 pub mod obtain;
 mod ports;
@@ -17,6 +18,7 @@ pub mod version;
 
 pub use config::{LeftOut, Limits};
 pub use launch::Launcher;
+pub use look_up::{LookUpError, look_up};
 pub use monitor::{BrokerSample, Monitor, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
 pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};

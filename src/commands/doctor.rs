@@ -7,8 +7,8 @@ use reports::verdict::ExitCode;
 
 use super::Shell;
 use super::scenario_file::{self, Params};
-use crate::doctor::{self, Host, Verdict};
-use crate::plan::{self, Budget, DEFAULT_PORT_RANGE, Plan};
+use crate::doctor::{Examination, Verdict};
+use crate::plan;
 use crate::scenario::Scenario;
 
 const EXAMPLES: &str = "\
@@ -24,7 +24,7 @@ const FIRST_LOOK: &str = include_str!("../../scenarios/first-look.yaml");
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// The scenario file
     scenario: Option<PathBuf>,
     #[command(flatten)]
@@ -37,30 +37,9 @@ pub(super) fn run(args: &DoctorArgs, shell: &Shell) -> anyhow::Result<ExitCode> 
         None => Scenario::parse(FIRST_LOOK, "first-look.yaml", &args.params.params)?,
     };
     let examined = Examination::of(&plan::resolve(&scenario)?)?;
-    shell.screen.print(&examined.text)?;
-    Ok(match examined.verdict {
+    shell.screen.print(&examined.to_text())?;
+    Ok(match examined.verdict() {
         Verdict::Ok | Verdict::Warn => ExitCode::Passed,
         Verdict::Fail => ExitCode::Refused,
     })
-}
-
-/// What the doctor found.
-pub(super) struct Examination {
-    pub(super) text: String,
-    pub(super) verdict: Verdict,
-    pub(super) budget: Budget,
-}
-
-impl Examination {
-    /// Holds the plan against this host.
-    pub(super) fn of(plan: &Plan) -> anyhow::Result<Self> {
-        let host = Host::read()?;
-        let port_range = host.port_range_size().unwrap_or(DEFAULT_PORT_RANGE);
-        let budget = Budget::of(plan, port_range);
-        let checks = doctor::examine(&budget, &host);
-        let verdict = doctor::worst(&checks);
-        let largest =
-            (verdict == Verdict::Fail).then(|| doctor::largest(&budget.demand, &host, port_range));
-        Ok(Self { text: doctor::to_text(&checks, largest), verdict, budget })
-    }
 }

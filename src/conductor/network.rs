@@ -10,7 +10,7 @@ use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
 use crate::broker::{
-    self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, process::ended,
+    self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, look_up, process::ended,
 };
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
 
@@ -18,8 +18,6 @@ use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Questio
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// Time for a managed broker to end in order; 15,000 clients take it 0.6 s.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// Port of a NATS URL that names none.
-const NATS_PORT: u16 = 4222;
 
 /// The brokers, ready.
 pub(super) struct Network {
@@ -110,27 +108,11 @@ impl Network {
             managed: Vec::new(),
             costs: BTreeMap::new(),
         };
-        for (number, text) in (1..).zip(urls) {
-            let failed = |why: &str| RunError {
-                code: ExitCode::BrokerUnreachable,
-                message: format!("cannot use {text}: {why}\nwrite nats://HOST:PORT"),
-            };
-            let with_scheme =
-                if text.contains("://") { text.clone() } else { format!("nats://{text}") };
-            let url = url::Url::parse(&with_scheme).map_err(|e| failed(&e.to_string()))?;
-            let host = url.host_str().ok_or_else(|| failed("it names no host"))?;
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = url.port().unwrap_or(NATS_PORT);
-            let found = tokio::net::lookup_host((host, port)).await;
-            let address = found
-                .map_err(|e| failed(&e.to_string()))?
-                .next()
-                .ok_or_else(|| failed("the name has no address"))?;
+        network.servers = look_up(urls).await.map_err(unreachable)?;
+        for (number, server) in (1..).zip(&network.servers) {
             let name = format!("n{number}");
-            // Credentials in the URL are not shown to peers.
-            let shown = format!("nats://{host}:{port}");
-            reporter.tell(Progress::Broker { name, version: String::new(), url: shown.clone() });
-            network.servers.push(Server { address, url: shown });
+            let url = server.url.clone();
+            reporter.tell(Progress::Broker { name, version: String::new(), url });
         }
         Ok(network)
     }

@@ -1,14 +1,17 @@
 //! This host against a plan: what is needed, what is there, and the command that mends it.
 //!
-//! [`Host`] is read once ([`Host::read`]); [`examine`] is a pure function of budget and host. Nothing
+//! [`Examination::of`] is the whole of it. [`Host`] is read once ([`Host::read`]); [`examine`] is a pure
+//! function of budget and host. Nothing
 //! here changes the host, but for [`raise_open_files`], which moves this process' own soft limit.
 
+mod examination;
 mod examine;
 mod host;
 mod render;
 
 use serde::Serialize;
 
+pub use examination::Examination;
 pub use examine::{examine, largest};
 pub use host::{Conntrack, Host, HostError, raise_open_files};
 pub use render::to_text;

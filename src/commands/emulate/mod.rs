@@ -11,16 +11,16 @@ use anyhow::Context as _;
 use emulator::fleet::Fleet;
 use emulator::spec::{Server, Share};
 use reports::verdict::ExitCode;
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Shell;
-use super::doctor::Examination;
 use super::failure::Refusal;
 use super::progress::Display;
 use super::signals;
+use crate::broker::{LookUpError, look_up};
 use crate::conductor::Stop;
-use crate::doctor::{self, Verdict};
+use crate::doctor::{self, Examination, Verdict};
 use crate::plan::{Brokers, Plan, Seat};
 
 pub(super) use flags::EmulateArgs;
@@ -32,8 +32,8 @@ pub(super) fn run(args: EmulateArgs, shell: &Shell) -> anyhow::Result<ExitCode> 
     let port = args.http_port;
     let asked = args.read(shell)?;
     let examined = Examination::of(&asked.plan)?;
-    if examined.verdict == Verdict::Fail {
-        return Err(Refusal::of(ExitCode::Refused, examined.text));
+    if examined.verdict() == Verdict::Fail {
+        return Err(Refusal::of(ExitCode::Refused, examined.to_text()));
     }
     doctor::raise_open_files()?;
     let sources = match examined.budget.demand.loopback {
@@ -91,22 +91,7 @@ async fn servers(plan: &Plan) -> anyhow::Result<Vec<Server>> {
             "no network is named\nname a server with --server nats://HOST:4222",
         ));
     };
-    let mut servers = Vec::with_capacity(urls.len());
-    for url in urls {
-        let place = url.trim_start_matches("nats://").trim_end_matches('/');
-        let mut found = lookup_host(place).await.map_err(|error| {
-            Refusal::of(
-                ExitCode::BrokerUnreachable,
-                format!("server {url} cannot be looked up: {error}\ncheck the name and the port"),
-            )
-        })?;
-        let address = found.next().ok_or_else(|| {
-            Refusal::of(
-                ExitCode::BrokerUnreachable,
-                format!("server {url} has no address\ncheck the name"),
-            )
-        })?;
-        servers.push(Server { address, url: url.clone() });
-    }
-    Ok(servers)
+    let unreachable =
+        |error: LookUpError| Refusal::of(ExitCode::BrokerUnreachable, error.to_string());
+    look_up(urls).await.map_err(unreachable)
 }
