@@ -23,7 +23,7 @@ published SHA-256), or `go install`, in this order.";
 /// Options of `broker`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct BrokerArgs {
+pub(super) struct BrokerArgs {
     #[command(subcommand)]
     command: BrokerCommand,
 }

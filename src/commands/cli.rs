@@ -28,7 +28,7 @@ Where the help of an option names an environment variable, that can set it too."
 #[derive(Debug, Parser)]
 #[command(name = "choria-emulator", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(arg_required_else_help = true)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
     #[command(subcommand)]
@@ -38,7 +38,7 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
-pub enum Command {
+pub(super) enum Command {
     /// Run a scenario: broker, nodes, waves, report.
     Run(Box<run::RunArgs>),
     /// Show what a scenario would do and cost, and start nothing.

@@ -15,7 +15,7 @@ Examples:
 /// Options of `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: Kind,
 }

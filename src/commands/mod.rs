@@ -34,9 +34,9 @@ use reports::verdict;
 use crate::broker::launch;
 use crate::conductor::RunLog;
 
-pub use cli::{Cli, Command};
 pub use failure::{Early, guard};
 
+use cli::{Cli, Command};
 use environment::Environment;
 use progress::Style;
 use screen::Screen;

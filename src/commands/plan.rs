@@ -18,7 +18,7 @@ Examples:
 /// Options of `plan`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     /// The scenario file
     scenario: PathBuf,
     #[command(flatten)]

@@ -20,7 +20,7 @@ The exit code tells whether the report could be printed, not how the run went.";
 /// Options of `report`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ReportArgs {
+pub(super) struct ReportArgs {
     /// A result folder, or its summary.json
     result: PathBuf,
 }

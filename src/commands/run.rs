@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use emulator::spec::Login;
 use reports::render::terminal::{self, Style};
+use reports::run::Ending;
 use reports::summary::Summary;
 use reports::verdict::ExitCode;
 
@@ -16,7 +17,7 @@ use super::progress::Shown;
 use super::scenario_file::{self, Params, Read};
 use super::signals;
 use super::sources::{self, SourceArgs};
-use crate::conductor::{self, Finished, Setup};
+use crate::conductor::{self, Finished, RunError, Setup};
 use crate::driver::ConnectionOptions;
 use crate::plan;
 use crate::scenario::Topology;
@@ -36,7 +37,7 @@ pub(super) fn after_help() -> String {
 
 /// Options of `run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// The scenario file
     scenario: PathBuf,
     #[command(flatten)]
@@ -70,6 +71,7 @@ pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         login,
         connection,
         strangers: None,
+        discovery_timeout: None,
         log: shell.log.clone(),
     };
     conduct(setup, shell)
@@ -111,7 +113,12 @@ pub(super) fn conduct(setup: Setup, shell: &Shell) -> anyhow::Result<ExitCode> {
         let Finished { result, folder } = ended?;
         let summary = Summary::of(&result);
         print_report(&summary, &folder, shell)?;
-        Ok(result.exit_code())
+        let code = result.exit_code();
+        match result.ending {
+            // Who reads stderr alone, or threw the report away, is told as well.
+            Ending::Failed(_, message) => Err(RunError { code, message }.into()),
+            _ => Ok(code),
+        }
     })
 }
 

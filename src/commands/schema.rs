@@ -15,7 +15,7 @@ A scenario that begins with this line is checked and completed by editors that k
 /// `schema` has no options of its own.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct SchemaArgs {}
+pub(super) struct SchemaArgs {}
 
 pub(super) fn run(SchemaArgs {}: &SchemaArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
     shell.screen.print(&format!("{:#}\n", json_schema()))?;

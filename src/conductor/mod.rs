@@ -14,7 +14,7 @@ mod progress;
 mod run;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use emulator::spec::Login;
 use reports::run::RunResult;
@@ -26,9 +26,9 @@ pub use log::RunLog;
 pub use progress::Progress;
 
 use crate::broker::{Launcher, Sources};
-use crate::doctor::{self, Check, Host};
+use crate::doctor::{self, Check, Examination, Verdict};
 use crate::driver::ConnectionOptions;
-use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan};
+use crate::plan::Plan;
 
 /// Who must answer, when the nodes are not ours (`measure`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Setup {
     pub connection: ConnectionOptions,
     /// `Some`: no fleet of ours, an existing network is measured.
     pub strangers: Option<Strangers>,
+    /// How long a first discovery of them waits for answers; `None`: as long as a wave.
+    pub discovery_timeout: Option<Duration>,
     /// Takes everything that is logged once the result folder exists.
     pub log: RunLog,
 }
@@ -158,13 +160,9 @@ pub async fn run(
 fn preflight(plan: &Plan) -> Result<Vec<Check>, RunError> {
     let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
     doctor::raise_open_files().map_err(unknown)?;
-    let host = Host::read().map_err(unknown)?;
-    let range = host.port_range_size().unwrap_or(DEFAULT_PORT_RANGE);
-    let budget = Budget::of(plan, range);
-    let checks = doctor::examine(&budget, &host);
-    if doctor::worst(&checks) == doctor::Verdict::Fail {
-        let largest = doctor::largest(&budget.demand, &host, range);
-        return Err(RunError::refused(doctor::to_text(&checks, Some(largest))));
+    let examination = Examination::of(plan).map_err(unknown)?;
+    match examination.verdict() {
+        Verdict::Fail => Err(RunError::refused(examination.to_text())),
+        Verdict::Ok | Verdict::Warn => Ok(examination.checks),
     }
-    Ok(checks)
 }

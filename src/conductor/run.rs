@@ -284,9 +284,10 @@ impl Run<'_> {
         request.agent = "discovery".to_owned();
         request.body = emulator::protocol::client::DISCOVERY_BODY.to_owned();
         let id = format!("{:032x}", rand::random::<u128>());
+        let patience = self.setup.discovery_timeout.unwrap_or(entry.deadline);
         let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
         let found = tokio::select! {
-            found = driver.discover(&request, &id, entry.deadline) => found,
+            found = driver.discover(&request, &id, patience) => found,
             reason = self.stop.asked() => return Err(asked(reason)),
         };
         driver.close().await;

@@ -103,6 +103,29 @@ fn a_host_that_cannot_carry_the_plan_is_exit_code_3_with_the_way_out() {
 }
 
 #[test]
+fn a_place_where_no_results_can_be_made_gets_advice_about_that() {
+    let folder = folder_with("small.yaml", SMALL.as_bytes());
+    for out in ["/proc/x", "small.yaml/results"] {
+        let said = ask(folder.path(), &["run", "small.yaml", "--out", out]);
+        refused(&said, 1, &["cannot make folder", out, "choose another place with --out DIR"]);
+        assert!(!said.err.contains("results/latest"), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_run_that_fails_says_why_on_stderr_too_and_quiet_does_not_silence_it() {
+    let text = format!("{SMALL}brokers: {{topology: external, urls: [\"nats://127.0.0.1:1\"]}}\n");
+    let folder = folder_with("small.yaml", text.as_bytes());
+    for words in [&["run", "small.yaml"][..], &["-q", "run", "small.yaml"]] {
+        let said = ask(folder.path(), words);
+        assert_eq!(said.code, Some(4), "{said:?}");
+        let errors: Vec<&str> = said.err.lines().filter(|l| l.starts_with("error: ")).collect();
+        assert!(matches!(errors[..], [one] if one.contains("127.0.0.1:1")), "{}", said.err);
+        assert!(said.out.contains("ERROR: "), "{}", said.out);
+    }
+}
+
+#[test]
 fn a_log_filter_that_is_none_is_named() {
     let said = super::said(
         super::program(Path::new("."))

@@ -74,6 +74,8 @@ fn measure_takes_both_of_its_forms_and_tells_them_apart() {
         (&["--nodes-file", "nodes"], "no identity"),
         (&["--threshold", "nonsense"], "min == 100%"),
         (&["--every", "5"], "`5s`"),
+        (&["--discovery-timeout", "0s"], "nobody answers in no time"),
+        (&["--discovery-timeout", "2s", "--nodes-file", "nodes"], "cannot be used with"),
         (&["--agent", "rpcutil", "--data", "[]"], "JSON object"),
     ] {
         let measure = ["measure", "-s", "nats://127.0.0.1:1"];

@@ -27,6 +27,7 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
         login: emulator::spec::Login::default(),
         connection: ConnectionOptions::default(),
         strangers: None,
+        discovery_timeout: None,
         log: RunLog::default(),
     }
 }

@@ -28,7 +28,7 @@ const GROUP: &str = "emulated";
 /// Options of `emulate`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct EmulateArgs {
+pub(in crate::commands) struct EmulateArgs {
     /// How many nodes
     #[arg(short, long, value_name = "N", required_unless_present = "scenario")]
     #[arg(conflicts_with = "scenario", value_parser = clap::value_parser!(u64).range(1..))]

@@ -1,6 +1,7 @@
 //! The flags of `measure`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -17,7 +18,8 @@ Examples:
 The predecessor's form:
   choria-emulator measure 10 5000 \"one broker\" results -s broker --size 100 --timeout 10s
 
-Without --expect, --nodes-file or --discover a first discovery tells who must answer.";
+Without --expect, --nodes-file or --discover a first discovery tells who must answer. It takes as
+long as --discovery-timeout says.";
 
 /// Reply size that the predecessor asked for, in bytes.
 const PREDECESSOR_SIZE: u64 = 100;
@@ -27,7 +29,7 @@ const COUNT: u64 = 10;
 /// Options of `measure`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct MeasureArgs {
+pub(in crate::commands) struct MeasureArgs {
     /// The predecessor's form: waves, nodes expected, a description, folder for results
     #[arg(num_args = 4, value_names = ["COUNT", "EXPECT", "DESCRIPTION", "OUTDIR"])]
     #[arg(conflicts_with_all = ["count", "expect", "nodes_file", "discover", "description", "out"])]
@@ -103,9 +105,6 @@ pub struct MeasureArgs {
     /// Connections of each client that receive replies
     #[arg(long, visible_alias = "workers", value_name = "N", help_heading = "Waves")]
     pub(super) receivers: Option<u64>,
-    /// The predecessor's flag; the first discovery ends by itself when no more answers come
-    #[arg(long, value_name = "DURATION", value_parser = Span::parse, hide = true)]
-    discovery_timeout: Option<Span>,
 
     /// So many nodes must answer; a first discovery gives their names
     #[arg(long, value_name = "N", group = "expected", help_heading = "Who must answer")]
@@ -116,6 +115,10 @@ pub struct MeasureArgs {
     /// Whoever answers a first discovery must answer: the default
     #[arg(long, group = "expected", help_heading = "Who must answer")]
     discover: bool,
+    /// How long a first discovery waits for answers [default: the deadline]
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    #[arg(conflicts_with = "nodes_file", help_heading = "Who must answer")]
+    pub(super) discovery_timeout: Option<Span>,
     /// What must hold, such as 'completeness: min == 100%'; may be repeated
     #[arg(long, value_name = "METRIC: EXPRESSION", help_heading = "Who must answer")]
     pub(super) threshold: Vec<String>,
@@ -191,15 +194,16 @@ impl MeasureArgs {
         if self.force_direct { ModeArg::Direct } else { self.mode }
     }
 
-    /// Tells about flags that do nothing here.
-    pub(super) fn warn(&self) {
-        if self.discovery_timeout.is_some() {
-            tracing::warn!("--discovery-timeout does nothing: the first discovery ends by itself");
-        }
-    }
-
     fn positional(&self, index: usize) -> Option<&str> {
         self.predecessor.get(index).map(String::as_str)
+    }
+}
+
+/// A duration in which something can happen.
+fn positive(text: &str) -> Result<Span, String> {
+    match Span::parse(text)? {
+        Span(Duration::ZERO) => Err("nobody answers in no time\nwrite one such as 2s".to_owned()),
+        span => Ok(span),
     }
 }
 

@@ -29,7 +29,6 @@ pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode>
     let network = args.nats.clone().network(shell, Address::FromEnvironment, None)?;
     let network = network.within(timeout);
     let brokers = network.named_brokers()?;
-    args.warn();
     let out = args.out();
     let strangers = strangers(args)?;
     let request = request::of(args, brokers.urls.unwrap_or_default())?;
@@ -43,6 +42,7 @@ pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode>
         login: Login::default(),
         connection: network.options,
         strangers: Some(strangers),
+        discovery_timeout: args.discovery_timeout.map(|span| span.0),
         log: shell.log.clone(),
     };
     conduct(setup, shell)
