@@ -8,6 +8,8 @@ mod failures;
 pub mod ledger;
 pub(crate) mod node;
 mod shard;
+#[cfg(test)]
+mod time_tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};

@@ -1,0 +1,213 @@
+//! What a node does as time passes, with a clock that stands still until everybody waits: real sockets,
+//! no real waiting.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+use super::Fleet;
+use super::counts::ShardCounts;
+use super::node::{Context, Node, live};
+use crate::node::Group;
+use crate::spec::{
+    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+};
+
+const MINUTES_2: Duration = Duration::from_secs(120);
+
+fn listener() -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket.listen(4).unwrap()
+}
+
+fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
+    let address = listener.local_addr().unwrap();
+    let spec = Arc::new(GroupSpec {
+        name: "web".to_owned(),
+        first: 0,
+        nodes: 1,
+        identity: "web{index}".to_owned(),
+        collectives: vec!["mcollective".to_owned()],
+        emulated_agents: 1,
+        facts: serde_json::Map::new(),
+        classes: Vec::new(),
+        behaviour,
+        servers: vec![Server { address, url: format!("nats://{address}") }],
+        shown: None,
+        source_addresses: Vec::new(),
+        connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
+        login: Login::default(),
+        fidelity: Fidelity { flush_each_subscription: false, flush_each_reply: false },
+    });
+    // No nodes and no threads of its own beyond one that waits.
+    let nobody = FleetSpec {
+        seed: 1,
+        groups: Vec::new(),
+        share: Share::WHOLE,
+        shards: 1,
+        clock: Clock::System,
+    };
+    let fleet = Fleet::start(nobody).unwrap();
+    let group = Arc::new(Group::new(&spec).unwrap());
+    let mut context = fleet.context(1, &spec, &group, &Arc::new(ShardCounts::default()));
+    // The fleet ends here; the node does not.
+    context.stop = tokio_util::sync::CancellationToken::new();
+    context
+}
+
+async fn life(context: &Context) {
+    let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    live(Node::new(context, 0, 0, permit), context).await;
+}
+
+/// Runs a broker's part beside a node's life.
+async fn with_node<T>(context: &Context, broker: impl Future<Output = T>) -> T {
+    tokio::select! {
+        () = life(context) => panic!("the node gave up"),
+        value = broker => value,
+    }
+}
+
+/// Everything up to and with this text.
+async fn read_until(peer: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let mut bytes = [0; 4096];
+        let size = peer.read(&mut bytes).await.unwrap();
+        assert!(size > 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..size]).unwrap());
+    }
+    text
+}
+
+/// Accepts and answers `CONNECT`; the node has sent all its subscriptions.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    let (mut peer, _) = listener.accept().await.unwrap();
+    peer.write_all(b"INFO {\"headers\":true}\r\n").await.unwrap();
+    read_until(&mut peer, "PING\r\n").await;
+    peer.write_all(b"PONG\r\n").await.unwrap();
+    assert!(read_until(&mut peer, "PING\r\n").await.starts_with("SUB "));
+    peer
+}
+
+async fn accept_ready(listener: &TcpListener, context: &Context) -> TcpStream {
+    let mut peer = accept(listener).await;
+    peer.write_all(b"PONG\r\n").await.unwrap();
+    while count(&context.counts.connected) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    peer
+}
+
+fn count(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_node_pings_every_two_minutes_and_leaves_after_two_without_an_answer() {
+    let listener = listener();
+    let context = context(&listener, Behaviour::default());
+    let broker = async {
+        let mut peer = accept_ready(&listener, &context).await;
+        tokio::time::pause();
+        let mut last = Instant::now();
+        for number in 0..5 {
+            assert_eq!(read_until(&mut peer, "\r\n").await, "PING\r\n");
+            let waited = last.elapsed();
+            assert!(waited <= MINUTES_2 + Duration::from_millis(5), "{waited:?}");
+            assert!(number == 0 || waited >= MINUTES_2 - Duration::from_millis(5), "{waited:?}");
+            last = Instant::now();
+            if number < 3 {
+                peer.write_all(b"PONG\r\n").await.unwrap();
+            }
+        }
+        assert_eq!(peer.read(&mut [0; 9]).await.unwrap(), 0, "no third without an answer");
+        assert!(last.elapsed() >= MINUTES_2 - Duration::from_millis(5));
+    };
+    with_node(&context, broker).await;
+    assert_eq!(count(&context.counts.stale_connections), 1);
+    assert_eq!(count(&context.counts.connected), 0);
+}
+
+#[tokio::test]
+async fn a_first_subscription_that_nobody_confirms_is_given_up_after_ten_seconds() {
+    let listener = listener();
+    let context = context(&listener, Behaviour::default());
+    let broker = async {
+        let mut peer = accept(&listener).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        // A ping may fall into this time; nothing else does.
+        let mut text = String::new();
+        peer.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text.replace("PING\r\n", ""), "");
+        began.elapsed()
+    };
+    let waited = with_node(&context, broker).await;
+    assert!(waited > Duration::from_secs(8) && waited < Duration::from_secs(11), "{waited:?}");
+    assert_eq!(count(&context.counts.handshake_failures), 1);
+}
+
+#[tokio::test]
+async fn after_a_reconnect_only_the_pings_tell_that_nobody_confirms() {
+    let listener = listener();
+    let context = context(&listener, Behaviour::default());
+    let broker = async {
+        drop(accept_ready(&listener, &context).await);
+        let mut peer = accept(&listener).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).await.unwrap();
+        (text, began.elapsed())
+    };
+    let (text, waited) = with_node(&context, broker).await;
+    assert_eq!(text, "PING\r\nPING\r\n");
+    assert!(waited >= 2 * MINUTES_2 - Duration::from_secs(1), "{waited:?}");
+    assert_eq!(count(&context.counts.stale_connections), 1);
+}
+
+#[tokio::test]
+async fn a_node_with_overdue_replies_that_nobody_takes_still_notices() {
+    let listener = listener();
+    let delay = Delay::Fixed(Duration::from_secs(1));
+    let context = context(&listener, Behaviour { reply_delay: delay, ..Behaviour::default() });
+    let body = r#"{"agent":"emulated0","action":"generate","data":{"size":100000}}"#;
+    let draft = crate::protocol::client::RequestDraft {
+        caller_id: "choria=ops".to_owned(),
+        sender_id: "ops".to_owned(),
+        collective: "mcollective".to_owned(),
+        agent: "emulated0".to_owned(),
+        ttl_s: 3600,
+        filter: crate::filter::Filter::default(),
+        body: body.to_owned(),
+    };
+    let id = "0123456789abcdef0123456789abcdef";
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_secs()).unwrap();
+    let request = crate::protocol::client::encode_request(&draft, id, "re.ply", "nats://x", now);
+    let broker = async {
+        let mut peer = accept_ready(&listener, &context).await;
+        tokio::time::pause();
+        for _ in 0..200 {
+            let line = format!("MSG a 1 {}\r\n", request.len());
+            peer.write_all(&[line.as_bytes(), &request, b"\r\n"].concat()).await.unwrap();
+        }
+        let mut waits = 0;
+        while count(&context.counts.stale_connections) == 0 {
+            assert!(waits < 1000, "still there after {waits} s");
+            sleep(Duration::from_secs(1)).await;
+            waits += 1;
+        }
+    };
+    with_node(&context, broker).await;
+    assert_eq!(count(&context.counts.messages_in), 200);
+    assert!(count(&context.counts.replies) < 200);
+}
