@@ -94,8 +94,39 @@ pub struct About {
     pub topology: String,
     /// Where the nodes departed from a real server, one sentence each.
     pub departures: Vec<String>,
+    /// Where the nodes come from.
+    pub origin: Origin,
     /// The machine.
     pub host: Host,
+}
+
+/// Where the nodes of a run come from. Of those that it did not start, nothing is known but their
+/// answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Origin {
+    /// The run started them.
+    #[default]
+    Started,
+    /// They answered a first discovery.
+    Discovered,
+    /// Their number was given.
+    Counted {
+        /// The number.
+        expected: u64,
+        /// How many answered a first discovery, which gave them their names.
+        seen: u64,
+    },
+    /// Their names were given.
+    Listed,
+}
+
+impl Origin {
+    /// Whether the nodes are not ours.
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        self != Self::Started
+    }
 }
 
 /// The tool that ran.
@@ -361,6 +392,8 @@ impl DriverCost {
 pub struct BrokerCost {
     /// The version it reports.
     pub version: String,
+    /// The Go toolchain that built it, where it says so.
+    pub go: Option<String>,
     /// Largest resident memory seen; `None` where it is not ours to see.
     pub rss_bytes: Option<u64>,
     /// CPU time over the whole run; `None` where it is not ours to see.
@@ -374,9 +407,12 @@ pub struct BrokerCost {
 impl BrokerCost {
     /// Takes over what another observer saw of the same broker.
     pub fn merge(&mut self, other: &Self) {
-        let Self { version, rss_bytes, cpu, connections, slow_consumers } = other;
+        let Self { version, go, rss_bytes, cpu, connections, slow_consumers } = other;
         if *version > self.version {
             self.version.clone_from(version);
+        }
+        if *go > self.go {
+            self.go.clone_from(go);
         }
         self.rss_bytes = self.rss_bytes.max(*rss_bytes);
         self.cpu = self.cpu.max(*cpu);

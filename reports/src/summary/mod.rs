@@ -161,7 +161,7 @@ impl Summary {
             doubts: tally.doubts.iter().cloned().collect(),
             departures: about.departures.clone(),
             topology: about.topology.clone(),
-            fleet: FleetSummary::of(&tally.fleet),
+            fleet: FleetSummary::of(&tally.fleet, about.origin),
             entries: EntrySummary::of_all(&tally.waves),
             waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave, histograms)).collect(),
             missing: MissingSummary::of(run),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::{HistogramTextError, Latency, LatencyFigures};
-use crate::run::{BrokerCost, Cost, FleetTotals, GroupTotals};
+use crate::run::{BrokerCost, Cost, FleetTotals, GroupTotals, Origin};
 use crate::wave::{ToComplete, WaveKey, WaveKind, WaveMode, WaveResult, Waves};
 
 /// Seconds with a microsecond's precision, so that JSON shows few digits.
@@ -25,9 +25,12 @@ fn two_decimals(value: f64) -> f64 {
 /// The fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FleetSummary {
-    /// Nodes in the plan.
+    /// Where the nodes come from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// Nodes in the plan; of nodes that are not ours, those that have to answer.
     pub planned: u64,
-    /// Nodes connected when the waves began.
+    /// Nodes connected when the waves began; like all below 0 where the nodes are not ours.
     pub connected: u64,
     /// Time until the fleet was connected.
     pub connect_s: f64,
@@ -67,9 +70,10 @@ pub struct ConnectSummary {
 }
 
 impl FleetSummary {
-    pub(super) fn of(fleet: &FleetTotals) -> Self {
+    pub(super) fn of(fleet: &FleetTotals, origin: Origin) -> Self {
         let connect = &fleet.connect;
         Self {
+            origin,
             planned: fleet.planned,
             connected: fleet.connected,
             connect_s: seconds(fleet.connect_duration),
@@ -387,6 +391,9 @@ pub struct BrokerSummary {
     pub name: String,
     /// The version it reports.
     pub version: String,
+    /// The Go toolchain that built it, where it says so.
+    #[serde(default)]
+    pub go: Option<String>,
     /// Largest resident memory.
     pub rss_bytes: Option<u64>,
     /// CPU time over the whole run.
@@ -415,10 +422,11 @@ impl CostSummary {
 
 impl BrokerSummary {
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, rss_bytes, cpu, connections, slow_consumers } = broker;
+        let BrokerCost { version, go, rss_bytes, cpu, connections, slow_consumers } = broker;
         Self {
             name: name.to_owned(),
             version: version.clone(),
+            go: go.clone(),
             rss_bytes: *rss_bytes,
             cpu_s: cpu.map(seconds),
             connections: *connections,

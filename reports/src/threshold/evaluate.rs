@@ -108,6 +108,7 @@ impl Threshold {
     }
 
     fn connected(&self, run: &RunResult) -> Observation {
+        ours(run)?;
         let fleet = &run.tally.fleet;
         let (connected, planned) = match &self.selector.group {
             None => (fleet.connected, fleet.planned),
@@ -125,6 +126,7 @@ impl Threshold {
     }
 
     fn disconnects(&self, run: &RunResult) -> Observation {
+        ours(run)?;
         let fleet = &run.tally.fleet;
         if fleet.planned == 0 {
             return Err("the run has no fleet".to_owned());
@@ -162,6 +164,14 @@ impl Threshold {
             }
             (other, _) => spread(points, other),
         }
+    }
+}
+
+/// Of the connections of other nodes nothing is known.
+fn ours(run: &RunResult) -> Result<(), String> {
+    match run.about.origin.is_foreign() {
+        true => Err("the nodes are not ours".to_owned()),
+        false => Ok(()),
     }
 }
 

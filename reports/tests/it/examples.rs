@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reports::missing::{Cause, MissingNode};
 use reports::run::{
-    About, BrokerCost, DriverCost, EmulatorCost, Ending, GroupTotals, Host, RunResult, Tool,
+    About, BrokerCost, DriverCost, EmulatorCost, Ending, GroupTotals, Host, Origin, RunResult, Tool,
 };
 use reports::threshold::Threshold;
 use reports::verdict::{Doubt, Severity};
@@ -112,6 +112,7 @@ fn about() -> About {
         started_at: "2026-10-05T14:22:33Z".to_owned(),
         topology: "single".to_owned(),
         departures: Vec::new(),
+        origin: Origin::Started,
         host: Host {
             cores: 2,
             memory_bytes: 24 << 30,
@@ -151,6 +152,7 @@ fn fleet_and_cost(run: &mut RunResult) {
     cost.driver = DriverCost { cpu: Duration::from_millis(96), replies: 6 * NODES };
     let broker = BrokerCost {
         version: "2.14.5".to_owned(),
+        go: Some("go1.26.8".to_owned()),
         rss_bytes: Some(141_000_000),
         cpu: Some(Duration::from_millis(1_530)),
         connections: Some(NODES + 1),

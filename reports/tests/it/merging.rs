@@ -135,15 +135,22 @@ fn group(counts: &[u64]) -> GroupTotals {
 
 fn broker() -> impl Strategy<Value = BrokerCost> {
     let some = || proptest::option::of(n());
-    ("2\\.[0-9]", some(), proptest::option::of(time()), some(), some()).prop_map(
-        |(version, rss_bytes, cpu, connections, slow_consumers)| BrokerCost {
+    (
+        "2\\.[0-9]",
+        proptest::option::of("go1\\.[0-9]"),
+        some(),
+        proptest::option::of(time()),
+        some(),
+        some(),
+    )
+        .prop_map(|(version, go, rss_bytes, cpu, connections, slow_consumers)| BrokerCost {
             version,
+            go,
             rss_bytes,
             cpu,
             connections,
             slow_consumers,
-        },
-    )
+        })
 }
 
 fn cost() -> impl Strategy<Value = Cost> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use reports::missing::{Cause, MissingNode};
 use reports::render::{markdown, terminal};
-use reports::run::{Ending, GroupTotals, RunResult};
+use reports::run::{Ending, GroupTotals, Origin, RunResult};
 use reports::summary::Summary;
 use reports::verdict::ExitCode;
 use reports::wave::WaveKind;
@@ -83,7 +83,20 @@ fn a_foreign_fleet_has_a_report_without_what_is_not_known_of_it() {
         Cause::Unknown,
     ));
     run.about.scenario = "measure".to_owned();
+    run.about.origin = Origin::Counted { expected: 2_000, seen: 1_997 };
+    run.tally.fleet.planned = 2_000;
     insta::assert_snapshot!("terminal_foreign", at_terminal(&run, false));
+    for (origin, says) in [
+        (Origin::Counted { expected: 2_000, seen: 1_997 }, "2,000 expected, 1,997 answered"),
+        (Origin::Discovered, "2,000 nodes: all that answered a first discovery"),
+        (Origin::Listed, "2,000 nodes: listed by name"),
+    ] {
+        run.about.origin = origin;
+        for text in [at_terminal(&run, false), markdown::render(&Summary::of(&run))] {
+            assert!(text.contains(says), "{text}");
+            assert!(!text.contains("connected") && !text.contains("subscription"), "{text}");
+        }
+    }
 }
 
 #[test]

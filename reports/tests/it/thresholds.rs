@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reports::run::{BrokerCost, RunResult};
+use reports::run::{BrokerCost, Origin, RunResult};
 use reports::threshold::{CATALOGUE, Threshold, ThresholdOutcome};
 use reports::wave::{WaveKey, WaveKind, WaveResult};
 
@@ -184,6 +184,18 @@ fn values_are_found_and_compared_with_their_place() {
             (passed, detail),
             "{metric}: {expression}"
         );
+    }
+}
+
+#[test]
+fn nothing_is_known_of_the_connections_of_other_nodes() {
+    let mut run = examples::passed();
+    run.about.origin = Origin::Discovered;
+    for (metric, expression) in
+        [("fleet.connected", "value >= 0"), ("fleet.disconnects", "count == 0")]
+    {
+        let found = outcome(&run, metric, expression);
+        assert!(!found.passed && found.value.is_none(), "{found:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Line, Mood, Section, Table};
 use crate::format;
 use crate::latency::LatencyFigures;
+use crate::run::Origin;
 use crate::summary::{BrokerSummary, EntrySummary, Summary};
 use crate::wave::WaveKind;
 
@@ -11,6 +12,7 @@ const LEGEND: &str =
 
 /// The answers in the order of the questions; a question without figures is left out.
 pub(super) fn answers(summary: &Summary) -> Vec<Section> {
+    let foreign = summary.fleet.origin.is_foreign();
     let mut requests = waves(summary, WaveKind::Request, "Does every node answer, and how fast?");
     let mut discoveries =
         waves(summary, WaveKind::Discover, "How long until discovery finds everybody?");
@@ -21,9 +23,9 @@ pub(super) fn answers(summary: &Summary) -> Vec<Section> {
     [
         requests,
         discoveries,
-        carried(summary),
+        if foreign { strangers(summary) } else { carried(summary) },
         brokers(summary),
-        connections(summary),
+        connections(summary).filter(|_| !foreign),
         versions(summary),
     ]
     .into_iter()
@@ -128,6 +130,33 @@ fn carried(summary: &Summary) -> Option<Section> {
     Some(Section { title: "What do agents and collectives add up to?", table, lines })
 }
 
+/// Nodes that are not ours: how many have to answer, and how we know of them.
+fn strangers(summary: &Summary) -> Option<Section> {
+    let planned = summary.fleet.planned;
+    if planned == 0 {
+        return None;
+    }
+    let (mood, known) = match summary.fleet.origin {
+        Origin::Counted { expected, seen } => (
+            if seen < expected { Mood::Warning } else { Mood::Plain },
+            format!(
+                "{} expected, {} answered a first discovery",
+                format::count(expected),
+                format::count(seen)
+            ),
+        ),
+        Origin::Listed => (Mood::Plain, "listed by name".to_owned()),
+        Origin::Discovered | Origin::Started => {
+            (Mood::Plain, "all that answered a first discovery".to_owned())
+        }
+    };
+    let nodes = format!("{}: {known}", format::counted(planned, "node", "nodes"));
+    let driver = summary.cost.driver.cpu_us_per_reply;
+    let cost = driver.map(|us| Line::plain(format!("driver {} CPU a reply", format::micros(us))));
+    let lines = std::iter::once(Line::new(mood, nodes)).chain(cost).collect();
+    Some(Section { title: "Which nodes have to answer?", table: None, lines })
+}
+
 fn brokers(summary: &Summary) -> Option<Section> {
     let brokers = &summary.cost.brokers;
     if brokers.is_empty() {
@@ -198,7 +227,11 @@ fn connections(summary: &Summary) -> Option<Section> {
 }
 
 fn versions(summary: &Summary) -> Option<Section> {
-    let mut brokers: Vec<_> = summary.cost.brokers.iter().map(|b| b.version.as_str()).collect();
+    let version = |broker: &BrokerSummary| match &broker.go {
+        Some(go) => format!("{} ({go})", broker.version),
+        None => broker.version.clone(),
+    };
+    let mut brokers: Vec<_> = summary.cost.brokers.iter().map(version).collect();
     brokers.sort_unstable();
     brokers.dedup();
     let tool = &summary.tool;
