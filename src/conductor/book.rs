@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use procfs::FromRead as _;
 use reports::missing::{Cause, MissingNode};
-use reports::run::{About, Ending, Host, RunResult, Tool};
+use reports::run::{About, Ending, Host, Origin, RunResult, Tool};
 use reports::store::{Event, FolderName, ResultFolder, Sample, StoreError};
 use reports::threshold::Threshold;
 use serde_json::json;
@@ -195,6 +195,7 @@ fn about(plan: &Plan, at: Timestamp) -> About {
         }
         .to_owned(),
         departures: departures(plan),
+        origin: Origin::default(),
         host: Host {
             cores: cores as u64,
             memory_bytes: memory,

@@ -70,7 +70,8 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         waves_wall,
         waves_cpu: run.waves_usage.cpu(),
         cores: tally_cores(run),
-        fleet: (tally.fleet.planned, tally.fleet.connected),
+        // Nothing is known of the connections of nodes that are not ours.
+        fleet: if run.is_foreign() { (0, 0) } else { (tally.fleet.planned, tally.fleet.connected) },
         preflight: near.collect(),
         failures: run.wave_failures.clone(),
     }

@@ -12,6 +12,7 @@ use super::{Progress, Reporter, RunError, Setup};
 use crate::broker::{
     self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, look_up, process::ended,
 };
+use crate::driver::SeenBroker;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
 
 /// Time for a managed broker to become ready; it needs 35 ms (brokers-checked).
@@ -49,7 +50,7 @@ impl Network {
             Brokers::Single { nats_server } => {
                 Self::manage(setup, nats_server, folder, reporter).await
             }
-            Brokers::External { urls } => Self::find(urls, reporter).await,
+            Brokers::External { urls } => Self::find(urls).await,
         }
     }
 
@@ -91,6 +92,7 @@ impl Network {
         reporter.tell(Progress::Broker {
             name: name.clone(),
             version: version.clone(),
+            go: None,
             url: url.clone(),
         });
         Ok(Self {
@@ -101,7 +103,7 @@ impl Network {
         })
     }
 
-    async fn find(urls: &[String], reporter: &Reporter) -> Result<Self, RunError> {
+    async fn find(urls: &[String]) -> Result<Self, RunError> {
         let mut network = Self {
             servers: Vec::new(),
             urls: urls.to_vec(),
@@ -109,12 +111,25 @@ impl Network {
             costs: BTreeMap::new(),
         };
         network.servers = look_up(urls).await.map_err(unreachable)?;
-        for (number, server) in (1..).zip(&network.servers) {
-            let name = format!("n{number}");
-            let url = server.url.clone();
-            reporter.tell(Progress::Broker { name, version: String::new(), url });
-        }
         Ok(network)
+    }
+
+    /// Takes note of what brokers that are not ours say of themselves.
+    pub(super) fn introduce(&mut self, brokers: Vec<SeenBroker>, reporter: &Reporter) {
+        if !self.managed.is_empty() {
+            return;
+        }
+        for broker in brokers {
+            let SeenBroker { name, version, go, url } = broker;
+            let number = self.servers.iter().position(|server| server.url == url);
+            let name = name.unwrap_or_else(|| format!("n{}", number.map_or(1, |n| n + 1)));
+            let cost =
+                BrokerCost { version: version.clone(), go: go.clone(), ..Default::default() };
+            if self.costs.insert(name.clone(), cost).is_none() {
+                tracing::info!(%name, %version, go, %url, "broker is reached");
+                reporter.tell(Progress::Broker { name, version, go, url });
+            }
+        }
     }
 
     /// Ends when a managed broker has ended, with what there is to say; never otherwise.
@@ -137,6 +152,7 @@ impl Network {
             let Ok(BrokerSample { varz, process }) = broker.sample().await else { continue };
             let seen = BrokerCost {
                 version: varz.version.clone(),
+                go: Some(varz.go.clone()).filter(|go| !go.is_empty()),
                 rss_bytes: Some(process.rss_bytes),
                 cpu: Some(process.cpu),
                 connections: Some(varz.connections),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reports::run::Origin;
 use reports::wave::WaveResult;
 
 use crate::broker;
@@ -20,8 +21,22 @@ pub enum Progress {
         name: String,
         /// Its version.
         version: String,
+        /// The Go toolchain that built it, where that is known already.
+        go: Option<String>,
         /// Its URL for clients.
         url: String,
+    },
+    /// It is found out which nodes are there, on a network that is not ours.
+    Discovering {
+        /// How long answers are waited for.
+        patience: Duration,
+    },
+    /// Nodes that are not ours have to answer.
+    Met {
+        /// How many.
+        nodes: u64,
+        /// How they became known.
+        origin: Origin,
     },
     /// Nodes are connecting; comes several times a second.
     Connecting {

@@ -8,7 +8,7 @@ use emulator::fleet::counts::ConnectStep;
 use emulator::spec::Share;
 use jiff::Timestamp;
 use reports::latency::Latency;
-use reports::run::{ConnectTimes, Ending, GroupTotals};
+use reports::run::{ConnectTimes, Ending, GroupTotals, Origin};
 use reports::store::{Sample, StoreError};
 use reports::verdict::ExitCode;
 use serde_json::json;
@@ -255,9 +255,15 @@ impl Run<'_> {
         };
         names.sort();
         names.dedup();
+        let seen = names.len() as u64;
+        let origin = match strangers {
+            Strangers::Discovered => Origin::Discovered,
+            Strangers::Count(expected) => Origin::Counted { expected, seen },
+            Strangers::Listed(_) => Origin::Listed,
+        };
         if let Strangers::Count(expected) = strangers {
             // Nodes that are expected and that nobody has seen have no names.
-            let unseen = expected.saturating_sub(names.len() as u64);
+            let unseen = expected.saturating_sub(seen);
             names.extend((1..=unseen).map(|number| format!("(never seen, {number})")));
         }
         if names.is_empty() {
@@ -271,7 +277,10 @@ impl Run<'_> {
         let figures = json!({ "nodes": names.len() });
         let text = format!("{} nodes have to answer", names.len());
         self.book.event("discovered", text, figures).map_err(broken)?;
-        self.book.run.tally.fleet.planned = names.len() as u64;
+        let nodes = names.len() as u64;
+        self.book.run.tally.fleet.planned = nodes;
+        self.book.run.about.origin = origin;
+        self.reporter.tell(Progress::Met { nodes, origin });
         Crowd::of_strangers(plan, &names).map_err(|error| fault(&error.to_string()))
     }
 
@@ -285,6 +294,7 @@ impl Run<'_> {
         request.body = emulator::protocol::client::DISCOVERY_BODY.to_owned();
         let id = format!("{:032x}", rand::random::<u128>());
         let patience = self.setup.discovery_timeout.unwrap_or(entry.deadline);
+        self.reporter.tell(Progress::Discovering { patience });
         let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
         let found = tokio::select! {
             found = driver.discover(&request, &id, patience) => found,
@@ -313,6 +323,9 @@ impl Run<'_> {
             told = network.died() => return Err(died(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
         };
+        if let Some(network) = &mut self.network {
+            network.introduce(driver.brokers(), self.reporter);
+        }
         self.driver = Some(driver);
         Ok(())
     }

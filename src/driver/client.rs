@@ -161,16 +161,26 @@ impl Client {
     /// The broker that the publisher is connected to, as `seen-by` shows it: without credentials. Of
     /// several configured ones it is that with the port which the broker says it listens on.
     pub(super) fn broker_url(&self) -> String {
-        let port = self.publisher.try_server_info().map(|info| info.port);
+        self.url_of(&self.publisher)
+    }
+
+    /// The same for any of its connections.
+    pub(super) fn url_of(&self, connection: &async_nats::Client) -> String {
+        let port = connection.try_server_info().map(|info| info.port);
         let connected = self.servers.iter().find(|server| Some(server.port()) == port);
         connected.or(self.servers.first()).map_or_else(String::new, |server| {
             format!("{}://{}:{}", server.scheme(), server.host(), server.port())
         })
     }
 
+    /// All its connections.
+    pub(super) fn connections(&self) -> impl Iterator<Item = &async_nats::Client> {
+        self.receivers.iter().chain([&self.publisher])
+    }
+
     /// Closes the connections; what is queued is sent before.
     pub(super) async fn close(&self) {
-        for connection in self.receivers.iter().chain([&self.publisher]) {
+        for connection in self.connections() {
             // It fails only where the connection is closed already.
             let _ = connection.drain().await;
         }

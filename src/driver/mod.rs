@@ -11,6 +11,7 @@
 //! Replies do not arrive through a mock anywhere in its tests: they run against a real broker.
 
 mod bitset;
+mod brokers;
 mod client;
 mod discovery;
 mod epoch;
@@ -31,6 +32,7 @@ use client::Client;
 use incident::IncidentLog;
 
 pub use bitset::BitSet;
+pub use brokers::SeenBroker;
 pub use client::{ClientError, ClientSpec};
 pub use discovery::DiscoverError;
 pub use epoch::Epoch;

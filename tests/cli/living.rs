@@ -85,10 +85,30 @@ fn emulate_and_measure(folder: &Path, url: &str) {
     assert_eq!(said.code, Some(0), "{said:?}");
     let rows = fs::read_to_string(folder.join("out/latest/requests.csv")).unwrap();
     assert_eq!(rows.lines().count(), 3, "{rows}");
+    assert!(said.out.contains("20 nodes: 20 expected, 20 answered"), "{}", said.out);
+    assert!(!said.out.contains("connected"), "nothing is known of that\n{}", said.out);
+    let summary = fs::read_to_string(folder.join("out/latest/summary.json")).unwrap();
+    assert!(!summary.contains("fleet_incomplete"), "{summary}");
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let broker = &summary["cost"]["brokers"][0];
+    let version = broker["version"].as_str().unwrap();
+    assert_eq!((broker["name"].as_str(), version.split('.').count()), (Some("n1"), 3));
+    let go = broker["go"].as_str().unwrap();
+    assert!(go.starts_with("go1."), "{summary}");
+    let line = format!("broker n1: nats-server {version} ({go}) at {url}");
+    assert!(said.err.contains(&line), "{line}\n{}", said.err);
+
+    // A first discovery that lasted as long as a wave may would not end before the test does.
+    let measure = ["measure", "-n", "1", "--deadline", "1h", "--discovery-timeout", "1s", "-s"];
+    let said = super::ask(folder, &[&measure[..], &[url]].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("20 nodes: all that answered"), "{}", said.out);
+
     let measure = ["measure", "--expect", "21", "-n", "1", "--deadline", "1s", "--threshold"];
     let said =
         super::ask(folder, &[&measure[..], &["completeness: min == 100%", "-s", url]].concat());
     assert_eq!(said.code, Some(99), "{said:?}");
+    assert!(said.out.contains("21 nodes: 21 expected, 20 answered"), "{}", said.out);
 
     fleet.signal(Signal::SIGINT);
     let said = fleet.end();
@@ -102,6 +122,40 @@ async fn a_fleet_is_counted_and_measured_until_ctrl_c() {
     let broker = Broker::start(&start_spec(folder.path()).await, &launcher()).await.unwrap();
     let (path, url) = (folder.path().to_owned(), broker.url());
     tokio::task::spawn_blocking(move || emulate_and_measure(&path, &url)).await.unwrap();
+    broker.stop(SOON).await;
+}
+
+/// Everything in the files below a folder.
+fn all_text(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.is_dir() {
+        true => all_text(&path),
+        false => String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned(),
+    };
+    entries.map(text).collect()
+}
+
+#[tokio::test]
+async fn who_a_url_says_we_are_is_used_and_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = start_spec(folder.path()).await;
+    spec.extra_config = "authorization { user: bob, password: hunter2 }".to_owned();
+    let broker = Broker::start(&spec, &launcher()).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let place = broker.client();
+    for (secret, code) in [("hunter2", 0), ("hunter3", 4)] {
+        let url = format!("nats://bob:{secret}@{place}");
+        let short = ["--discovery-timeout", "200ms", "--deadline", "200ms", "-n", "1", "-vv"];
+        let words = [&["measure", "--expect", "1", "-s", &url][..], &short].concat();
+        let mut command = program(home.path());
+        command.args(words);
+        let run = tokio::task::spawn_blocking(move || super::said(command.output().unwrap()));
+        let said = run.await.unwrap();
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains(&place.to_string()), "{}", said.err);
+        let written = all_text(&home.path().join("results/latest")) + &said.out + &said.err;
+        assert!(!written.contains("hunter"), "{written}");
+    }
     broker.stop(SOON).await;
 }
 

@@ -73,6 +73,7 @@ fn measure_takes_both_of_its_forms_and_tells_them_apart() {
         (&["--nodes-file", "missing"], "list of nodes missing"),
         (&["--nodes-file", "nodes"], "no identity"),
         (&["--threshold", "nonsense"], "min == 100%"),
+        (&["--threshold", "fleet.connected: rate == 100%"], "not ours"),
         (&["--every", "5"], "`5s`"),
         (&["--discovery-timeout", "0s"], "nobody answers in no time"),
         (&["--discovery-timeout", "2s", "--nodes-file", "nodes"], "cannot be used with"),

@@ -31,7 +31,10 @@ impl Bars {
     }
 
     pub(super) fn show(&mut self, progress: &Progress) {
-        if let Progress::Broker { .. } | Progress::Connected { .. } | Progress::Stopping = progress
+        if let Progress::Broker { .. }
+        | Progress::Met { .. }
+        | Progress::Connected { .. }
+        | Progress::Stopping = progress
         {
             self.clear();
         }
@@ -54,7 +57,9 @@ impl Bars {
                 }
             }
             Progress::Stopping => drop(self.bar("stopping", WORKING, 0)),
+            Progress::Discovering { .. } => drop(self.bar("discovering", WORKING, 0)),
             Progress::Broker { .. }
+            | Progress::Met { .. }
             | Progress::Connected { .. }
             | Progress::Folder(_)
             | Progress::Warning(_) => {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reports::format::{count, counted, duration};
+use reports::run::Origin;
 use reports::wave::WaveResult;
 
 use crate::broker::Progress as Obtaining;
@@ -13,12 +14,15 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
     Some(match progress {
         Progress::Folder(path) => format!("results go to {}", path.display()),
         Progress::Obtaining(name, step) => format!("broker {name}: {}", lasting(step)?),
-        // What an external broker runs is not known before somebody has connected.
-        Progress::Broker { name, version, url } if version.is_empty() => {
-            format!("broker {name}: at {url}")
+        Progress::Broker { name, version, go, url } => {
+            let go = go.as_ref().map(|go| format!(" ({go})")).unwrap_or_default();
+            format!("broker {name}: nats-server {version}{go} at {url}")
         }
-        Progress::Broker { name, version, url } => {
-            format!("broker {name}: nats-server {version} at {url}")
+        Progress::Discovering { patience } => {
+            format!("asking who is there, for {}", duration(*patience))
+        }
+        Progress::Met { nodes, origin } => {
+            format!("{} have to answer, {}", counted(*nodes, "node", "nodes"), known(*origin))
         }
         Progress::Connected { connected, planned, took } => {
             format!("connected {} in {}", nodes(*connected, *planned), duration(*took))
@@ -33,6 +37,18 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
         Progress::Stopping => "stopping brokers and nodes".to_owned(),
         Progress::Connecting { .. } => return None,
     })
+}
+
+/// How nodes that are not ours became known.
+fn known(origin: Origin) -> String {
+    match origin {
+        Origin::Started => "started here".to_owned(),
+        Origin::Discovered => "all that answered".to_owned(),
+        Origin::Counted { expected, seen } => {
+            format!("{} expected, {} answered", count(expected), count(seen))
+        }
+        Origin::Listed => "listed by name".to_owned(),
+    }
 }
 
 /// `1,200 of 2,000 nodes`.

@@ -2,7 +2,7 @@
 
 use reports::threshold::{Metric, Selector, Threshold};
 
-use super::{at, choose, told};
+use super::{at, choose, strangers_only, told};
 use crate::scenario::error::Problem;
 use crate::scenario::tree::Step;
 use crate::scenario::types::{Scenario, Wave};
@@ -17,6 +17,12 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
             if let Err(error) = Threshold::parse(metric, "max == 0") {
                 found.push(told(at, &error.to_string()).of_key());
             }
+            continue;
+        }
+        if name.starts_with("fleet.") && strangers_only(scenario) {
+            let message = "nothing is known of the connections of nodes that are not ours";
+            let advice = "ask for `completeness`, or leave it out";
+            found.push(Problem::new(at, message, advice).of_key());
             continue;
         }
         if expressions.is_empty() {
