@@ -9,6 +9,7 @@ use reports::missing::{Cause, MissingNode};
 use reports::run::{About, Ending, Host, Origin, RunResult, Tool};
 use reports::store::{Event, FolderName, ResultFolder, Sample, StoreError};
 use reports::threshold::Threshold;
+use reports::verdict::ExitCode;
 use serde_json::json;
 
 use super::crowd::Crowd;
@@ -132,7 +133,12 @@ impl Book {
             Ending::Failed(_, message) => message.clone(),
             other => format!("{other:?}").to_lowercase(),
         };
-        self.event("end", text, json!({ "exit_code": self.run.exit_code().number() }))?;
+        // What cannot be written must not keep the summary from being tried: it takes little room, and
+        // it is the file that says how the run ended.
+        let noted = self.event("end", text, json!({ "exit_code": self.run.exit_code().number() }));
+        if let (Err(error), Ending::Completed) = (noted, &self.run.ending) {
+            self.run.ending = Ending::Failed(ExitCode::Unexpected, error.to_string());
+        }
         self.folder.finish(&self.run)
     }
 }
