@@ -22,6 +22,12 @@ pub(super) fn gather(run: &mut Run<'_>) {
     tally.cost.driver.cpu = run.waves_usage.other_cpu;
     tally.cost.driver.replies = replies;
     if !foreign {
+        if tally.fleet.planned == 0 {
+            // It ended while nodes were connecting.
+            tally.fleet.planned = counts.planned;
+            tally.fleet.connected = counts.connected;
+            tally.fleet.subscriptions = counts.subscriptions;
+        }
         tally.fleet.ever_connected = counts.ever_connected;
         tally.fleet.disconnects = counts.disconnects;
         tally.fleet.reconnects = counts.reconnects;
