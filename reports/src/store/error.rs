@@ -30,8 +30,13 @@ impl StoreError {
 
 /// The action of whoever reads a result that is there: nothing else is mended by another path to it.
 const READ: &str = "read";
+/// `EMFILE` of Linux, for which there is no [`ErrorKind`].
+const TOO_MANY_OPEN_FILES: i32 = 24;
 
 fn advice(action: &str, source: &Error) -> &'static str {
+    if source.raw_os_error() == Some(TOO_MANY_OPEN_FILES) {
+        return "raise the limit of open files, for example: sudo prlimit --pid $$ --nofile=65536:65536";
+    }
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free space on that disk, or choose another place with --out DIR"
