@@ -6,10 +6,12 @@
 
 mod book;
 mod crowd;
+mod early;
 mod evidence;
 mod log;
 mod network;
 mod orders;
+mod pending;
 mod progress;
 mod run;
 

@@ -1,11 +1,11 @@
 //! One run, phase by phase. Every phase ends early when somebody asks to stop, a broker dies or a node
 //! breaks; whatever was started is stopped in order afterwards, and what was measured is kept.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use emulator::connection::server_error::ServerError;
 use emulator::fleet::counts::ConnectStep;
-use emulator::spec::Share;
+use emulator::spec::{FleetSpec, Share};
 use jiff::Timestamp;
 use reports::latency::Latency;
 use reports::run::{ConnectTimes, Ending, GroupTotals, Origin};
@@ -17,20 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{Book, Witness};
 use super::crowd::Crowd;
+use super::early::{asked, broken, died, fault, trouble};
 use super::evidence::gather;
 use super::network::{Network, NetworkSample};
 use super::orders::{clients, draft, orders};
-use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop, StopReason, Strangers};
+use super::pending::Pending;
+use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop, Strangers};
 use crate::crew::Crew;
 use crate::doctor::Check;
-use crate::driver::{ConnectionOptions, Driver, Epoch, WaveDone, WaveOrder};
+use crate::driver::{ConnectionOptions, Driver, Epoch, WaveDone};
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Seat};
 use crate::watch::{LagWatch, Usage};
 
 /// From the last preparation to the first wave.
 const LEAD: Duration = Duration::from_millis(500);
-/// How long before its instant the book of a wave is opened.
-const BOOK_LEAD: Duration = Duration::from_millis(500);
 /// How often progress is reported while nodes connect.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the state of the run is written down.
@@ -98,11 +98,21 @@ pub(super) async fn run(
 impl Run<'_> {
     async fn phases(&mut self) -> Result<(), Ending> {
         self.open_network().await?;
+        // The driver comes before the fleet: what is wrong with an address or a login shows at its
+        // first connection, and a full broker turns nodes away, which is counted, and not the driver.
         let crowd = match &self.setup.strangers {
-            None => self.start_fleet().await?,
-            Some(strangers) => self.meet(strangers.clone()).await?,
+            None => {
+                let (spec, crowd) = self.muster()?;
+                self.connect_driver(&crowd).await?;
+                self.start_fleet(spec).await?;
+                crowd
+            }
+            Some(strangers) => {
+                let crowd = self.meet(strangers.clone()).await?;
+                self.connect_driver(&crowd).await?;
+                crowd
+            }
         };
-        self.connect_driver(&crowd).await?;
         self.waves(&crowd).await
     }
 
@@ -113,13 +123,15 @@ impl Run<'_> {
             reason = self.stop.asked() => return Err(asked(reason)),
         };
         let network = opened.map_err(|error| Ending::Failed(error.code, error.message))?;
-        let urls = network.urls.join(", ");
+        // As nodes show it: without credentials.
+        let urls: Vec<_> = network.servers.iter().map(|server| server.url.clone()).collect();
+        let urls = urls.join(", ");
         self.network = Some(network);
-        self.book.event("network", format!("brokers are ready: {urls}"), json!({})).map_err(broken)
+        self.book.event("network", format!("brokers: {urls}"), json!({})).map_err(broken)
     }
 
-    /// Connects the fleet and waits until it is complete, or gets no further.
-    async fn start_fleet(&mut self) -> Result<Crowd, Ending> {
+    /// Works out the nodes and who of them must answer.
+    fn muster(&self) -> Result<(FleetSpec, Crowd), Ending> {
         let plan = &self.setup.plan;
         let Some(network) = &self.network else { return Err(fault("no network")) };
         let budget = Budget::of(plan, DEFAULT_PORT_RANGE);
@@ -131,11 +143,15 @@ impl Run<'_> {
             login: self.setup.login.clone(),
         });
         let crowd = Crowd::of_plan(plan, &spec).map_err(|error| fault(&error.to_string()))?;
+        Ok((spec, crowd))
+    }
+
+    /// Connects the fleet and waits until it is complete, or gets no further.
+    async fn start_fleet(&mut self, spec: FleetSpec) -> Result<(), Ending> {
         let began = Instant::now();
         self.crew = Some(Crew::start(spec).map_err(|error| fault(&error.to_string()))?);
         self.connecting().await?;
-        self.note_fleet(began.elapsed()).await?;
-        Ok(crowd)
+        self.note_fleet(began.elapsed()).await
     }
 
     async fn connecting(&mut self) -> Result<(), Ending> {
@@ -185,14 +201,23 @@ impl Run<'_> {
     fn nobody_connected(&self) -> Ending {
         let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
         let reason = if counts.dial_failures == counts.dials {
-            "no connection could be opened: check that a broker listens there"
+            "no connection could be opened\ncheck that a broker listens there".to_owned()
         } else {
-            "connections were opened, but the broker accepted none: check its log and the credentials"
+            let kinds = ServerError::ALL.iter().zip(counts.server_errors);
+            let said = kinds.filter(|(_, times)| *times > 0);
+            let said: Vec<_> =
+                said.map(|(kind, times)| format!("{} ({times} times)", kind.name())).collect();
+            let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", ") };
+            format!(
+                "connections were opened and the broker accepted none; it said: {said}\n\
+                 check its log, its limits and the credentials of the nodes"
+            )
         };
-        let urls = self.network.as_ref().map(|network| network.urls.join(", "));
+        let servers = self.network.iter().flat_map(|network| &network.servers);
+        let servers: Vec<_> = servers.map(|server| server.url.as_str()).collect();
         Ending::Failed(
             ExitCode::BrokerUnreachable,
-            format!("no node could connect to {}\n{reason}", urls.unwrap_or_default()),
+            format!("no node could connect to {}: {reason}", servers.join(", ")),
         )
     }
 
@@ -464,7 +489,14 @@ impl Run<'_> {
         if let Some(network) = self.network.take() {
             network.close().await;
         }
-        self.book.close(&self.setup.plan, ending).map_err(unwritable)?;
+        let what_broke = match &ending {
+            Ending::Failed(_, message) => format!("{message}\nand the result is not complete: "),
+            _ => String::new(),
+        };
+        self.book.close(&self.setup.plan, ending).map_err(|error| RunError {
+            code: ExitCode::Unexpected,
+            message: format!("{what_broke}{error}"),
+        })?;
         let folder = self.book.path().to_owned();
         Ok(Finished { result: self.book.run, folder })
     }
@@ -480,65 +512,6 @@ impl Run<'_> {
     }
 }
 
-/// Ends when the run has to end early, with the reason.
-async fn trouble(network: &Option<Network>, crew: &Option<Crew>, stop: &Stop) -> Ending {
-    let died_broker = async {
-        match network {
-            Some(network) => network.died().await,
-            None => std::future::pending().await,
-        }
-    };
-    let broke = async {
-        loop {
-            if let Some(failures) = crew.as_ref().map(Crew::failures).filter(|f| !f.is_empty()) {
-                return failures.join("; ");
-            }
-            tokio::time::sleep(TICK).await;
-        }
-    };
-    tokio::select! {
-        reason = stop.asked() => asked(reason),
-        told = died_broker => died(told),
-        told = broke => fault(&told),
-    }
-}
-
-/// Orders whose waves are not over, and those whose books are still to be opened.
-struct Pending {
-    to_open: VecDeque<(Duration, String)>,
-    running: Vec<WaveOrder>,
-}
-
-impl Pending {
-    fn new(orders: &[WaveOrder]) -> Self {
-        let opening = |order: &WaveOrder| {
-            (order.intended_at.saturating_sub(BOOK_LEAD), order.request_id.clone())
-        };
-        Self { to_open: orders.iter().map(opening).collect(), running: orders.to_vec() }
-    }
-
-    fn open(&mut self, crew: Option<&Crew>, now: Duration) {
-        while let Some((at, request_id)) = self.to_open.front() {
-            if *at > now {
-                return;
-            }
-            if let Some(crew) = crew {
-                crew.open(request_id);
-            }
-            self.to_open.pop_front();
-        }
-    }
-
-    fn next(&self, epoch: Epoch) -> Option<tokio::time::Instant> {
-        self.to_open.front().map(|(at, _)| epoch.instant(*at))
-    }
-
-    fn take(&mut self, wave: &WaveDone) -> Option<WaveOrder> {
-        let position = self.running.iter().position(|order| order.key == wave.key)?;
-        Some(self.running.remove(position))
-    }
-}
-
 fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
     let mut latency = Latency::default();
     for step in histogram.iter_recorded() {
@@ -547,28 +520,6 @@ fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
         }
     }
     latency
-}
-
-fn asked(reason: StopReason) -> Ending {
-    match reason {
-        StopReason::Interrupted => Ending::Interrupted,
-        StopReason::Terminated => Ending::Terminated,
-    }
-}
-
-fn died(told: String) -> Ending {
-    Ending::Failed(
-        ExitCode::BrokerUnreachable,
-        format!("{told}\nsee brokers/ in the result folder"),
-    )
-}
-
-fn fault(what: &str) -> Ending {
-    Ending::Failed(ExitCode::Unexpected, format!("{what}\nsee run.log in the result folder"))
-}
-
-fn broken(error: StoreError) -> Ending {
-    Ending::Failed(ExitCode::Unexpected, error.to_string())
 }
 
 fn unwritable(error: StoreError) -> RunError {
