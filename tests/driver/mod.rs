@@ -2,7 +2,7 @@
 
 mod counting;
 mod sending;
-mod standin;
+pub(crate) mod standin;
 mod trouble;
 
 use std::sync::Arc;

@@ -94,6 +94,29 @@ fn read(message: &async_nats::Message, replies_before: u64) -> Seen {
     }
 }
 
+/// What a node should not send, as an answer to this message: six that are no replies, and two good
+/// replies of somebody whom nobody asked.
+pub(crate) fn odd_answers(identity: &str, message: &async_nats::Message) -> Vec<Vec<u8>> {
+    let request = read(message, 0).request;
+    let habits = [
+        "garbage",
+        "empty",
+        "truncated",
+        "huge-garbage",
+        "not-utf8",
+        "wrong-hash",
+        "huge",
+        "proper",
+    ];
+    let answers = habits.iter().flat_map(|habit| answers(habit, identity, &request));
+    answers.map(|(_, answer)| answer).collect()
+}
+
+/// Where the answers to this message go.
+pub(crate) fn reply_to(message: &async_nats::Message) -> String {
+    read(message, 0).reply_to
+}
+
 /// How long after a request a late stand-in answers.
 pub(crate) const LATE: Duration = Duration::from_millis(2_500);
 

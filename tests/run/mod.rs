@@ -1,6 +1,14 @@
 //! Whole runs: scenarios on real brokers with real nodes, from parsing to the result folder.
 
+mod answers;
+mod brokers;
+mod external;
+mod host;
+mod rig;
 mod scenarios;
+mod signals;
+mod strangers;
+mod verdicts;
 
 use std::path::Path;
 
@@ -32,10 +40,13 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
     }
 }
 
-/// Runs it, with everything that was reported meanwhile. One run at a time: they share two processors.
+/// Runs whose figures matter have the process for themselves: whoever writes. Small ones that wait most
+/// of their time read.
+static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
+/// Runs it, with everything that was reported meanwhile.
 pub(crate) async fn run(setup: Setup, stop: Stop) -> (Result<Finished, RunError>, Vec<Progress>) {
-    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let _one = ONE.lock().await;
+    let _quiet = QUIET.write().await;
     let (told, mut tell) = mpsc::channel(100_000);
     let finished = conductor::run(setup, stop, told).await;
     let mut progress = Vec::new();

@@ -7,6 +7,7 @@ use reports::run::Ending;
 use reports::summary::Summary;
 use reports::verdict::Severity;
 
+use super::rig::is_about_machine;
 use super::{run, setup};
 
 async fn check(name: &str, overrides: &[&str]) -> Summary {
@@ -22,11 +23,9 @@ async fn check(name: &str, overrides: &[&str]) -> Summary {
     );
     assert!(finished.result.thresholds.iter().all(|t| t.passed), "{name}\n{terminal}");
     assert_eq!(finished.result.ending, Ending::Completed, "{name}\n{terminal}");
-    // Tests share a busy machine, and the tool says so: any other doubt is a fault.
-    let about_machine = ["waves_sent_late", "scheduler_lag", "generator_saturated"];
     let mut invalid =
         finished.result.tally.doubts.iter().filter(|d| d.severity == Severity::Invalid);
-    assert!(invalid.all(|d| about_machine.contains(&d.kind.as_str())), "{name}\n{terminal}");
+    assert!(invalid.all(is_about_machine), "{name}\n{terminal}");
     Summary::read(&finished.folder).unwrap()
 }
 

@@ -1,0 +1,129 @@
+//! Managed brokers that are not there, are not what they should be, or die.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reports::verdict::Verdict;
+
+use super::rig::{
+    Ears, Left, check_no_threads_left, processes_about, real, run_alone, run_while, scenario,
+};
+use super::setup;
+use crate::support::script;
+
+const RPC: &str = "rpc, request: {agent: emulated0, action: generate}";
+
+/// A run whose broker is this file ends with code 4, a text that says so, and a readable result.
+async fn check_no_broker(file: &str, make: impl FnOnce(&std::path::Path), says: &[&str]) {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join(file);
+    make(&path);
+    let brokers = format!("path: {}", path.display());
+    let text = scenario(&brokers, &["default, nodes: 5"], &[RPC]);
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    assert_eq!((left.summary.exit_code, left.summary.verdict), (4, Verdict::Error));
+    assert!(left.summary.partial && left.summary.waves.is_empty());
+    for text in [&path.display().to_string()[..]].iter().chain(says) {
+        assert!(left.error().contains(text), "{file}: {text:?} is not in\n{}", left.error());
+    }
+    assert_eq!(left.lines("events.jsonl").last().unwrap()["exit_code"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_no_broker_is_an_error_that_names_the_file() {
+    check_no_broker("missing", |_| {}, &["does not exist"]).await;
+    let plain = |path: &std::path::Path| fs::write(path, "nats").unwrap();
+    check_no_broker("not-executable", plain, &["chmod +x"]).await;
+    let other = |path: &std::path::Path| drop(script(path, "echo pong"));
+    check_no_broker("other-program", other, &["pong"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_dies_at_its_start_is_quoted() {
+    let out = tempfile::tempdir().unwrap();
+    let body = "[ \"$1\" = --version ] && echo 'nats-server: v2.14.5' && exit 0\n\
+                echo out of luck; exit 7";
+    let program = script(&out.path().join("nats-server"), body);
+    let brokers = format!("path: {}", program.display());
+    let text = scenario(&brokers, &["default, nodes: 5"], &[RPC]);
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    assert_eq!(left.summary.exit_code, 4);
+    for says in ["broker n1 exited with code 7", "out of luck", "n1.log"] {
+        assert!(left.error().contains(says), "{}", left.error());
+    }
+    assert!(fs::read_to_string(left.folder.join("brokers/n1.log")).unwrap().contains("luck"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_dies_in_mid_wave_ends_the_run_at_once_with_the_waves_so_far() {
+    let groups = [
+        "quick, nodes: 20",
+        // Nobody waits for these: the run ends long before.
+        "slow, nodes: 10, behaviour: {reply_delay: 300s}",
+    ];
+    let ask = |name, group| {
+        format!(
+            "{name}, request: {{agent: emulated0, action: generate, \
+             filter: {{identity: [\"/^{group}/\"]}}}}, deadline: 600s, every: 600ms, count: 2"
+        )
+    };
+    let (first, second) = (ask("first", "quick"), ask("second", "slow"));
+    let text = scenario(&real().await, &groups, &[&first, &second]);
+    let out = tempfile::tempdir().unwrap();
+    let (finished, pid) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        let url = told.broker().await;
+        let mut ears = Ears::on(&url).await;
+        for _ in 0..3 {
+            ears.request().await;
+        }
+        told.waves(2).await;
+        let pids = processes_about(out.path());
+        assert_eq!(pids.len(), 1, "one broker");
+        kill(Pid::from_raw(pids[0]), Signal::SIGKILL).unwrap();
+        pids[0]
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    let summary = &left.summary;
+    assert_eq!((summary.exit_code, summary.verdict, summary.partial), (4, Verdict::Error, true));
+    assert!(!crate::support::is_running(pid));
+    for says in ["broker n1 was ended by signal 9", "Server is ready", "brokers/"] {
+        assert!(left.error().contains(says), "{}", left.error());
+    }
+    let waves: Vec<_> = summary.waves.iter().map(|w| (w.name.as_str(), w.on_time)).collect();
+    assert_eq!(waves, [("first", 20), ("first", 20)], "nothing is invented");
+    assert_eq!((summary.missing.count, left.missing().len()), (0, 0));
+    assert!(summary.thresholds.is_empty());
+    let events = left.lines("events.jsonl");
+    assert!(events.iter().any(|event| event["kind"] == "wave_interrupted"), "{events:?}");
+    assert_eq!(fs::read_to_string(left.folder.join("requests.csv")).unwrap().lines().count(), 3);
+    check_no_threads_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_dies_while_nodes_connect_ends_the_run_with_the_fleet_so_far() {
+    let groups = ["default, nodes: 50, connect: {rate: 5/s}"];
+    let text = scenario(&real().await, &groups, &[RPC]);
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        told.until(|step| match step {
+            super::Progress::Connecting { connected, .. } if connected > 0 => Some(()),
+            _ => None,
+        })
+        .await;
+        for pid in processes_about(out.path()) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        }
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    assert_eq!(left.summary.exit_code, 4);
+    assert!(left.error().contains("broker n1 was ended by signal 9"), "{}", left.error());
+    let fleet = &left.summary.fleet;
+    assert_eq!(fleet.planned, 50);
+    assert!((1..50).contains(&fleet.ever_connected), "{fleet:?}");
+    check_no_threads_left().await;
+}
