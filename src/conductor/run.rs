@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reports::latency::Latency;
 use reports::run::{ConnectTimes, Ending, GroupTotals, Origin};
 use reports::store::{Sample, StoreError};
-use reports::verdict::ExitCode;
+use reports::verdict::{ExitCode, Severity};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use super::pending::Pending;
 use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop, Strangers};
 use crate::crew::Crew;
 use crate::doctor::Check;
-use crate::driver::{ConnectionOptions, Driver, Epoch, WaveDone};
+use crate::driver::{ConnectionOptions, Driver, Epoch, WaveDone, WaveFailure};
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Seat};
 use crate::watch::{LagWatch, Usage};
 
@@ -55,7 +55,7 @@ pub(super) struct Run<'a> {
     pub(super) lag: LagWatch,
     pub(super) preflight: Vec<Check>,
     pub(super) waves_usage: Usage,
-    pub(super) wave_failures: Vec<String>,
+    pub(super) wave_failures: Vec<(String, Severity)>,
     replies: u64,
 }
 
@@ -433,7 +433,13 @@ impl Run<'_> {
         if let Some(failure) = &wave.failure {
             let text = format!("wave {} {}: {failure}", wave.key.name, wave.key.number);
             self.reporter.tell(Progress::Warning(text.clone()));
-            self.wave_failures.push(text);
+            // Nothing that is complete was lost for want of a confirmation.
+            let complete = wave.result.on_time == wave.result.expected;
+            let severity = match failure {
+                WaveFailure::Unconfirmed if complete => Severity::Note,
+                _ => Severity::Invalid,
+            };
+            self.wave_failures.push((text, severity));
         }
         self.book.wave(&wave, &order.expected, crowd, &witness)?;
         self.reporter.tell(Progress::Wave {

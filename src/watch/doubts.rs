@@ -55,8 +55,8 @@ pub struct Evidence {
     pub fleet: (u64, u64),
     /// Warnings of the preflight, as `name: have, need`.
     pub preflight: Vec<(String, String)>,
-    /// Waves that could not be carried out as ordered, with the reason.
-    pub failures: Vec<String>,
+    /// Waves that could not be carried out as ordered, with the reason and what it means.
+    pub failures: Vec<(String, Severity)>,
 }
 
 /// What follows from the evidence.
@@ -99,8 +99,8 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
             "look for the reason in the broker's log: replies were lost meanwhile",
         );
     }
-    for failure in &evidence.failures {
-        doubt("wave_failed", Severity::Invalid, failure.clone(), "see events.jsonl and run.log");
+    for (failure, severity) in &evidence.failures {
+        doubt("wave_failed", *severity, failure.clone(), "see events.jsonl and run.log");
     }
     late_waves(evidence, &mut doubt);
     lag(evidence, &mut doubt);
@@ -219,8 +219,10 @@ mod tests {
         check(&Evidence { overflowed: 1, ..clean() }, &[("nodes_overflowed", Invalid)]);
         let away = Evidence { driver_disconnects: 2, ..clean() };
         check(&away, &[("driver_disconnected", Note)]);
-        let failed = Evidence { failures: vec!["x".into()], ..clean() };
-        check(&failed, &[("wave_failed", Invalid)]);
+        for severity in [Note, Invalid] {
+            let failed = Evidence { failures: vec![("x".into(), severity)], ..clean() };
+            check(&failed, &[("wave_failed", severity)]);
+        }
         check(&Evidence { fleet: (10, 9), ..clean() }, &[("fleet_incomplete", Note)]);
         check(&Evidence { fleet: (10, 10), ..clean() }, &[]);
         let near = Evidence { preflight: vec![("files".into(), "ulimit".into())], ..clean() };
