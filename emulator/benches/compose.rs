@@ -9,7 +9,7 @@ use base64::Engine as _;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::Filter;
-use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Login};
+use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login};
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -121,5 +121,6 @@ fn spec() -> GroupSpec {
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
         fidelity: Fidelity::default(),
         shown: None,
+        lifecycle: Lifecycle::default(),
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use emulator::fleet::Fleet;
 use emulator::protocol::client::{RequestDraft, encode_request};
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server, Share,
 };
 use support::{Counter, Process, bare, median, start_broker, start_child};
 
@@ -221,6 +221,7 @@ fn spec(
                 flush_each_reply: kind != "lean",
             },
             shown: None,
+            lifecycle: Lifecycle::default(),
         }],
     }
 }

@@ -8,6 +8,7 @@ mod agents;
 pub mod connection;
 pub mod filter;
 pub mod fleet;
+pub mod lifecycle;
 pub mod node;
 pub mod pattern;
 pub mod protocol;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,6 +97,8 @@ pub struct GroupSpec {
     pub fidelity: Fidelity,
     /// What the nodes show instead of what this tool's own servers would show, agents included.
     pub shown: Option<Shown>,
+    /// What the nodes publish without being asked.
+    pub lifecycle: Lifecycle,
 }
 
 /// What a particular server shows of itself.
@@ -191,4 +194,100 @@ impl Default for Fidelity {
     fn default() -> Self {
         Self { flush_each_subscription: true, flush_each_reply: true }
     }
+}
+
+/// What nodes publish or write without being asked. The default is what the real server does with an
+/// empty configuration: events, no registration, no status file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// The lifecycle events.
+    pub events: Events,
+    /// Registration, if the nodes are configured to do it.
+    pub registration: Option<Registration>,
+    /// Status files, if the nodes are configured to write them.
+    pub status_files: Option<StatusFiles>,
+}
+
+impl Lifecycle {
+    /// Nodes that publish nothing without being asked.
+    pub const SILENT: Self = Self {
+        events: Events {
+            startup: false,
+            alive: false,
+            shutdown: false,
+            alive_every: Events::ALIVE_EVERY,
+        },
+        registration: None,
+        status_files: None,
+    };
+}
+
+/// Which lifecycle events nodes publish (protocol document 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Events {
+    /// One event once all subscriptions exist.
+    pub startup: bool,
+    /// One event now and then.
+    pub alive: bool,
+    /// One event before an orderly end; without it nodes vanish as after SIGKILL.
+    pub shutdown: bool,
+    /// From one alive event to the next; the first comes after 0 to 29 thirtieths of it.
+    pub alive_every: Duration,
+}
+
+impl Events {
+    /// The real server's interval of alive events (protocol document 6.3).
+    pub const ALIVE_EVERY: Duration = Duration::from_secs(30 * 60);
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { startup: true, alive: true, shutdown: true, alive_every: Self::ALIVE_EVERY }
+    }
+}
+
+/// How nodes register (protocol document 7.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// What is published.
+    pub content: RegistrationContent,
+    /// From one publication to the next.
+    pub interval: Duration,
+    /// Whether a random part of the interval passes before the first.
+    pub splay: bool,
+    /// Whether the content is compressed.
+    pub compression: bool,
+    /// The subject; `None`: that of agent `registration` in the main collective.
+    pub target: Option<String>,
+}
+
+/// What a registration publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationContent {
+    /// A file: that of the facts.
+    File,
+    /// Agents, classes, facts, counters and collectives.
+    Inventory,
+}
+
+impl RegistrationContent {
+    /// Its name in the real server's configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file_content",
+            Self::Inventory => "inventory_content",
+        }
+    }
+}
+
+/// How nodes write their status files (protocol document 10.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusFiles {
+    /// An existing folder; each node has one file in it, `IDENTITY.json`.
+    pub folder: PathBuf,
+    /// From one writing to the next.
+    pub every: Duration,
+    /// How many nodes of the group have one, the first ones: each writing holds up its thread.
+    pub nodes: u64,
 }

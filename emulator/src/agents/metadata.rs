@@ -3,8 +3,18 @@
 use super::{emulated, rpc};
 use std::borrow::Cow;
 
-/// An agent's metadata as JSON; all of go-choria's agents have one author and licence.
+/// An agent's metadata as `rpcutil#agent_inventory` shows it.
 pub(super) fn of(agent: &str, server_version: &str) -> String {
+    format!(r#"{{"agent":{},{}}}"#, rpc::quoted(agent), members(agent, server_version))
+}
+
+/// An agent's metadata as registrations carry it (recorded: `inventory_content`).
+pub(super) fn registered(agent: &str, server_version: &str) -> String {
+    format!("{{{}}}", members(agent, server_version))
+}
+
+/// All of go-choria's agents have one author and licence.
+fn members(agent: &str, server_version: &str) -> String {
     let (timeout_s, version, url, description) = match agent {
         "choria_util" => (10, server_version, "https://choria.io", "Choria Utilities"),
         "discovery" => (2, server_version, "http://choria.io", "Discovery Agent"),
@@ -15,12 +25,12 @@ pub(super) fn of(agent: &str, server_version: &str) -> String {
     };
     let (agent, version) = (rpc::quoted(agent), rpc::quoted(version));
     format!(
-        r#"{{"agent":{agent},"license":"Apache-2.0","author":"R.I.Pienaar <rip@devco.net>","timeout":{timeout_s},"name":{agent},"version":{version},"url":"{url}","description":"{description}"}}"#
+        r#""license":"Apache-2.0","author":"R.I.Pienaar <rip@devco.net>","timeout":{timeout_s},"name":{agent},"version":{version},"url":"{url}","description":"{description}""#
     )
 }
 
 /// A JSON array of texts.
-pub(super) fn list<'a>(texts: impl IntoIterator<Item = Cow<'a, str>>) -> String {
+pub(crate) fn list<'a>(texts: impl IntoIterator<Item = Cow<'a, str>>) -> String {
     array(texts.into_iter().map(|text| rpc::quoted(&text)))
 }
 

@@ -17,6 +17,7 @@ use crate::node::NodeView;
 use crate::protocol::request::Request;
 
 pub(crate) use config::STOCK as STOCK_CONFIG;
+pub(crate) use metadata::list as json_list;
 
 /// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
 /// `max_payload` that nats-server recommends. A real server fails to publish such a reply.
@@ -130,6 +131,12 @@ pub(crate) fn plugin_data(
     let source = data::Source::named(plugin, query.unwrap_or_default().to_owned()).ok()?;
     let found: serde_json::Value = serde_json::from_str(&source.get(node, now_unix)).ok()?;
     (!found.is_null()).then_some(found)
+}
+
+/// The metadata of a node's agents as registrations carry it: JSON.
+pub(crate) fn registered(node: &NodeView<'_>) -> String {
+    let version = &node.group.profile().version;
+    metadata::array(node.group.agents_sorted().map(|agent| metadata::registered(agent, version)))
 }
 
 /// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).

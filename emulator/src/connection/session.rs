@@ -9,8 +9,10 @@
 //! order with one `PING`; a `PING` behind every reply; a `PING` every two minutes, two of which may be
 //! unanswered. [`crate::spec::Fidelity`] names what a scenario may leave out.
 
+mod announce;
+
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +24,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 use super::codec::{self, CodecError, Op, Step};
 use super::server_error::{Remedy, ServerError};
-use super::wire::{OUT_SIZE, Scratch, Wire};
+use super::wire::{OUT_SIZE, Scratch, Wire, Written};
 use crate::fleet::counts::{ConnectStep, add, sub};
 use crate::fleet::node::{Context as NodeContext, Node};
 use crate::node::{AnswerKind, Opened};
@@ -66,6 +68,8 @@ enum Phase {
     Connect,
     Subscribe,
     Ready,
+    /// The shutdown event was written; the last `PONG` is waited for.
+    Leaving,
 }
 
 /// One connection.
@@ -134,19 +138,23 @@ impl<'a> Session<'a> {
         timer: Pin<&mut Sleep>,
         cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
     ) -> Poll<End> {
-        if cancelled.poll(cx).is_ready() {
-            return Poll::Ready(End::Stopped);
-        }
-        match Scratch::with(|scratch| self.turn(cx, timer, scratch)) {
+        let stopping = self.phase != Phase::Leaving && cancelled.poll(cx).is_ready();
+        let outcome = Scratch::with(|scratch| {
+            if stopping && !self.take_leave(scratch) {
+                return Err(End::Stopped);
+            }
+            self.turn(cx, timer, scratch)
+        });
+        match outcome {
             Ok(()) => Poll::Pending,
-            Err(end) => Poll::Ready(end),
+            Err(end) => Poll::Ready(self.ended(end)),
         }
     }
 
     /// True once all subscriptions were confirmed.
     #[must_use]
     pub fn was_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        matches!(self.phase, Phase::Ready | Phase::Leaving)
     }
 
     /// True if the library would never connect again. A server whose first start fails is started anew,
@@ -264,9 +272,11 @@ impl<'a> Session<'a> {
             (Op::Message { .. }, Phase::Connect) => {
                 return Err(End::Unexpected("a message before PONG"));
             }
+            // What was on its way when the node left its subscriptions.
+            (Op::Message { .. }, Phase::Leaving) => {}
             (Op::Message { payload, .. }, _) => self.message(scratch, payload),
             (Op::Ping, _) => scratch.out.extend_from_slice(b"PONG\r\n"),
-            (Op::Pong, _) => self.pong(scratch),
+            (Op::Pong, _) => return self.pong(scratch),
             (Op::Ok, _) => {}
         }
         Ok(())
@@ -317,15 +327,18 @@ impl<'a> Session<'a> {
 
     /// `PONG`s come in the order of their `PING`s: that of a ping of the timer, or behind a reply, does
     /// not confirm a subscription.
-    fn pong(&mut self, scratch: &mut Scratch) {
+    fn pong(&mut self, scratch: &mut Scratch) -> Result<(), End> {
         self.pings_out = 0;
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.confirmed_in == 0 {
-            return;
+            return Ok(());
         }
         self.confirmed_in -= 1;
         if self.confirmed_in > 0 {
-            return;
+            return Ok(());
+        }
+        if self.phase == Phase::Leaving {
+            return Err(End::Stopped);
         }
         if self.phase == Phase::Connect {
             self.step(ConnectStep::Connect);
@@ -335,8 +348,9 @@ impl<'a> Session<'a> {
         } else if self.subscribed < self.context.subscriptions() {
             self.subscribe(&mut scratch.out);
         } else {
-            self.ready();
+            self.ready(scratch);
         }
+        Ok(())
     }
 
     fn subscribe(&mut self, out: &mut Vec<u8>) {
@@ -358,12 +372,14 @@ impl<'a> Session<'a> {
         self.deadline = (!self.node.was_ready).then(|| Instant::now() + FLUSH_TIMEOUT);
     }
 
-    fn ready(&mut self) {
+    fn ready(&mut self, scratch: &mut Scratch) {
         self.step(ConnectStep::Subscribe);
         self.context.counts.timed(ConnectStep::Total, self.step_began - self.dialled);
         self.phase = Phase::Ready;
         self.deadline = None;
+        let first = !self.node.was_ready;
         self.context.node_ready(self.node);
+        self.announce_ready(first, scratch);
     }
 
     /// A request, whichever subscription it came on: a server dispatches on what is inside
@@ -391,30 +407,25 @@ impl<'a> Session<'a> {
             Ok(subject) => subject,
             Err(silence) => return self.context.kept_silent(self.node, silence, ledger),
         };
-        let out = &mut scratch.out;
-        out.extend_from_slice(b"PUB ");
-        out.extend_from_slice(subject.as_bytes());
-        // Writing to a vector cannot fail.
-        let _ = write!(out, " {}\r\n", scratch.body.len());
-        out.extend_from_slice(&scratch.body);
-        out.extend_from_slice(b"\r\n");
+        scratch.write_publication(subject);
         if self.context.spec.fidelity.flush_each_reply {
-            self.unanswered += 1;
-            out.extend_from_slice(b"PING\r\n");
+            self.write_ping(&mut scratch.out);
         }
-        scratch.replies.push(ledger.cloned());
+        scratch.written.push(Written::Reply(ledger.cloned()));
     }
 
     /// When there is something to do without anything being read.
     fn next_timer(&self) -> Instant {
         let ping = match self.phase {
-            Phase::Info | Phase::Connect => None,
+            Phase::Info | Phase::Connect | Phase::Leaving => None,
             Phase::Subscribe | Phase::Ready => Some(self.next_ping),
         };
-        // While the socket takes nothing, replies that become due wait where they are.
-        let replies = self.phase == Phase::Ready && !self.wire.is_blocked();
-        let due = replies.then(|| self.node.next_due()).flatten();
-        [self.deadline, ping, due].into_iter().flatten().min().unwrap_or(self.next_ping)
+        // While the socket takes nothing, what becomes due waits where it is.
+        let publishes = self.phase == Phase::Ready && !self.wire.is_blocked();
+        let due = publishes.then(|| self.node.next_due()).flatten();
+        let announcement = publishes.then(|| self.next_announcement()).flatten();
+        let next = [self.deadline, ping, due, announcement].into_iter().flatten().min();
+        next.unwrap_or(self.next_ping)
     }
 
     /// Does what is due; true if another turn is needed.
@@ -437,8 +448,11 @@ impl<'a> Session<'a> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(End::TimedOut);
         }
-        if self.next_ping <= now {
+        if self.next_ping <= now && self.phase != Phase::Leaving {
             self.ping(now, scratch)?;
+        }
+        if self.phase == Phase::Ready && !self.wire.is_blocked() {
+            self.announce_due(now, scratch);
         }
         while self.phase == Phase::Ready
             && !self.wire.is_blocked()
@@ -465,7 +479,7 @@ impl<'a> Session<'a> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if self.phase == Phase::Ready {
+        if self.was_ready() {
             sub(&self.context.counts.connected, 1);
             sub(&self.context.counts.subscriptions, self.subscribed as u64);
             self.context.ledgers.disconnected(self.node.slot);

@@ -2,7 +2,7 @@
 //! not take yet. No protocol: [`super::session`] says what the bytes mean.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::fleet::counts::{ShardCounts, add};
 use crate::fleet::ledger::Ledger;
+use crate::lifecycle::Announcement;
 use crate::node::Desk;
 
 /// Bytes read from a socket at once; one buffer a thread.
@@ -21,16 +22,24 @@ const READ_SIZE: usize = 64 * 1024;
 /// handled while the socket takes none: what one node holds back is this and one reply.
 pub(super) const OUT_SIZE: usize = 64 * 1024;
 
+/// What counts once the socket has taken it.
+pub(super) enum Written {
+    /// A reply: the book that it is entered in, if any.
+    Reply(Option<Arc<Ledger>>),
+    /// What nobody asked for.
+    Announcement(Announcement),
+}
+
 /// What the nodes of a thread share; it belongs to the node whose turn it is.
 pub(super) struct Scratch {
     /// What was read.
     pub(super) read: Box<[u8]>,
     /// What is to be written.
     pub(super) out: Vec<u8>,
-    /// The payload of the reply that is being written.
+    /// The payload that is being written.
     pub(super) body: Vec<u8>,
-    /// A place for each reply in `out`: the book that it is entered in, if any.
-    pub(super) replies: Vec<Option<Arc<Ledger>>>,
+    /// A place for each publication in `out`.
+    pub(super) written: Vec<Written>,
     pub(super) desk: Desk,
 }
 
@@ -39,7 +48,7 @@ thread_local! {
         read: Box::default(),
         out: Vec::with_capacity(OUT_SIZE),
         body: Vec::with_capacity(4096),
-        replies: Vec::new(),
+        written: Vec::new(),
         desk: Desk::default(),
     });
 }
@@ -50,20 +59,30 @@ impl Scratch {
         SCRATCH.with_borrow_mut(|scratch| {
             // What an ended connection or a panic left behind is not this node's.
             scratch.out.clear();
-            scratch.replies.clear();
+            scratch.written.clear();
             if scratch.read.is_empty() {
                 scratch.read = vec![0; READ_SIZE].into_boxed_slice();
             }
             turn(scratch)
         })
     }
+
+    /// `PUB` of what stands in `body`.
+    pub(super) fn write_publication(&mut self, subject: &str) {
+        self.out.extend_from_slice(b"PUB ");
+        self.out.extend_from_slice(subject.as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = write!(self.out, " {}\r\n", self.body.len());
+        self.out.extend_from_slice(&self.body);
+        self.out.extend_from_slice(b"\r\n");
+    }
 }
 
-/// Bytes that the socket did not take yet, and the replies that end in them.
+/// Bytes that the socket did not take yet, and the publications that end in them.
 struct Outbox {
     bytes: Vec<u8>,
     at: usize,
-    replies: Vec<Option<Arc<Ledger>>>,
+    written: Vec<Written>,
 }
 
 /// A socket and what it did not take yet.
@@ -103,7 +122,7 @@ impl Wire {
     }
 
     /// Writes what is left over and then what is in the scratch; false if the socket takes no more now.
-    /// A reply counts once the socket has taken all that was written with it.
+    /// A publication counts once the socket has taken all that was written with it.
     pub(super) fn flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,26 +131,26 @@ impl Wire {
     ) -> io::Result<bool> {
         if let Some(mut outbox) = self.outbox.take() {
             outbox.bytes.append(&mut scratch.out);
-            outbox.replies.append(&mut scratch.replies);
+            outbox.written.append(&mut scratch.written);
             outbox.at += self.write(cx, &outbox.bytes[outbox.at..], counts)?;
             if outbox.at < outbox.bytes.len() {
                 self.outbox = Some(outbox);
                 return Ok(false);
             }
-            self.settle(&mut outbox.replies, counts);
+            self.settle(&mut outbox.written, counts);
             return Ok(true);
         }
         if scratch.out.is_empty() {
             return Ok(true);
         }
-        let written = self.write(cx, &scratch.out, counts)?;
-        let whole = written == scratch.out.len();
+        let taken = self.write(cx, &scratch.out, counts)?;
+        let whole = taken == scratch.out.len();
         if whole {
-            self.settle(&mut scratch.replies, counts);
+            self.settle(&mut scratch.written, counts);
         } else {
-            let bytes = scratch.out[written..].to_vec();
-            let replies = std::mem::take(&mut scratch.replies);
-            self.outbox = Some(Box::new(Outbox { bytes, at: 0, replies }));
+            let bytes = scratch.out[taken..].to_vec();
+            let written = std::mem::take(&mut scratch.written);
+            self.outbox = Some(Box::new(Outbox { bytes, at: 0, written }));
         }
         scratch.out.clear();
         Ok(whole)
@@ -156,13 +175,17 @@ impl Wire {
         Ok(written)
     }
 
-    fn settle(&self, replies: &mut Vec<Option<Arc<Ledger>>>, counts: &ShardCounts) {
-        if replies.is_empty() {
-            return;
-        }
-        add(&counts.replies, replies.len() as u64);
-        for ledger in replies.drain(..).flatten() {
-            ledger.answered.set(self.slot);
+    fn settle(&self, written: &mut Vec<Written>, counts: &ShardCounts) {
+        for publication in written.drain(..) {
+            match publication {
+                Written::Reply(ledger) => {
+                    add(&counts.replies, 1);
+                    if let Some(ledger) = ledger {
+                        ledger.answered.set(self.slot);
+                    }
+                }
+                Written::Announcement(announcement) => add(counts.announced(announcement), 1),
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::connection::server_error::ServerError;
+use crate::lifecycle::Announcement;
+use crate::lifecycle::event::Kind;
 
 /// The steps of a connection, timed apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +158,16 @@ counts! {
     replies,
     /// Bytes written to sockets.
     bytes_out,
+    /// Startup events written to sockets.
+    startup_events,
+    /// Alive events written to sockets.
+    alive_events,
+    /// Shutdown events written to sockets.
+    shutdown_events,
+    /// Registrations written to sockets.
+    registrations,
+    /// Status files that could not be written.
+    status_file_failures,
     /// Requests that could not be decoded or broke the schema.
     refused,
     /// Requests whose filter did not match.
@@ -168,13 +180,23 @@ counts! {
     silent,
     /// Requests answered with an error because the group's behaviour says so.
     error_replies,
-    /// Replies that could not be published: no or an impossible subject, or larger than the broker takes.
+    /// Replies and registrations that could not be published: no or an impossible subject, or larger than the broker takes.
     unpublishable,
     /// Requests dropped because the node had too many replies waiting to become due.
     overflowed,
 }
 
 impl ShardCounts {
+    /// The counter of what nodes publish without being asked.
+    pub(crate) fn announced(&self, announcement: Announcement) -> &AtomicU64 {
+        match announcement {
+            Announcement::Event(Kind::Startup) => &self.startup_events,
+            Announcement::Event(Kind::Alive) => &self.alive_events,
+            Announcement::Event(Kind::Shutdown) => &self.shutdown_events,
+            Announcement::Registration => &self.registrations,
+        }
+    }
+
     pub(crate) fn timed(&self, step: ConnectStep, time: Duration) {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).record(step, time);
     }

@@ -18,6 +18,7 @@ use super::ledger::{Ledger, Ledgers};
 use crate::connection::backoff::Policy;
 use crate::connection::dial::{dial, out_of_files, out_of_ports};
 use crate::connection::session::{End, Session};
+use crate::lifecycle::Agenda;
 use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
 use crate::spec::{Clock, GroupSpec};
 
@@ -82,12 +83,7 @@ impl Context {
 
     /// All subscriptions in random order, as the library sends them after a reconnect.
     pub(crate) fn write_subscriptions_shuffled(&self, node: &mut Node, out: &mut Vec<u8>) {
-        let mut order: Vec<usize> = (0..self.subscriptions()).collect();
-        for last in (1..order.len()).rev() {
-            let pick = node.dice() % (last as u64 + 1);
-            order.swap(last, pick as usize);
-        }
-        for number in order {
+        for number in node.shuffled(self.subscriptions()) {
             self.write_subscription(&node.identity, number, out);
         }
     }
@@ -122,6 +118,7 @@ impl Context {
         ledger: Option<&Arc<Ledger>>,
         now: i64,
     ) -> Option<(AnswerKind, Duration)> {
+        node.last_message_unix = now;
         if let Some(ledger) = ledger {
             ledger.arrived.set(node.slot);
         }
@@ -183,7 +180,7 @@ impl Context {
         subject.ok_or(Silence::NotPublished)
     }
 
-    fn view<'a>(&'a self, node: &'a mut Node, broker: &'a str) -> NodeView<'a> {
+    pub(crate) fn view<'a>(&'a self, node: &'a mut Node, broker: &'a str) -> NodeView<'a> {
         NodeView {
             group: &self.group,
             index: node.index,
@@ -252,6 +249,14 @@ pub struct Node {
     /// Requests it has accepted: the nth one behaves the same in every run.
     pub(crate) requests: u32,
     pub(crate) was_ready: bool,
+    /// Second at which all its subscriptions existed for the first time.
+    pub(crate) ready_unix: i64,
+    /// Second of the latest message; 0: none came.
+    pub(crate) last_message_unix: i64,
+    /// Registrations it has published.
+    pub(crate) registrations: u32,
+    /// When it says something without being asked.
+    pub(crate) agenda: Agenda,
     /// Dials since the start, or since the last complete connection.
     attempt: u32,
     /// Where in its pool of servers the node stands.
@@ -275,6 +280,10 @@ impl Node {
             counters: Counters::default(),
             requests: 0,
             was_ready: false,
+            ready_unix: 0,
+            last_message_unix: 0,
+            registrations: 0,
+            agenda: Agenda::default(),
             attempt: 0,
             server: 0,
             dice: node::mix(context.seed, index),
@@ -289,6 +298,16 @@ impl Node {
     pub(crate) fn dice(&mut self) -> u64 {
         self.dice = node::mix(self.dice, 1);
         self.dice
+    }
+
+    /// The numbers below `count` in random order.
+    pub(crate) fn shuffled(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            let pick = self.dice() % (last as u64 + 1);
+            order.swap(last, pick as usize);
+        }
+        order
     }
 
     /// When the first ping of a connection is sent: nodes that connect together do not ping together.

@@ -15,7 +15,8 @@ use super::counts::ShardCounts;
 use super::node::{Context, Node, live};
 use crate::node::Group;
 use crate::spec::{
-    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server,
+    Share,
 };
 
 const MINUTES_2: Duration = Duration::from_secs(120);
@@ -45,6 +46,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
         login: Login::default(),
         fidelity: Fidelity { flush_each_subscription: false, flush_each_reply: false },
+        lifecycle: Lifecycle::SILENT,
     });
     // No nodes and no threads of its own beyond one that waits.
     let nobody = FleetSpec {

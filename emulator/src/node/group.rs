@@ -50,7 +50,7 @@ impl From<&GroupSpec> for Profile {
             servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
             version,
             config_file,
-            config,
+            config: config.into_iter().chain(lifecycle_config(spec)).collect(),
         }
     }
 }
@@ -66,6 +66,21 @@ fn stock(emulated_agents: u32) -> Shown {
         config_file: "/etc/choria/server.conf".to_owned(),
         config: config.into(),
     }
+}
+
+/// What a server that registers or writes a status file has in its configuration.
+fn lifecycle_config(spec: &GroupSpec) -> Vec<(String, String)> {
+    let mut items = Vec::new();
+    let mut item = |name: &str, value: String| items.push((name.to_owned(), value));
+    if let Some(registration) = &spec.lifecycle.registration {
+        item("registration", registration.content.name().to_owned());
+        item("registerinterval", registration.interval.as_secs().to_string());
+        item("registration_splay", u8::from(registration.splay).to_string());
+    }
+    if let Some(files) = &spec.lifecycle.status_files {
+        item("plugin.choria.status_update_interval", files.every.as_secs().to_string());
+    }
+    items
 }
 
 /// A group that cannot be: one of its texts is no pattern.

@@ -4,7 +4,7 @@
 //! carries as a JSON string a request or reply, which carries as a JSON string the payload of an
 //! agent. Nothing here opens a socket, reads a clock or knows what an agent answers.
 
-mod base64;
+pub(crate) mod base64;
 pub mod client;
 pub mod escape;
 pub mod filter;

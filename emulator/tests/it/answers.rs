@@ -4,7 +4,7 @@
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Silence};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::{FactFilter, Filter};
-use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Login};
+use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ fn group() -> Group {
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
         fidelity: Fidelity::default(),
         shown: None,
+        lifecycle: Lifecycle::default(),
     })
     .unwrap()
 }

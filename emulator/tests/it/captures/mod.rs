@@ -3,6 +3,7 @@
 mod client;
 mod compare;
 mod filter;
+mod lifecycle;
 mod node;
 
 use serde_json::Value;

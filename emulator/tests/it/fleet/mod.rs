@@ -5,6 +5,7 @@ mod bad_input;
 mod errors;
 mod fates;
 mod handshake;
+mod lifecycle;
 mod messages;
 mod pacing;
 mod pressure;
@@ -20,7 +21,7 @@ use emulator::fleet::counts::FleetCounts;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Login, Server, Share,
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server, Share,
 };
 use script::{Broker, deadline};
 
@@ -45,6 +46,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         login: Login::default(),
         fidelity: Fidelity::default(),
         shown: None,
+        lifecycle: Lifecycle::SILENT,
     }
 }
 

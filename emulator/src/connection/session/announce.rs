@@ -1,0 +1,139 @@
+//! What a session publishes without being asked, and how it takes its leave.
+//!
+//! Recorded: the startup event follows the last `PONG` with no `PING` behind it; at the end the
+//! shutdown event stands amid the `UNSUB`s, which come in random order, and a `PING` follows whose
+//! `PONG` the server waits for.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{End, Phase, Session};
+use crate::connection::wire::{OUT_SIZE, Scratch, Written};
+use crate::fleet::counts::add;
+use crate::lifecycle::event::{self, Kind, Source};
+use crate::lifecycle::registration::{self, Publication};
+use crate::lifecycle::{Agenda, Announcement, Due, status};
+
+/// How long a node that takes its leave waits for the broker's last `PONG`: a fleet of any size is
+/// stopped within this, whatever its brokers do.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+impl Session<'_> {
+    /// All subscriptions are confirmed: for the first time in the node's life, or again.
+    pub(super) fn announce_ready(&mut self, first: bool, scratch: &mut Scratch) {
+        let (context, now) = (self.context, Instant::now());
+        let lifecycle = &context.spec.lifecycle;
+        if !first {
+            self.node.agenda.skip_registrations(lifecycle, now);
+            return;
+        }
+        self.node.ready_unix = self.context.clock.unix_s();
+        let place = self.node.index.saturating_sub(context.spec.first);
+        self.node.agenda = Agenda::new(lifecycle, context.seed, self.node.index, place, now);
+        if lifecycle.events.startup {
+            self.publish_event(Kind::Startup, self.node.ready_unix, scratch);
+        }
+    }
+
+    /// When something is to be published without being asked for.
+    pub(super) fn next_announcement(&self) -> Option<Instant> {
+        self.node.agenda.next()
+    }
+
+    /// Publishes what is due.
+    pub(super) fn announce_due(&mut self, now: Instant, scratch: &mut Scratch) {
+        while scratch.out.len() < OUT_SIZE
+            && let Some(due) = self.node.agenda.take(&self.context.spec.lifecycle, now)
+        {
+            match due {
+                // Its time is that of the start (protocol document 6.3).
+                Due::Alive => self.publish_event(Kind::Alive, self.node.ready_unix, scratch),
+                Due::Registration => self.publish_registration(scratch),
+                Due::Status => self.write_status(),
+            }
+        }
+    }
+
+    /// Begins an orderly end: false if the node is to vanish.
+    pub(super) fn take_leave(&mut self, scratch: &mut Scratch) -> bool {
+        if self.phase != Phase::Ready || !self.context.spec.lifecycle.events.shutdown {
+            return false;
+        }
+        self.phase = Phase::Leaving;
+        self.deadline = Some(Instant::now() + LEAVE_WITHIN);
+        let order = self.node.shuffled(self.context.subscriptions());
+        let before = (self.node.dice() % (order.len() as u64 + 1)) as usize;
+        let (before, after) = order.split_at(before.min(order.len()));
+        write_unsubscriptions(before, &mut scratch.out);
+        self.publish_event(Kind::Shutdown, self.context.clock.unix_s(), scratch);
+        write_unsubscriptions(after, &mut scratch.out);
+        self.write_ping(&mut scratch.out);
+        self.confirmed_in = self.unanswered;
+        true
+    }
+
+    /// Whatever ends a session that takes its leave, it has ended as was asked.
+    pub(super) fn ended(&self, end: End) -> End {
+        if self.phase == Phase::Leaving { End::Stopped } else { end }
+    }
+
+    fn publish_event(&mut self, kind: Kind, timestamp_unix: i64, scratch: &mut Scratch) {
+        let source = Source {
+            seed: self.context.seed,
+            index: self.node.index,
+            identity: &self.node.identity,
+            version: &self.context.group.profile().version,
+        };
+        scratch.body.clear();
+        event::write(kind, &source, timestamp_unix, &mut scratch.body);
+        self.node.counters.events = self.node.counters.events.wrapping_add(1);
+        scratch.write_publication(kind.subject());
+        scratch.written.push(Written::Announcement(Announcement::Event(kind)));
+    }
+
+    fn publish_registration(&mut self, scratch: &mut Scratch) {
+        let context = self.context;
+        let Some(registration) = &context.spec.lifecycle.registration else { return };
+        let publication = Publication {
+            seed: context.seed,
+            number: self.node.registrations,
+            last_message_unix: self.node.last_message_unix,
+            now_unix: self.context.clock.unix_s(),
+        };
+        self.node.registrations = self.node.registrations.wrapping_add(1);
+        let view = context.view(self.node, self.url);
+        scratch.body = registration::compose(&view, registration, publication);
+        if scratch.body.len() > self.max_payload {
+            add(&context.counts.unpublishable, 1);
+            return;
+        }
+        let subject = registration::subject(registration, context.group.main_collective());
+        scratch.write_publication(&subject);
+        if context.spec.fidelity.flush_each_reply {
+            self.write_ping(&mut scratch.out);
+        }
+        scratch.written.push(Written::Announcement(Announcement::Registration));
+    }
+
+    fn write_status(&mut self) {
+        let context = self.context;
+        let Some(files) = &context.spec.lifecycle.status_files else { return };
+        let last_message_unix = self.node.last_message_unix;
+        let view = context.view(self.node, self.url);
+        let status = status::compose(&view, last_message_unix, self.context.clock.unix_s());
+        if let Err(error) = status::write(&files.folder, &self.node.identity, &status) {
+            add(&context.counts.status_file_failures, 1);
+            tracing::debug!(node = %self.node.identity, %error, "status file not written");
+        }
+    }
+}
+
+/// As the library writes them: with a space behind.
+fn write_unsubscriptions(numbers: &[usize], out: &mut Vec<u8>) {
+    for number in numbers {
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "UNSUB {} \r\n", number + 1);
+    }
+}
