@@ -37,7 +37,6 @@ pub(super) struct Cli {
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
-#[command(disable_help_subcommand = true)]
 pub(super) enum Command {
     /// Run a scenario: broker, nodes, waves, report.
     Run(Box<run::RunArgs>),

@@ -75,18 +75,22 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> anyhow::Error {
     Refusal::usage(format!("cannot read {shown}: {error}\ncheck the path and its permissions"))
 }
 
-/// What was named, and what was probably meant.
+/// What was named, and what was probably meant: the same name with the usual ending, or in the usual
+/// folder.
 fn not_found(path: &Path) -> String {
     let name = path.file_stem().unwrap_or_default();
-    let meant = Path::new(FOLDER).join(name).with_extension("yaml");
-    let advice = if meant.is_file() && meant != path {
-        format!("did you mean {}?", meant.display())
-    } else {
-        let there: Vec<String> =
-            scenarios_in(Path::new(FOLDER)).iter().map(|path| path.display().to_string()).collect();
-        match there.is_empty() {
-            true => "`choria-emulator init` writes a scenario to start from".to_owned(),
-            false => format!("there are: {}", there.join(", ")),
+    let beside = ["yaml", "yml"].map(|extension| path.with_extension(extension));
+    let meant = beside.into_iter().chain([Path::new(FOLDER).join(name).with_extension("yaml")]);
+    let advice = match meant.into_iter().find(|meant| meant != path && meant.is_file()) {
+        Some(meant) => format!("did you mean {}?", meant.display()),
+        None => {
+            let there = ["", FOLDER].map(|folder| scenarios_in(Path::new(folder)));
+            let there: Vec<_> =
+                there.iter().flatten().map(|path| path.display().to_string()).collect();
+            match there.is_empty() {
+                true => "`choria-emulator init` writes a scenario to start from".to_owned(),
+                false => format!("there are: {}", there.join(", ")),
+            }
         }
     };
     format!("there is no file {}\n{advice}", path.display())
@@ -94,9 +98,12 @@ fn not_found(path: &Path) -> String {
 
 /// The YAML files of a folder, by name.
 fn scenarios_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "yaml");
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_yaml).collect();
+    let here = if folder == Path::new("") { Path::new(".") } else { folder };
+    let entries = fs::read_dir(here).into_iter().flatten().flatten();
+    let is_yaml =
+        |path: &PathBuf| path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+    let shown = entries.map(|entry| folder.join(entry.file_name()));
+    let mut found: Vec<PathBuf> = shown.filter(is_yaml).collect();
     found.sort();
     found
 }

@@ -289,13 +289,14 @@ impl Run<'_> {
         if let Strangers::Count(expected) = strangers {
             // Nodes that are expected and that nobody has seen have no names.
             let unseen = expected.saturating_sub(seen);
-            names.extend((1..=unseen).map(|number| format!("(never seen, {number})")));
+            let width = unseen.to_string().len();
+            names.extend((1..=unseen).map(|number| format!("(never seen, {number:0width$})")));
         }
         if names.is_empty() {
             return Err(Ending::Failed(
                 ExitCode::BrokerUnreachable,
                 "no node answered the first discovery\n\
-                 check the collective, or name the nodes that must answer"
+                 check the collective and the filter, wait longer, or name the nodes that must answer"
                     .to_owned(),
             ));
         }

@@ -35,6 +35,15 @@ fn help_names_every_command_and_each_has_help_with_an_example() {
 }
 
 #[test]
+fn help_can_be_asked_for_as_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(ask(folder.path(), &["help"]).out, ask(folder.path(), &["--help"]).out);
+    let (said, meant) =
+        (ask(folder.path(), &["help", "run"]), ask(folder.path(), &["run", "--help"]));
+    assert_eq!((said.code, said.out), (Some(0), meant.out));
+}
+
+#[test]
 fn help_of_run_has_the_table_of_exit_codes() {
     let help = ask(Path::new("."), &["run", "--help"]).out;
     for row in ["  0  valid", "  2  usage", " 99  thresholds failed", "143  terminated"] {

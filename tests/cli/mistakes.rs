@@ -45,9 +45,11 @@ fn scenario_files_that_are_none_are_told_apart() {
     for (file, says) in [
         ("first-look", &["there is no file", "did you mean scenarios/first-look.yaml?"][..]),
         ("first-look.yaml", &["did you mean scenarios/first-look.yaml?"]),
+        ("small", &["there is no file small\n", "did you mean small.yaml?"]),
+        ("small.yml", &["did you mean small.yaml?"]),
         (
             "nothing.yaml",
-            &["there is no file nothing.yaml", "there are: scenarios/first-look.yaml"],
+            &["there is no file nothing.yaml", "small.yaml, scenarios/first-look.yaml"],
         ),
         ("scenarios", &["is a folder", "scenarios/first-look.yaml"]),
         ("empty.yaml", &["is empty", "init"]),

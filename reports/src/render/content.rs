@@ -99,8 +99,19 @@ fn headline(summary: &Summary) -> String {
         parts.push(format::counted(brokers, "broker", "brokers"));
     }
     parts.push(format::micros(summary.duration_s * 1e6));
-    parts.push(summary.started_at.clone());
+    parts.push(whole_seconds(&summary.started_at));
     parts.join(" · ")
+}
+
+/// A time of RFC 3339 without the fraction of its second.
+fn whole_seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((whole, fraction)) => {
+            let zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{whole}{zone}")
+        }
+        None => time.to_owned(),
+    }
 }
 
 fn verdict(summary: &Summary) -> Line {

@@ -103,8 +103,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for part in text.lines() {
         // Names come from the network: no control sequence of theirs reaches the terminal.
-        let part: String =
-            part.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let shown = |c: char| match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        let part: String = part.chars().map(shown).collect();
         let mut rest = part.as_str();
         while columns(rest) > width {
             let limit = rest.char_indices().nth(width).map_or(rest.len(), |(at, _)| at);

@@ -130,6 +130,18 @@ fn no_control_sequence_of_the_network_reaches_a_terminal() {
     let mut run = examples::failed();
     run.about.scenario = "evil\x1b[2J\x07".to_owned();
     assert!(!at_terminal(&run, false).contains(['\x1b', '\x07']));
+    run.about.scenario = "one\ttwo".to_owned();
+    assert!(at_terminal(&run, false).starts_with("one two"));
+}
+
+#[test]
+fn a_report_begins_with_the_second_in_which_the_run_began() {
+    for began in ["2026-10-05T14:22:33Z", "2026-10-05T14:22:33.708643461Z"] {
+        let mut run = examples::passed();
+        run.about.started_at = began.to_owned();
+        let text = at_terminal(&run, false);
+        assert!(text.lines().next().unwrap().ends_with(" 2026-10-05T14:22:33Z"), "{text}");
+    }
 }
 
 #[test]
