@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A request as it arrived.
@@ -28,7 +29,10 @@ pub(crate) struct Seen {
 /// Nodes named by `identities`. The first answers as the agent's name says, the others properly and
 /// after it.
 pub(crate) struct StandIns {
+    client: async_nats::Client,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// How many requests were answered, late answers apart.
+    answered: watch::Receiver<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -43,7 +47,8 @@ impl StandIns {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let identities: Vec<String> = identities.iter().map(ToString::to_string).collect();
         let mut tasks = JoinSet::new();
-        let record = seen.clone();
+        let (record, asking) = (seen.clone(), client.clone());
+        let (done, answered) = watch::channel(0);
         tasks.spawn(async move {
             let mut later = JoinSet::new();
             let mut replies = 0;
@@ -70,9 +75,20 @@ impl StandIns {
                         }
                     }
                 }
+                done.send_modify(|requests| *requests += 1);
             }
         });
-        Self { seen, _tasks: tasks }
+        Self { client: asking, seen, answered, _tasks: tasks }
+    }
+
+    /// Waits until so many requests were answered and the broker has passed on the answers: it takes
+    /// what comes from one connection in its order.
+    pub(crate) async fn answered(&self, requests: usize) {
+        self.answered.clone().wait_for(|answered| *answered >= requests).await.unwrap();
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await.unwrap();
+        self.client.publish(inbox, "".into()).await.unwrap();
+        echo.next().await.unwrap();
     }
 
     /// The requests so far.

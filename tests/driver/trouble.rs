@@ -16,16 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Rig, client, connection};
 use crate::support::{SOON, launcher, start_spec};
 
-/// Waits until the stand-ins have seen so many requests.
-async fn requests(rig: &Rig, count: usize) {
-    let seen = async {
-        while rig.stand_ins.seen().len() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(SOON, seen).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_run_ends_at_once_with_what_was_seen() {
     let rig = Rig::start(&["odd", "good"], &[1]).await;
@@ -36,7 +26,7 @@ async fn a_cancelled_run_ends_at_once_with_what_was_seen() {
     let (sink, mut done) = mpsc::channel(1);
     let cancel = CancellationToken::new();
     let stop = async {
-        requests(&rig, 1).await;
+        rig.stand_ins.answered(1).await;
         cancel.cancel();
     };
     let run = rig.driver.run(vec![running, waiting], sink, cancel.clone());
@@ -61,7 +51,7 @@ async fn a_full_sink_holds_up_no_wave() {
     let run = rig.driver.run(orders.collect(), sink, CancellationToken::new());
     let read = async {
         // Nothing is read before every wave has been sent.
-        requests(&rig, 4).await;
+        rig.stand_ins.answered(4).await;
         let mut numbers = Vec::new();
         while let Some(wave) = done.recv().await {
             assert_eq!(wave.result.on_time, 1);
@@ -98,8 +88,9 @@ async fn a_broker_that_dies_in_mid_wave_leaves_what_was_seen_and_an_incident() {
     let (sink, mut done) = mpsc::channel(2);
     let run = driver.run(vec![wave, next], sink, CancellationToken::new());
     let die = async {
-        // The first wave has been sent and its good node's reply has had until nearly its deadline.
-        tokio::time::sleep_until(epoch.instant(at + Duration::from_millis(1_500))).await;
+        stand_ins.answered(1).await;
+        // What now comes through the broker to the driver comes after the good node's reply.
+        driver.settle(SOON).await.unwrap();
         broker.stop(SOON).await;
     };
     let (summary, _) = tokio::time::timeout(SOON, async { tokio::join!(run, die) }).await.unwrap();
@@ -125,7 +116,8 @@ async fn after_a_broker_came_back_waves_are_complete_again() {
     broker.stop(SOON).await;
     let broker = Broker::start(&spec, &launcher()).await.unwrap();
     let back = async {
-        // The driver's four connections, and the stand-ins with two subscriptions.
+        // The driver's four connections, and the stand-ins with two subscriptions. A broker tells
+        // nobody about them by itself, so it is asked until the deadline below.
         while let varz = broker.sample().await.unwrap().varz
             && (varz.connections < 5 || varz.subscriptions < 2)
         {
