@@ -1,0 +1,177 @@
+//! The phase in which a fleet of ours connects, and what it is when the waves begin.
+
+use std::time::{Duration, Instant};
+
+use emulator::connection::server_error::ServerError;
+use emulator::fleet::counts::ConnectStep;
+use emulator::spec::{FleetSpec, Share};
+use reports::latency::Latency;
+use reports::run::{ConnectTimes, Ending, GroupTotals};
+use reports::verdict::ExitCode;
+use serde_json::json;
+
+use super::{Run, SAMPLE_EVERY};
+use crate::conductor::Progress;
+use crate::conductor::crowd::Crowd;
+use crate::conductor::early::{asked, broken, died, fault};
+use crate::crew::Crew;
+use crate::plan::{Budget, DEFAULT_PORT_RANGE, Seat};
+use crate::watch::Usage;
+
+/// How often progress is reported while nodes connect.
+const TICK: Duration = Duration::from_millis(200);
+/// Without a new connection for this long, the waves begin with the nodes that there are.
+const CONNECT_STALLED: Duration = Duration::from_secs(20);
+
+impl Run<'_> {
+    /// Works out the nodes and who of them must answer.
+    pub(super) fn muster(&self) -> Result<(FleetSpec, Crowd), Ending> {
+        let plan = &self.setup.plan;
+        let Some(network) = &self.network else { return Err(fault("no network")) };
+        let budget = Budget::of(plan, DEFAULT_PORT_RANGE);
+        let spec = plan.fleet_spec(&Seat {
+            share: Share::WHOLE,
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            servers: network.servers.clone(),
+            source_addresses: budget.loopback_sources(),
+            login: self.setup.login.clone(),
+        });
+        let crowd = Crowd::of_plan(plan, &spec).map_err(|error| fault(&error.to_string()))?;
+        Ok((spec, crowd))
+    }
+
+    /// Connects the fleet and waits until it is complete, or gets no further.
+    pub(super) async fn start_fleet(&mut self, spec: FleetSpec) -> Result<(), Ending> {
+        let began = Instant::now();
+        self.crew = Some(Crew::start(spec).map_err(|error| fault(&error.to_string()))?);
+        self.connecting().await?;
+        self.note_fleet(began.elapsed()).await
+    }
+
+    async fn connecting(&mut self) -> Result<(), Ending> {
+        let mut next_sample = Instant::now();
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let Some(crew) = &self.crew else { return Err(fault("no crew")) };
+            let counts = crew.counts();
+            if !crew.failures().is_empty() {
+                return Err(fault(&crew.failures().join("; ")));
+            }
+            let (connected, planned) = (counts.connected, counts.planned);
+            self.reporter.tell(Progress::Connecting { connected, planned });
+            if connected != last {
+                (last, moved) = (connected, Instant::now());
+            }
+            if connected >= planned || moved.elapsed() > self.connect_patience() {
+                break;
+            }
+            if next_sample <= Instant::now() {
+                next_sample += SAMPLE_EVERY;
+                self.sample("connect").await?;
+            }
+            let Some((crew, network)) = self.crew.as_ref().zip(self.network.as_ref()) else {
+                return Err(fault("no crew"));
+            };
+            tokio::select! {
+                () = crew.connected() => {}
+                () = tokio::time::sleep(TICK) => {}
+                told = network.died() => return Err(died(told)),
+                reason = self.stop.asked() => return Err(asked(reason)),
+            }
+        }
+        if last == 0 {
+            return Err(self.nobody_connected());
+        }
+        Ok(())
+    }
+
+    /// How long no new connection is no reason to go on: longer than the pause between two at a slow rate.
+    fn connect_patience(&self) -> Duration {
+        let rates = self.setup.plan.groups.iter().filter_map(|group| group.connect.rate_per_s);
+        let slowest = rates.fold(f64::INFINITY, f64::min);
+        CONNECT_STALLED + Duration::from_secs_f64((2.0 / slowest).clamp(0.0, 3600.0))
+    }
+
+    fn nobody_connected(&self) -> Ending {
+        let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
+        let reason = if counts.dial_failures == counts.dials {
+            "no connection could be opened\ncheck that a broker listens there".to_owned()
+        } else {
+            let kinds = ServerError::ALL.iter().zip(counts.server_errors);
+            let said = kinds.filter(|(_, times)| *times > 0);
+            let said: Vec<_> =
+                said.map(|(kind, times)| format!("{} ({times} times)", kind.name())).collect();
+            let said = if said.is_empty() { "nothing".to_owned() } else { said.join(", ") };
+            format!(
+                "connections were opened and the broker accepted none; it said: {said}\n\
+                 check its log, its limits and the credentials of the nodes"
+            )
+        };
+        let servers = self.network.iter().flat_map(|network| &network.servers);
+        let servers: Vec<_> = servers.map(|server| server.url.as_str()).collect();
+        Ending::Failed(
+            ExitCode::BrokerUnreachable,
+            format!("no node could connect to {}: {reason}", servers.join(", ")),
+        )
+    }
+
+    /// Writes down what the fleet is when the waves begin.
+    async fn note_fleet(&mut self, took: Duration) -> Result<(), Ending> {
+        let Some(crew) = &self.crew else { return Err(fault("no crew")) };
+        let (counts, steps) = (crew.counts(), crew.step_times());
+        let usage = Usage::now();
+        let fleet = &mut self.book.run.tally.fleet;
+        fleet.planned = counts.planned;
+        fleet.connected = counts.connected;
+        fleet.ever_connected = counts.ever_connected;
+        fleet.connect_duration = took;
+        fleet.subscriptions = counts.subscriptions;
+        fleet.workers = crew.workers();
+        let times = |step| latency(steps.of(step));
+        fleet.connect = ConnectTimes {
+            tcp: times(ConnectStep::Tcp),
+            info: times(ConnectStep::Info),
+            pong: times(ConnectStep::Connect),
+            subscribed: times(ConnectStep::Subscribe),
+            total: times(ConnectStep::Total),
+        };
+        for group in &self.setup.plan.groups {
+            let indexes = group.first..group.first + group.nodes;
+            let connected = indexes.filter(|index| crew.is_connected(*index)).count() as u64;
+            fleet.groups.insert(
+                group.name.clone(),
+                GroupTotals {
+                    planned: group.nodes,
+                    connected,
+                    agents: group.agents_per_node(),
+                    collectives: group.collectives.len() as u64,
+                    subscriptions_per_node: group.subscriptions_per_node(),
+                },
+            );
+        }
+        self.book.run.tally.cost.emulator.rss_bytes = usage.rss_bytes;
+        self.book.run.tally.cost.emulator.rss_nodes = counts.connected;
+        let (connected, planned) = (counts.connected, counts.planned);
+        self.reporter.tell(Progress::Connected { connected, planned, took });
+        let text =
+            format!("{connected} of {planned} nodes connected in {:.2} s", took.as_secs_f64());
+        let figures = json!({ "connected": connected, "planned": planned,
+            "subscriptions": counts.subscriptions, "dials": counts.dials,
+            "dial_failures": counts.dial_failures, "out_of_ports": counts.out_of_ports,
+            "out_of_files": counts.out_of_files,
+            "handshake_failures": counts.handshake_failures });
+        self.book.event("connected", text, figures).map_err(broken)?;
+        self.sample("connect").await?;
+        Ok(())
+    }
+}
+
+fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {
+    let mut latency = Latency::default();
+    for step in histogram.iter_recorded() {
+        for _ in 0..step.count_at_value() {
+            latency.record(Duration::from_micros(step.value_iterated_to()));
+        }
+    }
+    latency
+}
