@@ -6,6 +6,7 @@ pub mod conductor;
 pub mod crew;
 pub mod doctor;
 pub mod driver;
+pub mod fidelity;
 pub mod plan;
 pub mod scenario;
 pub mod watch;

@@ -6,6 +6,7 @@
 
 mod agents;
 pub mod connection;
+pub mod fidelity;
 pub mod filter;
 pub mod fleet;
 pub mod lifecycle;

@@ -86,7 +86,8 @@ pub struct About {
     pub scenario: String,
     /// Digest of the plan, `sha256:...`.
     pub plan_digest: String,
-    /// Digest of the certificates that the fleet used, when it used any.
+    /// Digest of the certificate that the fleet's nodes behave as real servers do; `None` where the
+    /// nodes are not ours.
     pub certificate_digest: Option<String>,
     /// When the run started: RFC 3339, UTC.
     pub started_at: String,

@@ -91,7 +91,7 @@ fn table(programs: &[AtHand]) -> Result<String, std::fmt::Error> {
 }
 
 fn install(version: String, sources: Sources, shell: &Shell) -> anyhow::Result<ExitCode> {
-    let display = ObtainDisplay::new(shell);
+    let display = ObtainDisplay::new(shell, "install");
     signals::run(&shell.screen, "stopping", async |stop| {
         let installing = obtain::install(version, sources, move |step| display.show(&step));
         tokio::select! {

@@ -11,7 +11,7 @@ use super::progress::Style;
 use super::screen::Screen;
 use super::typed::Typed;
 use super::{
-    Shell, broker, completions, doctor, emulate, init, measure, plan, report, run, schema,
+    Shell, broker, completions, doctor, emulate, fidelity, init, measure, plan, report, run, schema,
 };
 
 const EXAMPLES: &str = "\
@@ -48,6 +48,8 @@ pub(super) enum Command {
     Emulate(Box<emulate::EmulateArgs>),
     /// Measure a network that is there already, real servers included.
     Measure(Box<measure::MeasureArgs>),
+    /// Replay what real servers were recorded doing, and certify that nodes do the same.
+    Fidelity(fidelity::FidelityArgs),
     /// List or install nats-server versions.
     Broker(broker::BrokerArgs),
     /// Print the report of a result folder again.
@@ -68,6 +70,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(&args, shell),
             Self::Emulate(args) => emulate::run(*args, shell),
             Self::Measure(args) => measure::run(&args, shell),
+            Self::Fidelity(args) => fidelity::run(args, shell),
             Self::Broker(args) => broker::run(args, shell),
             Self::Report(args) => report::run(&args, shell),
             Self::Init(args) => init::run(&args, shell),

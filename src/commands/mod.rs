@@ -12,6 +12,7 @@ mod doctor;
 mod emulate;
 mod environment;
 mod failure;
+mod fidelity;
 mod init;
 mod logging;
 mod measure;

@@ -16,6 +16,7 @@ use super::crowd::Crowd;
 use super::{Setup, StartUp};
 use crate::crew::Crew;
 use crate::driver::{BitSet, WaveDone};
+use crate::fidelity;
 use crate::plan::{Brokers, Plan};
 
 /// The result as it grows.
@@ -193,7 +194,11 @@ fn about(plan: &Plan, at: Timestamp) -> About {
         },
         scenario: plan.name.clone(),
         plan_digest: plan.digest(),
-        certificate_digest: None,
+        certificate_digest: if plan.groups.is_empty() {
+            None
+        } else {
+            fidelity::digest_of_this_build()
+        },
         started_at: at.to_string(),
         topology: match plan.brokers {
             Brokers::Single { .. } => "single",

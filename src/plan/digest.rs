@@ -1,6 +1,7 @@
-//! The digest of a plan: SHA-256 over its canonical JSON (members sorted by name, no blanks), so that
-//! neither the order of a file nor that of a type's members changes it.
+//! The digest of a value such as a plan: SHA-256 over its canonical JSON (members sorted by name, no
+//! blanks), so that neither the order of a file nor that of a type's members changes it.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -10,10 +11,20 @@ impl Plan {
     /// `sha256:` and 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
-        // Maps with text keys, and numbers that are finite: this cannot fail.
-        let json = serde_json::to_value(self).map(sorted).unwrap_or_default();
-        format!("sha256:{}", hex(&Sha256::digest(json.to_string())))
+        canonical(self)
     }
+}
+
+/// `sha256:` and 64 hexadecimal digits, of a value whose maps have text keys.
+pub(crate) fn canonical(value: &impl Serialize) -> String {
+    // Maps with text keys, and numbers that are finite: this cannot fail.
+    let json = serde_json::to_value(value).map(sorted).unwrap_or_default();
+    of_bytes(json.to_string().as_bytes())
+}
+
+/// `sha256:` and 64 hexadecimal digits.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 /// The same value with the members of every map in the order of their names.

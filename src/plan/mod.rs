@@ -4,7 +4,7 @@
 //! the same plan on every machine (law 1).
 
 mod budget;
-mod digest;
+pub(crate) mod digest;
 mod fleet;
 mod micros;
 mod print;

@@ -6,12 +6,13 @@ use std::process::Stdio;
 
 use super::{ask, program};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "plan",
     "doctor",
     "emulate",
     "measure",
+    "fidelity",
     "broker",
     "report",
     "init",

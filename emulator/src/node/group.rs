@@ -8,8 +8,8 @@ use crate::spec::{Behaviour, GroupSpec, Shown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-/// Version of Choria Server that emulated nodes show.
-const SERVER_VERSION: &str = "0.30.2";
+/// Version of Choria Server that nodes emulate and show.
+pub const SERVER_VERSION: &str = "0.30.2";
 
 /// What the nodes of a group show of themselves. Texts called patterns are worked out per node.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -23,7 +23,7 @@ use subject::NodeSubject;
 
 pub use behaviour::{Answer, mix};
 pub use desk::{Desk, Opened};
-pub use group::{Group, GroupError, Profile};
+pub use group::{Group, GroupError, Profile, SERVER_VERSION};
 
 /// A node, as far as answering needs to know it.
 #[derive(Debug)]

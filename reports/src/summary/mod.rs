@@ -41,7 +41,7 @@ pub struct Summary {
     pub scenario: String,
     /// Digest of the plan.
     pub plan_digest: String,
-    /// Digest of the certificates that the fleet used.
+    /// Digest of the certificate that the fleet's nodes behave as real servers do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_digest: Option<String>,
     /// When the run started: RFC 3339, UTC.

@@ -1,7 +1,6 @@
 //! Replays `testdata/captures`, recorded between real Choria peers, as its README says.
 
 mod client;
-mod compare;
 mod filter;
 mod lifecycle;
 mod node;

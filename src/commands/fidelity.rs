@@ -1,0 +1,96 @@
+//! `fidelity`: recorded traffic of real servers, replayed on emulated nodes.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use reports::verdict::ExitCode;
+
+use super::Shell;
+use super::failure::Refusal;
+use super::progress::ObtainDisplay;
+use super::signals;
+use super::sources::{self, SourceArgs};
+use crate::broker::Request;
+use crate::fidelity::{self, Certificate, FILE_NAME, Recording, Setup};
+
+const EXAMPLES: &str = "\
+Examples:
+  choria-emulator fidelity
+  choria-emulator fidelity --broker 2.12.15 --json
+
+Every recorded request is sent to freshly started nodes over a broker of its own, and what they do is
+compared with what real servers did. The exit code is 0 if nothing differs, else 99.";
+
+/// Options of `fidelity`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct FidelityArgs {
+    /// Folder for the certificate (fidelity.json) and the broker's files
+    #[arg(short, long, value_name = "DIR", default_value = "results/fidelity")]
+    out: PathBuf,
+    /// Print the certificate as JSON
+    #[arg(long)]
+    json: bool,
+    /// Recordings to replay instead of those that are built in, one JSON case a line
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    captures: Vec<PathBuf>,
+    /// Version of nats-server [default: the newest at hand]
+    #[arg(long, value_name = "VERSION")]
+    broker: Option<String>,
+    #[command(flatten)]
+    sources: SourceArgs,
+}
+
+pub(super) fn run(args: FidelityArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
+    let setup = Setup {
+        recordings: recordings(&args.captures)?,
+        request: Request { version: args.broker, path: None },
+        sources: args.sources.sources(shell)?,
+        launcher: sources::launcher()?,
+        folder: args.out.join("brokers"),
+    };
+    let display = ObtainDisplay::new(shell, "n1");
+    signals::run(&shell.screen, "stopping", async |stop| {
+        let proving = fidelity::prove(setup, move |step| display.show(&step));
+        let certificate = tokio::select! {
+            proved = proving => proved.map_err(|e| Refusal::of(e.code(), e.to_string()))?,
+            reason = stop.asked() => return Ok(signals::code(reason)),
+        };
+        let file = keep(&certificate, &args.out)?;
+        if args.json {
+            shell.screen.print(&certificate.to_json())?;
+        } else {
+            let text = fidelity::to_text(&certificate);
+            shell.screen.print(&format!("{text}  in {}\n", file.display()))?;
+        }
+        Ok(if certificate.holds() { ExitCode::Passed } else { ExitCode::ThresholdsFailed })
+    })
+}
+
+/// What is replayed: what the command line names, else what is built in.
+fn recordings(files: &[PathBuf]) -> anyhow::Result<Vec<Recording>> {
+    if files.is_empty() {
+        return Ok(Recording::built_in());
+    }
+    let read = |file: &PathBuf| {
+        let lines = fs::read_to_string(file).map_err(|error| {
+            Refusal::usage(format!("cannot read the recording {}: {error}", file.display()))
+        })?;
+        Ok(Recording { name: file.display().to_string(), lines: Cow::Owned(lines) })
+    };
+    files.iter().map(read).collect()
+}
+
+/// Writes the certificate, by rename: a reader finds a whole one.
+fn keep(certificate: &Certificate, folder: &Path) -> anyhow::Result<PathBuf> {
+    let file = folder.join(FILE_NAME);
+    let unfinished = folder.join(format!(".{FILE_NAME}.new"));
+    let cannot = || format!("cannot write {}", file.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    fs::write(&unfinished, certificate.to_json()).with_context(cannot)?;
+    fs::rename(&unfinished, &file).with_context(cannot)?;
+    Ok(file)
+}

@@ -1,0 +1,130 @@
+//! The proof of fidelity, made by the real program over a real broker.
+
+use std::fs;
+use std::path::Path;
+
+use choria_emulator::conductor::Stop;
+use choria_emulator::fidelity::{Certificate, Counts, Outcome};
+use reports::summary::Summary;
+use serde_json::{Value, json};
+
+use super::{SMALL, Said, ask, folder_with};
+use crate::run::{run, setup};
+use crate::support::{lasting_sources, nats_server};
+
+const PING: &str = "ping-all/web1.example.net";
+const SILENT: &str = "ping-identity-unknown/web1.example.net";
+const DISCOVERY: &str = "discover-all/web1.example.net";
+const FACT: &str = "req-get-fact-string/web1.example.net";
+const NULL: &str = "req-get-fact-null/web1.example.net";
+const STATS: &str = "req-daemon-stats-web1/web1.example.net";
+
+/// Runs `fidelity` in a folder, with the broker that all tests use.
+async fn fidelity(folder: &Path, words: &[&str]) -> Said {
+    let _ = nats_server().await;
+    let cache = lasting_sources().cache;
+    let asked = ["fidelity", "-q", "--cache", cache.to_str().unwrap()];
+    ask(folder, &[&asked, words].concat())
+}
+
+/// Some recorded exchanges, by id.
+fn recorded(ids: &[&str]) -> Vec<Value> {
+    let (_, lines) = emulator::fidelity::RECORDINGS[0];
+    let cases = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let cases: Vec<_> = cases.filter(|case| ids.contains(&case["id"].as_str().unwrap())).collect();
+    assert_eq!(cases.len(), ids.len());
+    cases
+}
+
+fn recording(cases: &[Value]) -> String {
+    cases.iter().map(|case| format!("{case}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_case_is_repeated_and_the_certificate_in_the_tree_is_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = fidelity(folder.path(), &["-o", "proof"]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let file = fs::read_to_string(folder.path().join("proof/fidelity.json")).unwrap();
+    let made: Certificate = serde_json::from_str(&file).unwrap();
+    assert_eq!(made.digest, made.proof.digest());
+    assert!(said.out.contains(&made.digest), "{}", said.out);
+    let expected = Counts { cases: 721, equal: 688, equal_but_for: 21, different: 0, skipped: 12 };
+    assert_eq!(made.proof.counts, expected);
+
+    let kept = Certificate::of_this_build().unwrap();
+    assert_eq!(kept.digest, kept.proof.digest(), "it was changed by hand");
+    let mut made = made.proof;
+    // Whichever broker is at hand proves it as well.
+    made.nats_server.clone_from(&kept.proof.nats_server);
+    assert!(
+        made == kept.proof,
+        "renew it: choria-emulator fidelity --json > emulator/testdata/fidelity.json"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_from_a_recording_is_shown_and_has_its_exit_code() {
+    let ids = [PING, SILENT, DISCOVERY, FACT, NULL];
+    let mut cases = recorded(&ids);
+    let by_id = |id: &str| ids.iter().position(|other| *other == id).unwrap();
+    cases.sort_by_key(|case| by_id(case["id"].as_str().unwrap()));
+    cases[0]["replies"][0]["subject"] = "elsewhere".into();
+    cases[1]["replies"] = cases[2]["replies"].clone();
+    cases[2]["replies"] = json!([]);
+    cases[3]["replies"] = cases[4]["replies"].clone();
+    cases[4]["counters"] = json!({ "total": 2, "validated": 1, "unvalidated": 0, "passed": 1,
+        "filtered": 0, "ttlexpired": 0, "replies": 1 });
+    let folder = folder_with("mine.jsonl", recording(&cases).as_bytes());
+    let said = fidelity(folder.path(), &["--captures", "mine.jsonl"]).await;
+    assert_eq!(said.code, Some(99), "{said:?}");
+    let (_, different) = said.out.split_once("\nDifferent\n").unwrap();
+    insta::assert_snapshot!(different.split("\nCertificate").next().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_the_certificate_and_a_value_of_the_process_may_differ() {
+    let folder = folder_with("mine.jsonl", recording(&recorded(&[STATS])).as_bytes());
+    let said = fidelity(folder.path(), &["--captures", "mine.jsonl", "--json"]).await;
+    let printed: Certificate = serde_json::from_str(&said.out).unwrap();
+    let file = fs::read_to_string(folder.path().join("results/fidelity/fidelity.json")).unwrap();
+    assert_eq!(said.out, file);
+    assert_eq!(said.code, Some(0));
+    let Outcome::EqualButFor(values) = &printed.proof.recordings["mine.jsonl"][STATS] else {
+        panic!("{}", said.out)
+    };
+    assert!(values.contains(&"body/data/pid: of the process".to_owned()), "{values:?}");
+    let built_in = Certificate::of_this_build().unwrap();
+    assert_ne!(printed.proof.corpus, built_in.proof.corpus);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_that_cannot_be_replayed_are_refused_before_a_broker_is_started() {
+    let mut nothing_to_send = recorded(&[NULL]);
+    nothing_to_send[0]["request"]["payload"] = Value::Null;
+    for (lines, says) in [
+        ("{}\n".to_owned(), "line 1 is no recorded case"),
+        (format!("{}nonsense\n", recording(&recorded(&[NULL]))), "line 2 is no recorded case"),
+        (recording(&nothing_to_send), "has no payload that can be built"),
+    ] {
+        let folder = folder_with("mine.jsonl", lines.as_bytes());
+        let said = fidelity(folder.path(), &["--captures", "mine.jsonl"]).await;
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.err.contains("recording mine.jsonl") && said.err.contains(says), "{said:?}");
+        assert!(!folder.path().join("results").exists());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let said = fidelity(folder.path(), &["--captures", "absent"]).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("cannot read the recording absent"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_digest_stands_in_the_result_of_a_run() {
+    let out = tempfile::tempdir().unwrap();
+    let setup = setup(SMALL, &["waves.rpc.count=1"], out.path()).await;
+    let (finished, _) = run(setup, Stop::default()).await;
+    let summary = Summary::read(&finished.unwrap().folder).unwrap();
+    let kept = Certificate::of_this_build().unwrap();
+    assert_eq!(summary.certificate_digest, Some(kept.digest));
+}
