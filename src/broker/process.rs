@@ -306,6 +306,12 @@ impl Broker {
         self.keeper.exit()
     }
 
+    /// Its monitoring, for whoever looks at it without holding up its owner.
+    #[must_use]
+    pub fn monitoring(&self) -> &Monitor {
+        &self.monitoring
+    }
+
     /// One look at it.
     ///
     /// # Errors

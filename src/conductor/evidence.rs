@@ -22,12 +22,6 @@ pub(super) fn gather(run: &mut Run<'_>) {
     tally.cost.driver.cpu = run.waves_usage.other_cpu;
     tally.cost.driver.replies = replies;
     if !foreign {
-        if tally.fleet.planned == 0 {
-            // It ended while nodes were connecting.
-            tally.fleet.planned = counts.planned;
-            tally.fleet.connected = counts.connected;
-            tally.fleet.subscriptions = counts.subscriptions;
-        }
         tally.fleet.ever_connected = counts.ever_connected;
         tally.fleet.disconnects = counts.disconnects;
         tally.fleet.reconnects = counts.reconnects;
@@ -38,7 +32,14 @@ pub(super) fn gather(run: &mut Run<'_>) {
         tally.cost.emulator.wave_answers = counts.replies;
     }
     let evidence = evidence(run, counts.overflowed);
-    run.book.run.tally.doubts.extend(doubts(&evidence));
+    let tally = &mut run.book.run.tally;
+    tally.doubts.extend(doubts(&evidence));
+    if !foreign && tally.fleet.planned == 0 {
+        // It ended before the waves, perhaps while nodes were connecting: nothing to doubt in that.
+        tally.fleet.planned = counts.planned;
+        tally.fleet.connected = counts.connected;
+        tally.fleet.subscriptions = counts.subscriptions;
+    }
 }
 
 fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {

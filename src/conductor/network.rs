@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use emulator::spec::Server;
-use futures_util::future;
+use futures_util::future::{self, BoxFuture};
 use reports::run::BrokerCost;
 use reports::verdict::ExitCode;
 
@@ -38,6 +38,9 @@ pub(super) struct NetworkSample {
     pub(super) connections: u64,
     pub(super) slow_consumers: u64,
 }
+
+/// What was seen of each broker that answered, by name.
+pub(super) type Look = Vec<(String, BrokerSample)>;
 
 impl Network {
     /// Starts or finds the brokers of the plan; `folder` takes their files.
@@ -145,20 +148,36 @@ impl Network {
         future::select_all(watches).await.0
     }
 
-    /// Looks at every managed broker and remembers the largest readings.
-    pub(super) async fn sample(&mut self) -> NetworkSample {
+    /// Looks at every managed broker. One that hangs takes seconds to give up on: the run goes on
+    /// meanwhile.
+    pub(super) fn look(&self) -> BoxFuture<'static, Look> {
+        let seen =
+            |broker: &Broker| (broker.name().to_owned(), broker.monitoring().clone(), broker.pid());
+        let brokers: Vec<_> = self.managed.iter().map(seen).collect();
+        Box::pin(async move {
+            let mut look = Vec::with_capacity(brokers.len());
+            for (name, monitoring, pid) in brokers {
+                if let Ok(sample) = monitoring.sample(pid).await {
+                    look.push((name, sample));
+                }
+            }
+            look
+        })
+    }
+
+    /// Adds up what a look has seen, and remembers the largest readings.
+    pub(super) fn note(&mut self, look: Look) -> NetworkSample {
         let mut sum = NetworkSample::default();
-        for broker in &self.managed {
-            let Ok(BrokerSample { varz, process }) = broker.sample().await else { continue };
+        for (name, BrokerSample { varz, process }) in look {
             let seen = BrokerCost {
-                version: varz.version.clone(),
-                go: Some(varz.go.clone()).filter(|go| !go.is_empty()),
+                version: varz.version,
+                go: Some(varz.go).filter(|go| !go.is_empty()),
                 rss_bytes: Some(process.rss_bytes),
                 cpu: Some(process.cpu),
                 connections: Some(varz.connections),
                 slow_consumers: Some(varz.slow_consumers),
             };
-            self.costs.entry(broker.name().to_owned()).or_default().merge(&seen);
+            self.costs.entry(name).or_default().merge(&seen);
             sum.rss_bytes += process.rss_bytes;
             sum.cpu += process.cpu;
             sum.connections += varz.connections;

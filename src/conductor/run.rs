@@ -7,8 +7,10 @@ mod finish;
 mod meet;
 mod waves;
 
+use std::future::ready;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reports::run::Ending;
 use reports::store::{Sample, StoreError};
@@ -18,7 +20,7 @@ use serde_json::json;
 use super::book::Book;
 use super::crowd::Crowd;
 use super::early::{asked, broken, died, fault};
-use super::network::{Network, NetworkSample};
+use super::network::{Look, Network};
 use super::orders::clients;
 use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::Crew;
@@ -147,10 +149,16 @@ impl Run<'_> {
 
     /// Writes down the state of the run at this instant.
     async fn sample(&mut self, phase: &str) -> Result<(), Ending> {
-        let brokers = match &mut self.network {
-            Some(network) => network.sample().await,
-            None => NetworkSample::default(),
-        };
+        let look = self.look().await;
+        self.note_sample(phase, look)
+    }
+
+    fn look(&self) -> BoxFuture<'static, Look> {
+        self.network.as_ref().map_or_else(|| Box::pin(ready(Look::new())), Network::look)
+    }
+
+    fn note_sample(&mut self, phase: &str, look: Look) -> Result<(), Ending> {
+        let brokers = self.network.as_mut().map(|network| network.note(look)).unwrap_or_default();
         let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
         let lag = self.crew.as_ref().map(Crew::take_lag_max).unwrap_or_default();
         let usage = Usage::now();

@@ -1,9 +1,11 @@
 //! Managed brokers that are not there, are not what they should be, or die.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reports::missing::Cause;
 use reports::verdict::Verdict;
 
 use super::rig::{
@@ -126,4 +128,27 @@ async fn a_broker_that_dies_while_nodes_connect_ends_the_run_with_the_fleet_so_f
     assert_eq!(fleet.planned, 50);
     assert!((1..50).contains(&fleet.ever_connected), "{fleet:?}");
     check_no_threads_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_for_a_while_costs_time_and_no_knowledge() {
+    let groups = ["good, nodes: 5", "silent, nodes: 5, behaviour: {no_reply: 100%}"];
+    let rpc = format!("{RPC}, every: 4s, count: 2, deadline: 15s");
+    let text = scenario(&real().await, &groups, &[&rpc]) + "late_grace: 0s\n";
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        let mut ears = Ears::on(&told.broker().await).await;
+        ears.request().await;
+        let pids = processes_about(out.path());
+        kill(Pid::from_raw(pids[0]), Signal::SIGSTOP).unwrap();
+        // The instant of the second wave passes, in which its book is to be opened.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        kill(Pid::from_raw(pids[0]), Signal::SIGCONT).unwrap();
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.doubts);
+    let waves: Vec<_> = left.summary.waves.iter().map(|w| (w.on_time, w.missing)).collect();
+    assert_eq!(waves, [(5, 5), (5, 5)]);
+    assert_eq!(left.summary.missing.by_cause[&Cause::NoReply], 10, "{:?}", left.summary.missing);
 }

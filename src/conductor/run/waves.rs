@@ -1,7 +1,9 @@
 //! The phase in which waves are sent, and each is written down when it is over.
 
+use std::future::pending;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::Severity;
@@ -13,7 +15,7 @@ use crate::conductor::Progress;
 use crate::conductor::book::Witness;
 use crate::conductor::crowd::Crowd;
 use crate::conductor::early::{broken, fault, trouble};
-use crate::conductor::network::Network;
+use crate::conductor::network::{Look, Network};
 use crate::conductor::orders::orders;
 use crate::conductor::pending::Pending;
 use crate::driver::{WaveDone, WaveFailure};
@@ -41,6 +43,7 @@ impl Run<'_> {
         self.lag.record(true);
         let mut ending = None;
         let mut next_sample = tokio::time::Instant::now();
+        let mut looking = None;
         loop {
             if ending.is_none() {
                 pending.open(self.crew.as_ref(), self.epoch.now());
@@ -64,13 +67,18 @@ impl Run<'_> {
                     ending = Some(early);
                     cancel.cancel();
                 }
+                look = seen(&mut looking) => {
+                    looking = None;
+                    if let Err(early) = self.note_sample("waves", look) {
+                        ending.get_or_insert(early);
+                        cancel.cancel();
+                    }
+                }
                 () = tokio::time::sleep_until(wake) => {
                     if next_sample <= tokio::time::Instant::now() {
                         next_sample += SAMPLE_EVERY;
-                        if let Err(early) = self.sample("waves").await {
-                            ending.get_or_insert(early);
-                            cancel.cancel();
-                        }
+                        // A look that still goes on stands for this one.
+                        looking.get_or_insert_with(|| self.look());
                     }
                 }
             }
@@ -120,5 +128,13 @@ impl Run<'_> {
             result: Box::new(wave.result),
         });
         Ok(())
+    }
+}
+
+/// What a look has seen, if one goes on.
+async fn seen(looking: &mut Option<BoxFuture<'static, Look>>) -> Look {
+    match looking {
+        Some(look) => look.await,
+        None => pending().await,
     }
 }
