@@ -14,7 +14,7 @@ Examples:
   choria-emulator measure -s nats://broker:4222 --discover
   choria-emulator measure -s broker --agent rpcutil --action ping --count 20 --every 2s --expect 5000
   choria-emulator measure -s broker --nodes-file estate.txt --mode direct -F country=mt
-  choria-emulator measure -s broker --expect 5000 --threshold 'completeness: min == 100%'
+  choria-emulator measure -s broker --expect 5000 --threshold 'response_time: p(99) < 2s'
 The predecessor's form:
   choria-emulator measure 10 5000 \"one broker\" results -s broker --size 100 --timeout 10s
 
@@ -119,7 +119,7 @@ pub(in crate::commands) struct MeasureArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     #[arg(conflicts_with = "nodes_file", help_heading = "Who must answer")]
     pub(super) discovery_timeout: Option<Span>,
-    /// What must hold, such as 'completeness: min == 100%'; may be repeated
+    /// What must hold instead of 'completeness: min == 100%'; may be repeated
     #[arg(long, value_name = "METRIC: EXPRESSION", help_heading = "Who must answer")]
     pub(super) threshold: Vec<String>,
 

@@ -135,8 +135,13 @@ fn check_names(agent: &str, action: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What must hold unless something else is asked for: whoever has to answer does.
+const EVERYBODY: &str = "completeness: min == 100%";
+
 /// Metric to expressions, in the order of the flags.
 fn thresholds(texts: &[String]) -> anyhow::Result<Value> {
+    let everybody = [EVERYBODY.to_owned()];
+    let texts = if texts.is_empty() { &everybody } else { texts };
     let mut thresholds = Map::new();
     for text in texts {
         let (metric, expression) = split(text).ok_or_else(|| {
@@ -204,6 +209,16 @@ mod tests {
         assert_eq!(entry.selects.facts, ["country=mt"]);
         assert_eq!((entry.clients, entry.count), (3, 2));
         assert_eq!(plan.thresholds[0].metric, "completeness{wave:measure}");
+    }
+
+    #[test]
+    fn everybody_has_to_answer_unless_something_else_is_asked_for() {
+        let asked = |line| {
+            let thresholds = of_line(line).unwrap().plan.thresholds;
+            thresholds.into_iter().map(|t| t.metric + ": " + &t.expression).collect::<Vec<_>>()
+        };
+        assert_eq!(asked("--expect 5"), [EVERYBODY]);
+        assert_eq!(asked("--expect 5 --threshold late:count==0"), ["late: count==0"]);
     }
 
     #[test]
