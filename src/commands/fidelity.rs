@@ -14,12 +14,13 @@ use super::progress::ObtainDisplay;
 use super::signals;
 use super::sources::{self, SourceArgs};
 use crate::broker::Request;
-use crate::fidelity::{self, Certificate, FILE_NAME, Recording, Setup};
+use crate::fidelity::{self, FILE_NAME, RealServer, Recording, Setup};
 
 const EXAMPLES: &str = "\
 Examples:
   choria-emulator fidelity
   choria-emulator fidelity --broker 2.12.15 --json
+  choria-emulator fidelity --real nats://broker.example.net:4222 --identity web1.example.net
 
 Every recorded request is sent to freshly started nodes over a broker of its own, and what they do is
 compared with what real servers did. The exit code is 0 if nothing differs, else 99.";
@@ -37,6 +38,16 @@ pub(super) struct FidelityArgs {
     /// Recordings to replay instead of those that are built in, one JSON case a line
     #[arg(long, value_name = "FILE", num_args = 1..)]
     captures: Vec<PathBuf>,
+    /// A broker of a network with a real server: record what that does about the same requests
+    /// (recording.jsonl), and replay it
+    #[arg(long, value_name = "URL", requires = "identity", conflicts_with = "captures")]
+    real: Option<String>,
+    /// Identity of the real server
+    #[arg(long, value_name = "NAME", requires = "real")]
+    identity: Option<String>,
+    /// A collective of the real server
+    #[arg(long, value_name = "NAME", requires = "real", default_value = "mcollective")]
+    collective: String,
     /// Version of nats-server [default: the newest at hand]
     #[arg(long, value_name = "VERSION")]
     broker: Option<String>,
@@ -45,7 +56,12 @@ pub(super) struct FidelityArgs {
 }
 
 pub(super) fn run(args: FidelityArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
-    let setup = Setup {
+    let real = args.real.zip(args.identity).map(|(url, identity)| RealServer {
+        url,
+        identity,
+        collective: args.collective,
+    });
+    let mut setup = Setup {
         recordings: recordings(&args.captures)?,
         request: Request { version: args.broker, path: None },
         sources: args.sources.sources(shell)?,
@@ -54,12 +70,21 @@ pub(super) fn run(args: FidelityArgs, shell: &Shell) -> anyhow::Result<ExitCode>
     };
     let display = ObtainDisplay::new(shell, "n1");
     signals::run(&shell.screen, "stopping", async |stop| {
-        let proving = fidelity::prove(setup, move |step| display.show(&step));
+        let proving = async {
+            if let Some(real) = &real {
+                let recording = fidelity::record(real).await;
+                let recording = recording.map_err(|e| Refusal::of(e.code(), e.to_string()))?;
+                write(&args.out, "recording.jsonl", &recording.lines)?;
+                setup.recordings = vec![recording];
+            }
+            let proved = fidelity::prove(setup, move |step| display.show(&step)).await;
+            proved.map_err(|e| Refusal::of(e.code(), e.to_string()))
+        };
         let certificate = tokio::select! {
-            proved = proving => proved.map_err(|e| Refusal::of(e.code(), e.to_string()))?,
+            proved = proving => proved?,
             reason = stop.asked() => return Ok(signals::code(reason)),
         };
-        let file = keep(&certificate, &args.out)?;
+        let file = write(&args.out, FILE_NAME, &certificate.to_json())?;
         if args.json {
             shell.screen.print(&certificate.to_json())?;
         } else {
@@ -84,13 +109,13 @@ fn recordings(files: &[PathBuf]) -> anyhow::Result<Vec<Recording>> {
     files.iter().map(read).collect()
 }
 
-/// Writes the certificate, by rename: a reader finds a whole one.
-fn keep(certificate: &Certificate, folder: &Path) -> anyhow::Result<PathBuf> {
-    let file = folder.join(FILE_NAME);
-    let unfinished = folder.join(format!(".{FILE_NAME}.new"));
+/// Writes a file by rename: a reader finds a whole one.
+fn write(folder: &Path, name: &str, content: &str) -> anyhow::Result<PathBuf> {
+    let file = folder.join(name);
+    let unfinished = folder.join(format!(".{name}.new"));
     let cannot = || format!("cannot write {}", file.display());
     fs::create_dir_all(folder).with_context(cannot)?;
-    fs::write(&unfinished, certificate.to_json()).with_context(cannot)?;
+    fs::write(&unfinished, content).with_context(cannot)?;
     fs::rename(&unfinished, &file).with_context(cannot)?;
     Ok(file)
 }

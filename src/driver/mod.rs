@@ -37,6 +37,7 @@ pub use client::{ClientError, ClientSpec};
 pub use discovery::DiscoverError;
 pub use epoch::Epoch;
 pub use incident::{DriverIncident, IncidentKind};
+pub(crate) use options::redacted;
 pub use options::{ConnectionOptions, OptionsError, Secret};
 pub use order::{Samples, SendMode, WaveDone, WaveFailure, WaveOrder};
 pub use roster::{Roster, RosterError};

@@ -5,6 +5,7 @@
 //! the broker, the replay and the certificate. Nothing here prints.
 
 mod certificate;
+mod record;
 mod render;
 mod replay;
 
@@ -22,6 +23,7 @@ use crate::broker::{self, Broker, Launcher, Limits, PortChoice, Sources, StartEr
 pub use certificate::{
     Certificate, Counts, FILE_NAME, Outcome, Proof, Skipped, Tool, digest_of_this_build,
 };
+pub use record::{RealServer, RecordError, record};
 pub use render::to_text;
 pub use replay::ReplayError;
 

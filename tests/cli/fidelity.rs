@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::Path;
 
+use choria_emulator::broker::Broker;
 use choria_emulator::conductor::Stop;
 use choria_emulator::fidelity::{Certificate, Counts, Outcome};
+use emulator::fleet::Fleet;
+use emulator::spec::{Clock, FleetSpec, Share};
 use reports::summary::Summary;
 use serde_json::{Value, json};
 
 use super::{SMALL, Said, ask, folder_with};
 use crate::run::{run, setup};
-use crate::support::{lasting_sources, nats_server};
+use crate::support::{SOON, lasting_sources, launcher, nats_server, start_spec};
 
 const PING: &str = "ping-all/web1.example.net";
 const SILENT: &str = "ping-identity-unknown/web1.example.net";
@@ -127,4 +130,48 @@ async fn the_digest_stands_in_the_result_of_a_run() {
     let summary = Summary::read(&finished.unwrap().folder).unwrap();
     let kept = Certificate::of_this_build().unwrap();
     assert_eq!(summary.certificate_digest, Some(kept.digest));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_present_is_recorded_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = start_spec(folder.path()).await;
+    let broker = Broker::start(&spec, &launcher()).await.unwrap();
+    // Stands for a real server: configured as one of them, with the clock of today.
+    let (_, exchanges) = emulator::fidelity::RECORDINGS[0];
+    let server = emulator::fidelity::parse(exchanges).unwrap().remove(0).server;
+    let fleet = Fleet::start(FleetSpec {
+        seed: 1,
+        groups: vec![server.group(broker.client().into())],
+        share: Share::WHOLE,
+        shards: 1,
+        clock: Clock::System,
+    });
+    let fleet = fleet.unwrap();
+    fleet.connected().await;
+
+    let url = broker.url();
+    let asked = ["--real", url.as_str(), "--identity", &server.identity];
+    let said = fidelity(folder.path(), &asked).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let read = |name: &str| fs::read_to_string(folder.path().join("results/fidelity").join(name));
+    let made: Certificate = serde_json::from_str(&read("fidelity.json").unwrap()).unwrap();
+    let outcomes = &made.proof.recordings[&server.identity];
+    let recording = emulator::fidelity::parse(&read("recording.jsonl").unwrap()).unwrap();
+    assert_eq!(recording.len(), outcomes.len());
+    let replies = recording.iter().filter(|case| case.outcome == "reply").count();
+    assert_eq!((replies, recording.len() - replies), (91, 35));
+
+    // The recording that was kept shows what differs in it.
+    let other = read("recording.jsonl").unwrap().replace("web1.example.net", "web9.example.net");
+    fs::write(folder.path().join("other.jsonl"), other).unwrap();
+    let said = fidelity(folder.path(), &["--captures", "other.jsonl"]).await;
+    assert_eq!(said.code, Some(99), "{said:?}");
+
+    let nobody = ["--real", url.as_str(), "--identity", "nobody.example.net"];
+    let said = fidelity(folder.path(), &nobody).await;
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("nobody.example.net does not answer rpcutil"), "{said:?}");
+    fleet.stop().await;
+    broker.stop(SOON).await;
 }

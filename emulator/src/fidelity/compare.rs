@@ -54,6 +54,12 @@ pub fn reply_body(payload: &[u8]) -> Option<Value> {
     open(payload).map(|layers| layers.body)
 }
 
+/// What the sender's clock showed when it wrote this reply transport: unix seconds.
+#[must_use]
+pub fn reply_time_unix(payload: &[u8]) -> Option<i64> {
+    open(payload)?.envelope.get("time")?.as_i64()
+}
+
 impl Comparison {
     /// Notes a difference.
     pub fn differs(

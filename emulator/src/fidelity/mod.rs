@@ -9,8 +9,8 @@
 mod case;
 mod compare;
 
-pub use case::{Case, CaseError, Need, Published, Seen, counters_of, parse};
-pub use compare::{Comparison, reply_body};
+pub use case::{Case, CaseError, Need, Published, Seen, Server, counters_of, parse};
+pub use compare::{Comparison, reply_body, reply_time_unix};
 
 /// Name and lines of every recording of servers (`testdata/captures/README.md`).
 pub const RECORDINGS: [(&str, &str); 3] = [

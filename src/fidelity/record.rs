@@ -1,0 +1,309 @@
+//! A recording of a real server that is present now: what it is configured with, and what it does about
+//! the requests of the built-in recording, asked anew. Replayed as any other recording, it compares the
+//! emulated node with that server.
+//!
+//! Everything goes to the server's own subject, whatever the recorded one was: a server looks at what is
+//! inside, and no other server of the network is asked. Left out are requests whose answer depends on
+//! configuration that a server does not tell, or on autonomous agents.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::{Client, ConnectOptions, Subscriber};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use emulator::fidelity::{Case, CaseError, RECORDINGS, parse, reply_body, reply_time_unix};
+use emulator::protocol::client::{self, RequestDraft};
+use emulator::protocol::request::Request;
+use futures_util::StreamExt as _;
+use reports::verdict::ExitCode;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Recording;
+use crate::driver::redacted;
+
+/// Time for the connection, and for what the server must answer.
+const WITHIN: Duration = Duration::from_secs(5);
+/// What is not answered so long after the last request has no answer, as for the real client's
+/// discovery: a real server need not answer in order, so its silence cannot be proved.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the answers to some requests before the next are sent.
+const PACE: Duration = Duration::from_millis(250);
+/// Requests on their way at once; a real server's queue holds ten.
+const AT_ONCE: usize = 8;
+/// Needs that a server's inventory does not tell enough about.
+const NOT_ASKED: [&str; 3] = ["config", "machines", "data-plugins"];
+
+/// Where a real server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealServer {
+    /// URL of a broker of its network.
+    pub url: String,
+    /// Its identity.
+    pub identity: String,
+    /// A collective that it is in.
+    pub collective: String,
+}
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The network cannot be reached.
+    #[error(
+        "cannot ask at {url}: {problem}\ncheck that a broker runs there and lets this client in"
+    )]
+    Broker {
+        /// Its URL, without secrets.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The server does not answer.
+    #[error(
+        "{identity} does not answer rpcutil in collective {collective} within {WITHIN:?}\n\
+         check identity and collective, and that it runs unsecured and without authorization"
+    )]
+    Silent {
+        /// Its identity.
+        identity: String,
+        /// The collective.
+        collective: String,
+    },
+    /// What it tells of itself is not what servers tell.
+    #[error(
+        "{identity} tells nothing usable of itself: {problem}\nplease report it with its version"
+    )]
+    Strange {
+        /// Its identity.
+        identity: String,
+        /// What is missing.
+        problem: String,
+    },
+    /// The built-in recording cannot be read.
+    #[error(transparent)]
+    Case(#[from] CaseError),
+}
+
+impl RecordError {
+    /// The exit code that it stands for.
+    #[must_use]
+    pub fn code(&self) -> ExitCode {
+        match self {
+            Self::Broker { .. } | Self::Silent { .. } => ExitCode::BrokerUnreachable,
+            Self::Strange { .. } | Self::Case(_) => ExitCode::Unexpected,
+        }
+    }
+}
+
+/// Asks the server, and makes a recording of it.
+///
+/// # Errors
+/// When it cannot be reached or does not answer.
+pub async fn record(real: &RealServer) -> Result<Recording, RecordError> {
+    let questions = questions(&real.collective)?;
+    let mut asker = Asker::connect(real).await?;
+    let server = asker.introduce().await?;
+    let mut lines = String::new();
+    let asked = asker.ask(&questions, SILENCE).await?;
+    for (question, (sent, replies)) in questions.iter().zip(&asked) {
+        lines += &format!("{}\n", line(question, &server, sent, replies));
+    }
+    Ok(Recording { name: real.identity.clone(), lines: Cow::Owned(lines) })
+}
+
+/// A request without what is fresh in each.
+#[derive(Debug, PartialEq)]
+struct Question {
+    id: String,
+    draft: RequestDraft,
+    volatile: Vec<String>,
+}
+
+/// The different requests of the built-in recording.
+fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
+    let [(_, exchanges), ..] = RECORDINGS;
+    let mut questions: Vec<Question> = Vec::new();
+    for case in parse(exchanges)? {
+        if case.needs.iter().any(|need| NOT_ASKED.contains(&need.as_str())) {
+            continue;
+        }
+        let Some(draft) = draft(&case, collective)? else { continue };
+        if let Some(same) = questions.iter_mut().find(|question| question.draft == draft) {
+            same.volatile.extend(case.volatile);
+            continue;
+        }
+        let name = case.id.split('/').next().unwrap_or_default();
+        let id = format!("{name}#{}", questions.len() + 1);
+        questions.push(Question { id, draft, volatile: case.volatile });
+    }
+    Ok(questions)
+}
+
+/// The recorded request as ours; `None` where only its bytes are of interest.
+fn draft(case: &Case, collective: &str) -> Result<Option<RequestDraft>, CaseError> {
+    let Ok(request) = Request::decode(&case.payload()?) else { return Ok(None) };
+    Ok(Some(RequestDraft {
+        caller_id: "choria=fidelity.mcollective".to_owned(),
+        sender_id: "fidelity.example.net".to_owned(),
+        collective: collective.to_owned(),
+        agent: request.agent,
+        ttl_s: 60,
+        filter: request.filter,
+        // Servers decode what is base64 (protocol document 3.15), also what only looks like it.
+        body: STANDARD.encode(request.payload),
+    }))
+}
+
+/// A request as it was sent, and the replies to it.
+type Asked = (Sent, Vec<String>);
+
+struct Sent {
+    at_unix: i64,
+    subject: String,
+    payload: String,
+    reply_to: String,
+}
+
+struct Asker<'a> {
+    real: &'a RealServer,
+    client: Client,
+    replies: Subscriber,
+    url: String,
+}
+
+impl<'a> Asker<'a> {
+    async fn connect(real: &'a RealServer) -> Result<Self, RecordError> {
+        let url = redacted(&real.url);
+        let lost = |problem: String| RecordError::Broker { url: url.clone(), problem };
+        let options = ConnectOptions::new().name("choria-emulator fidelity");
+        let connecting = timeout(WITHIN, options.connect(&real.url)).await;
+        let client = connecting
+            .map_err(|_| lost(format!("no connection within {WITHIN:?}")))?
+            .map_err(|error| lost(error.to_string()))?;
+        let mine = client::reply_subject(&real.collective, "choria=fidelity.mcollective", "*");
+        let replies = client.subscribe(mine).await.map_err(|error| lost(error.to_string()))?;
+        Ok(Self { real, client, replies, url })
+    }
+
+    fn lost(&self, problem: impl std::fmt::Display) -> RecordError {
+        RecordError::Broker { url: self.url.clone(), problem: problem.to_string() }
+    }
+
+    /// Sends requests, a few at a time, and collects the replies until each has one, or nobody has
+    /// spoken for so long.
+    async fn ask(
+        &mut self,
+        questions: &[Question],
+        patience: Duration,
+    ) -> Result<Vec<Asked>, RecordError> {
+        let mut asked: Vec<Asked> = Vec::with_capacity(questions.len());
+        for some in questions.chunks(AT_ONCE) {
+            let before = asked.len();
+            for question in some {
+                asked.push((self.send(&question.draft).await?, Vec::new()));
+            }
+            self.collect(&mut asked, before, PACE).await?;
+        }
+        self.collect(&mut asked, 0, patience).await?;
+        Ok(asked)
+    }
+
+    /// Collects replies to all requests until each from this one on has one.
+    async fn collect(
+        &mut self,
+        asked: &mut [Asked],
+        from: usize,
+        patience: Duration,
+    ) -> Result<(), RecordError> {
+        let until = Instant::now() + patience;
+        while asked.iter().skip(from).any(|(_, replies)| replies.is_empty()) {
+            let Ok(message) = timeout_at(until, self.replies.next()).await else { break };
+            let message = message.ok_or_else(|| self.lost("the connection was closed"))?;
+            let to = message.subject.as_str();
+            if let Some((_, replies)) = asked.iter_mut().find(|(sent, _)| sent.reply_to == to) {
+                replies.push(String::from_utf8_lossy(&message.payload).into_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, draft: &RequestDraft) -> Result<Sent, RecordError> {
+        let request_id = format!("{:032x}", rand::random::<u128>());
+        let reply_to = client::reply_subject(&draft.collective, &draft.caller_id, &request_id);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_unix = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let payload = client::encode_request(draft, &request_id, &reply_to, &self.url, at_unix);
+        let payload = String::from_utf8_lossy(&payload).into_owned();
+        let subject = client::node_subject(&draft.collective, &self.real.identity);
+        let publishing = self.client.publish(subject.clone(), payload.clone().into());
+        publishing.await.map_err(|error| self.lost(error))?;
+        Ok(Sent { at_unix, subject, payload, reply_to })
+    }
+
+    /// What the server tells of itself, as recordings have it.
+    async fn introduce(&mut self) -> Result<Value, RecordError> {
+        let question = |(agent, action): (&str, &str)| Question {
+            id: action.to_owned(),
+            draft: RequestDraft {
+                caller_id: "choria=fidelity.mcollective".to_owned(),
+                sender_id: "fidelity.example.net".to_owned(),
+                collective: self.real.collective.clone(),
+                agent: agent.to_owned(),
+                ttl_s: 60,
+                filter: Default::default(),
+                body: STANDARD.encode(client::rpc_body(agent, action, &json!({}))),
+            },
+            volatile: Vec::new(),
+        };
+        let about =
+            [("rpcutil", "inventory"), ("rpcutil", "daemon_stats"), ("choria_util", "info")];
+        let asked = self.ask(&about.map(question), WITHIN).await?;
+        let data = |(_, replies): &Asked| {
+            let body = reply_body(replies.first()?.as_bytes())?;
+            Some(body.get("data")?.clone())
+        };
+        let told: Option<Vec<Value>> = asked.iter().map(data).collect();
+        let Some([inventory, stats, info]) = told.as_deref() else {
+            return Err(RecordError::Silent {
+                identity: self.real.identity.clone(),
+                collective: self.real.collective.clone(),
+            });
+        };
+        self.server(inventory, stats, info)
+    }
+
+    fn server(&self, inventory: &Value, stats: &Value, info: &Value) -> Result<Value, RecordError> {
+        let main = &inventory["main_collective"];
+        let mut collectives: Vec<Value> =
+            inventory["collectives"].as_array().cloned().unwrap_or_default();
+        // The main collective is the first.
+        collectives.sort_by_key(|collective| collective != main);
+        let server = json!({
+            "identity": self.real.identity, "collectives": collectives, "main_collective": main,
+            "agents": inventory["agents"], "classes": inventory["classes"],
+            "facts": inventory["facts"], "version": inventory["version"],
+            "connected_broker": info["connected_server"], "config_file": stats["configfile"],
+        });
+        let readable = serde_json::from_value::<emulator::fidelity::Server>(server.clone());
+        readable.map(|_| server).map_err(|problem| RecordError::Strange {
+            identity: self.real.identity.clone(),
+            problem: problem.to_string(),
+        })
+    }
+}
+
+/// A case as recordings have it (`emulator/testdata/captures/README.md`).
+fn line(question: &Question, server: &Value, sent: &Sent, replies: &[String]) -> Value {
+    let reply = |payload: &String| {
+        let clock = reply_time_unix(payload.as_bytes()).unwrap_or(sent.at_unix);
+        json!({ "subject": sent.reply_to, "payload": payload, "clock_unix": clock })
+    };
+    json!({
+        "id": question.id, "server": server, "captured_at_unix": sent.at_unix,
+        "request": { "subject": sent.subject, "payload": sent.payload },
+        "outcome": if replies.is_empty() { "silence" } else { "reply" },
+        "replies": replies.iter().map(reply).collect::<Vec<_>>(),
+        "volatile": question.volatile,
+    })
+}
