@@ -284,7 +284,7 @@ impl RegistrationContent {
 /// How nodes write their status files (protocol document 10.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusFiles {
-    /// An existing folder; each node has one file in it, `IDENTITY.json`.
+    /// The folder, made if it is not there; each node has one file in it, `IDENTITY.json`.
     pub folder: PathBuf,
     /// From one writing to the next.
     pub every: Duration,

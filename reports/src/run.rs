@@ -170,18 +170,48 @@ pub struct Tally {
     pub scheduler_lag: Latency,
     /// Reasons to distrust the result; equal ones count once.
     pub doubts: BTreeSet<Doubt>,
+    /// What nodes published without being asked, by kind: `startup`, `alive`, `shutdown`,
+    /// `registration`.
+    pub events: BTreeMap<String, EventTotals>,
 }
 
 impl Tally {
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { fleet, waves, missing, cost, scheduler_lag, doubts } = other;
+        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events } = other;
         self.fleet.merge(fleet);
         self.waves.merge(waves);
         self.missing.merge(missing);
         self.cost.merge(cost);
         self.scheduler_lag.merge(scheduler_lag);
         self.doubts.extend(doubts.iter().cloned());
+        for (kind, totals) in events {
+            self.events.entry(kind.clone()).or_default().merge(totals);
+        }
+    }
+}
+
+/// Messages of one kind that nodes published without being asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTotals {
+    /// Those that nodes wrote to their sockets.
+    pub published: u64,
+    /// Those of them that the listener beside the driver received.
+    pub received: u64,
+}
+
+impl EventTotals {
+    /// Those that got lost on the way.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.published.saturating_sub(self.received)
+    }
+
+    /// Takes over everything that `other` holds of the same kind.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { published, received } = other;
+        self.published += published;
+        self.received += received;
     }
 }
 

@@ -7,6 +7,7 @@
 mod book;
 mod crowd;
 mod early;
+mod events;
 mod evidence;
 mod log;
 mod network;

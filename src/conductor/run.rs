@@ -20,12 +20,13 @@ use serde_json::json;
 use super::book::Book;
 use super::crowd::Crowd;
 use super::early::{asked, broken, died, fault};
+use super::events;
 use super::network::{Look, Network};
 use super::orders::clients;
 use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::Crew;
 use crate::doctor::Check;
-use crate::driver::{ConnectionOptions, Driver, Epoch};
+use crate::driver::{ConnectionOptions, Driver, Epoch, Listener};
 use crate::watch::{LagWatch, Usage};
 
 /// How often the state of the run is written down.
@@ -42,6 +43,7 @@ pub(super) struct Run<'a> {
     pub(super) network: Option<Network>,
     pub(super) crew: Option<Crew>,
     pub(super) driver: Option<Driver>,
+    listener: Option<Listener>,
     epoch: Epoch,
     pub(super) lag: LagWatch,
     pub(super) preflight: Vec<Check>,
@@ -72,6 +74,7 @@ pub(super) async fn run(
         network: None,
         crew: None,
         driver: None,
+        listener: None,
         epoch: Epoch::at(start.began),
         lag: LagWatch::start(),
         preflight,
@@ -95,6 +98,10 @@ impl Run<'_> {
             None => {
                 let (spec, crowd) = self.muster()?;
                 self.connect_driver(&crowd).await?;
+                if let Some(network) = &self.network {
+                    self.listener =
+                        events::listen(self.setup, network, self.stop, &crowd, self.epoch).await?;
+                }
                 self.start_fleet(spec).await?;
                 crowd
             }

@@ -102,10 +102,8 @@ impl Crew {
         }
     }
 
-    /// Closes every connection and waits for all tasks. Returns the counters as they were before.
+    /// Ends all nodes in order and waits for all tasks. Returns the counters as they are then.
     pub async fn stop(self) -> FleetCounts {
-        let counts = self.fleet.counts();
-        let _ = self.fleet.stop().await;
-        counts
+        self.fleet.stop().await
     }
 }

@@ -189,7 +189,11 @@ impl Client {
 
 /// Sends messages from one connection to the other until one arrives: the interest in a subject takes
 /// time to travel from connection to connection and from broker to broker. `None`: one is closed.
-async fn reach(from: &async_nats::Client, to: &async_nats::Client, retry: Duration) -> Option<()> {
+pub(super) async fn reach(
+    from: &async_nats::Client,
+    to: &async_nats::Client,
+    retry: Duration,
+) -> Option<()> {
     let inbox = to.new_inbox();
     let mut subscriber = to.subscribe(inbox.clone()).await.ok()?;
     loop {

@@ -101,8 +101,10 @@ impl Demand {
         Self {
             nodes: plan.nodes(),
             subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
-            // Each client has one connection that publishes beside those that receive.
-            driver_connections: clients * (1 + u64::from(plan.client.receivers)),
+            // Each client has one connection that publishes beside those that receive; one more
+            // listens to what nodes publish without being asked.
+            driver_connections: clients * (1 + u64::from(plan.client.receivers))
+                + u64::from(!plan.event_kinds().is_empty()),
             endpoints,
             managed,
             loopback: match &plan.brokers {

@@ -60,7 +60,7 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
             flush_each_reply: group.fidelity.flush_each_reply,
         },
         shown: None,
-        lifecycle: spec::Lifecycle::default(),
+        lifecycle: group.lifecycle_spec(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod budget;
 pub(crate) mod digest;
 mod fleet;
+mod lifecycle;
 mod micros;
 mod print;
 mod resolve;
@@ -15,6 +16,8 @@ mod types;
 
 pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
 pub use fleet::Seat;
+pub(crate) use lifecycle::EVENT_KINDS;
+pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
 pub use print::{to_json, to_text};
 pub(crate) use resolve::IDENTITY;
 pub use resolve::{ResolveErrors, resolve};

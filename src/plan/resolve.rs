@@ -7,7 +7,7 @@ use reports::wave::WaveMode;
 
 use super::{
     Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
-    NatsServer, Plan, Question, ReplyDelay, Threshold,
+    NatsServer, Plan, Question, ReplyDelay, Threshold, lifecycle,
 };
 use crate::scenario::{
     self, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology,
@@ -122,6 +122,9 @@ fn group(given: &scenario::Group, first: u64) -> Group {
             flush_each_subscription: fidelity.subscribe_flush != Some(SubscribeFlush::Once),
             flush_each_reply: fidelity.reply_flush != Some(scenario::ReplyFlush::None),
         },
+        events: lifecycle::events(given.events.as_ref()),
+        registration: given.registration.as_ref().map(lifecycle::registration),
+        status_files: given.status_files.as_ref().map(lifecycle::status_files),
     }
 }
 

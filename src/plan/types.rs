@@ -5,7 +5,7 @@ use std::time::Duration;
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
-use super::micros;
+use super::{Events, Registration, StatusFiles, micros};
 use crate::scenario;
 
 /// A scenario with every default written in.
@@ -88,6 +88,12 @@ pub struct Group {
     pub behaviour: Behaviour,
     /// Where the nodes depart from the real server.
     pub fidelity: Fidelity,
+    /// The lifecycle events that the nodes publish.
+    pub events: Events,
+    /// How the nodes register, if they do.
+    pub registration: Option<Registration>,
+    /// Where the nodes write status files, if they do.
+    pub status_files: Option<StatusFiles>,
 }
 
 /// How a group's nodes connect.

@@ -23,8 +23,9 @@ pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
 pub use schema::{json_schema, json_schema_text};
 pub use tree::Step;
 pub use types::{
-    Batch, Behaviour, Brokers, Client, Connect, Discover, Fidelity, Filter, Group, Lognormal, Mode,
-    ReplyDelay, ReplyFlush, Request, Scenario, Spread, SubscribeFlush, Topology, Wave,
+    Batch, Behaviour, Brokers, Client, Connect, Discover, Events, Fidelity, Filter, Group,
+    Lognormal, Mode, Registration, RegistrationContent, ReplyDelay, ReplyFlush, Request, Scenario,
+    Spread, StatusFiles, SubscribeFlush, Topology, Wave,
 };
 pub use units::{Count, Percent, Rate, Span};
 

@@ -121,6 +121,35 @@ fn misspelt_keys_and_values_get_a_suggestion() {
 }
 
 #[test]
+fn what_nodes_say_unasked_must_be_what_a_server_can_do() {
+    for (keys, says) in [
+        ("events: {alive_every: 1ms}", "write `100ms` or more"),
+        ("events: {alive_every: 8days}", "longer than a week"),
+        ("events: {startup: 1}", "expected a boolean"),
+        ("events: {alife: false}", "did you mean `alive`?"),
+        ("registration: {}", "`content` is missing"),
+        ("registration: {content: inventory}", "inventory_content"),
+        ("registration: {content: file_content, interval: 1500ms}", "write whole seconds"),
+        ("registration: {content: file_content, interval: 0s}", "write whole seconds"),
+        ("registration: {content: file_content, target: \"a b\"}", "NATS subjects forbid"),
+        ("status_files: {every: 30s}", "`folder` is missing"),
+        ("status_files: {folder: \"\"}", "without a name"),
+        ("status_files: {folder: x, every: 10ms}", "write `1s` or more"),
+        ("status_files: {folder: x, nodes: 1001}", "from 1 to 1000"),
+    ] {
+        let text = FULL.replacen("    agents: 2", &format!("    agents: 2\n    {keys}"), 1);
+        let told = refusal(&text, &[]);
+        assert!(told.contains("full.yaml:14:") && told.contains(says), "{keys}: {told}");
+    }
+    check("wave:rpc", "kind:rpc", &["has no tag `kind`"]);
+    check(
+        "\"completeness{wave:rpc}\": [\"min == 100%\"]",
+        "\"events.lost{kind:alife}\": [\"count == 0\"]",
+        &["did you mean `alive`?"],
+    );
+}
+
+#[test]
 fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
     for (this, that, says) in [
         ("version: 1", "version: 2", "write `version: 1`"),

@@ -97,6 +97,12 @@ pub struct Group {
     pub behaviour: Option<Behaviour>,
     /// Where the nodes depart from a real Choria server for speed.
     pub fidelity: Option<Fidelity>,
+    /// The lifecycle events that the nodes publish; default: those of a real server.
+    pub events: Option<Events>,
+    /// How the nodes register; default: not at all, as a real server.
+    pub registration: Option<Registration>,
+    /// Where the nodes write their status files; default: nowhere, as a real server.
+    pub status_files: Option<StatusFiles>,
 }
 
 /// How a group's nodes connect.
@@ -164,6 +170,61 @@ pub struct Fidelity {
     pub subscribe_flush: Option<SubscribeFlush>,
     /// A PING with each reply as the real server does, or none; default `each`.
     pub reply_flush: Option<ReplyFlush>,
+}
+
+/// The lifecycle events that nodes publish.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// One event when a node has made all its subscriptions for the first time; default true.
+    pub startup: Option<bool>,
+    /// One event now and then; default true.
+    pub alive: Option<bool>,
+    /// One event before an orderly end; default true. Without it nodes vanish as if killed.
+    pub shutdown: Option<bool>,
+    /// From one alive event to the next; default 30m, as the real server's. The first comes after a
+    /// random number of thirtieths of it.
+    pub alive_every: Option<Span>,
+}
+
+/// How nodes register.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// What is published.
+    pub content: RegistrationContent,
+    /// From one publication to the next, in whole seconds; default 300s, as the real server's.
+    pub interval: Option<Span>,
+    /// Whether a random part of the interval passes before the first; default true. One to four
+    /// seconds pass in any case.
+    pub splay: Option<bool>,
+    /// Whether the content is compressed; default true.
+    pub compression: Option<bool>,
+    /// The subject; default: that of agent `registration` in the main collective.
+    pub target: Option<String>,
+}
+
+/// What a registration publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationContent {
+    /// A file: that of the facts.
+    FileContent,
+    /// Agents, classes, facts, counters and collectives.
+    InventoryContent,
+}
+
+/// Where nodes write their status files.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusFiles {
+    /// The folder, made if it is not there; each node writes `IDENTITY.json` in it.
+    pub folder: String,
+    /// From one writing to the next; default 30s, as the real server's.
+    pub every: Option<Span>,
+    /// How many nodes of the group write one, the first ones; default 10, at most 1000.
+    #[schemars(extend("minimum" = 1))]
+    pub nodes: Option<Count>,
 }
 
 /// When subscriptions are flushed.

@@ -119,8 +119,8 @@ async fn what_a_broker_does_not_deliver_is_told_from_what_it_loses_on_the_way_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_the_broker_has_no_room_for_are_named_as_never_connected() {
     let (brokers, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // Two of them are the driver's.
-    let broker = broker_with(brokers.path(), "max_connections: 12").await;
+    // Two of them are the driver's, one is the listener's.
+    let broker = broker_with(brokers.path(), "max_connections: 13").await;
     let rpc =
         "rpc, request: {agent: emulated0, action: generate}, deadline: 1s, count: 2, every: 1s";
     let text = scenario(&external(&broker.url()), &["default, nodes: 20"], &[rpc]);
@@ -143,7 +143,7 @@ async fn nodes_that_the_broker_has_no_room_for_are_named_as_never_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_accepts_no_node_at_all_is_an_error_with_what_it_said() {
     let (brokers, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let broker = broker_with(brokers.path(), "max_connections: 2").await;
+    let broker = broker_with(brokers.path(), "max_connections: 3").await;
     let text = scenario(&external(&broker.url()), &["default, nodes: 5"], &[RPC]);
     let ended = Program::run(folder.path(), &text).end();
     assert_eq!(ended.code, Some(4), "{}", ended.said);

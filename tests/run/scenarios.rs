@@ -100,3 +100,31 @@ async fn fifteen_thousand_runs_at_a_tenth() {
     assert_eq!(summary.fleet.connected, 1500);
     assert_eq!(summary.cost.brokers[0].slow_consumers, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lifecycle_storm_loses_no_event() {
+    let small = ["fleet.default.nodes=400", "fleet.default.events.alive_every=1s"];
+    let summary = check("lifecycle-storm.yaml", &small).await;
+    for kind in ["startup", "shutdown"] {
+        let totals = summary.events[kind];
+        assert_eq!((totals.published, totals.received), (400, 400), "{kind}");
+    }
+    let alive = summary.events["alive"];
+    assert!(alive.published > 400 && alive.received == alive.published, "{alive:?}");
+    assert!(!summary.events.contains_key("registration"));
+    assert_eq!(summary.departures, ["group default: alive events every 1s, not 30m"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registration_storm_loses_no_registration() {
+    let small = [
+        "fleet.default.nodes=300",
+        "fleet.default.registration.interval=3s",
+        "thresholds.events.received{kind:registration}=[\"rate == 100%\", \"count >= 300\"]",
+    ];
+    let summary = check("registration-storm.yaml", &small).await;
+    let registrations = summary.events["registration"];
+    assert!(registrations.published >= 600, "{registrations:?}");
+    assert_eq!(registrations.received, registrations.published);
+    assert_eq!(summary.events["startup"].received, 300);
+}

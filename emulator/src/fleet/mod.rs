@@ -11,6 +11,7 @@ mod shard;
 #[cfg(test)]
 mod time_tests;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -47,6 +48,14 @@ pub enum FleetError {
         "group {0} connects at a rate that is no positive number\ngive a rate above 0, or none"
     )]
     Rate(String),
+    /// A group's folder for status files cannot be made.
+    #[error("folder {} for status files: {source}\ngive one that can be written to", folder.display())]
+    StatusFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The system gave no thread or runtime.
     #[error("no thread for the nodes: {0}")]
     Thread(#[from] std::io::Error),
@@ -93,6 +102,11 @@ impl Fleet {
             }
             if group.connect.rate_per_s.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
                 return Err(FleetError::Rate(name));
+            }
+            if let Some(files) = &group.lifecycle.status_files {
+                let folder = files.folder.clone();
+                std::fs::create_dir_all(&folder)
+                    .map_err(|source| FleetError::StatusFolder { folder, source })?;
             }
             let compiled =
                 Group::new(&group).map_err(|source| FleetError::Group { group: name, source })?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::LatencyFigures;
 use crate::missing::{Cause, NodeName};
-use crate::run::{Ending, Host, RunResult, Tool};
+use crate::run::{Ending, EventTotals, Host, RunResult, Tool};
 use crate::store::StoreError;
 use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, Verdict};
@@ -71,6 +71,10 @@ pub struct Summary {
     pub waves: Vec<WaveSummary>,
     /// Who was not on time in counted waves.
     pub missing: MissingSummary,
+    /// What nodes published without being asked and a listener received, by kind; kinds that the
+    /// scenario switches off are left out.
+    #[serde(default)]
+    pub events: BTreeMap<String, EventTotals>,
     /// The thresholds.
     pub thresholds: Vec<ThresholdOutcome>,
     /// What the run cost.
@@ -165,6 +169,7 @@ impl Summary {
             entries: EntrySummary::of_all(&tally.waves),
             waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave, histograms)).collect(),
             missing: MissingSummary::of(run),
+            events: tally.events.clone(),
             thresholds: thresholds.clone(),
             cost: CostSummary::of(&tally.cost),
             scheduler_lag_us: tally.scheduler_lag.figures(),

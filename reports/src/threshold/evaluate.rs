@@ -7,7 +7,7 @@ use super::value::{Found, Fraction};
 use super::{Aggregation, Threshold, ThresholdOutcome};
 use crate::format;
 use crate::latency::Latency;
-use crate::run::{BrokerCost, RunResult};
+use crate::run::{BrokerCost, EventTotals, RunResult};
 use crate::wave::{WaveKey, WaveResult};
 
 /// The value and where it was found (or nothing to say), or why there is none.
@@ -53,6 +53,7 @@ impl Threshold {
             }
             Source::Connected => self.connected(run),
             Source::Disconnects => self.disconnects(run),
+            Source::Events(value) => self.events(run, value),
             Source::Broker(value) => self.brokers(run, value),
             Source::Single(value) => value(tally)
                 .map(|value| (Found::Measured(value), String::new()))
@@ -140,6 +141,23 @@ impl Threshold {
             };
         }
         Ok((Found::Exact(Fraction::whole(fleet.disconnects)), String::new()))
+    }
+
+    fn events(&self, run: &RunResult, value: fn(&EventTotals) -> u64) -> Observation {
+        let wanted = self.selector.kind.as_deref();
+        let (mut found, mut published) = (0, 0);
+        for (kind, totals) in &run.tally.events {
+            if wanted.is_none_or(|wanted| wanted == kind) {
+                found += value(totals);
+                published += totals.published;
+            }
+        }
+        let share = Fraction::share(found, published).ok_or("no node published any")?;
+        let place = format!("{} of {}", format::count(found), format::count(published));
+        Ok(match self.aggregation {
+            Aggregation::Rate => (Found::Exact(share), place),
+            _ => (Found::Exact(Fraction::whole(found)), place),
+        })
     }
 
     fn brokers(&self, run: &RunResult, value: fn(&BrokerCost) -> Option<f64>) -> Observation {

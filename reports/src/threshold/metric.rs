@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::Latency;
 use crate::missing::Cause;
-use crate::run::{BrokerCost, Tally};
+use crate::run::{BrokerCost, EventTotals, Tally};
 use crate::wave::WaveResult;
 
 /// What the values of a metric are counted in.
@@ -73,6 +73,8 @@ pub(super) enum Source {
     Connected,
     /// Connections lost.
     Disconnects,
+    /// Messages that nodes published without being asked, by kind.
+    Events(fn(&EventTotals) -> u64),
     /// One value a broker.
     Broker(fn(&BrokerCost) -> Option<f64>),
     /// One value of the run.
@@ -197,6 +199,11 @@ const fn single(
     Metric { name, unit, aggregations: &["value"], tags: &[], about, source: Source::Single(value) }
 }
 
+const fn events(name: &'static str, value: fn(&EventTotals) -> u64, about: &'static str) -> Metric {
+    let (aggregations, tags) = (&["count", "rate"], &["kind"]);
+    Metric { name, unit: Unit::Count, aggregations, tags, about, source: Source::Events(value) }
+}
+
 const fn run_latency(
     name: &'static str,
     values: fn(&Tally) -> &Latency,
@@ -258,6 +265,16 @@ pub static CATALOGUE: &[Metric] = &[
         about: "connections lost after they had been complete; rate: per second",
         source: Source::Disconnects,
     },
+    events(
+        "events.received",
+        |e| e.received,
+        "events and registrations that a listener received; rate: of those published",
+    ),
+    events(
+        "events.lost",
+        EventTotals::lost,
+        "events and registrations published and not received; rate: of those published",
+    ),
     broker(
         "broker.slow_consumers",
         Unit::Count,

@@ -65,6 +65,8 @@ pub struct Selector {
     pub group: Option<String>,
     /// Broker.
     pub broker: Option<String>,
+    /// Kind of event.
+    pub kind: Option<String>,
 }
 
 /// How many values become one.

@@ -121,6 +121,7 @@ fn selector(text: &str, metric: &Metric, tags: &str) -> Result<Selector, Thresho
             }
             "wave" => &mut selector.wave,
             "group" => &mut selector.group,
+            "kind" => &mut selector.kind,
             _ => &mut selector.broker,
         };
         *slot = Some(value.to_owned());

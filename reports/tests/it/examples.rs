@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use reports::missing::{Cause, MissingNode};
 use reports::run::{
-    About, BrokerCost, DriverCost, EmulatorCost, Ending, GroupTotals, Host, Origin, RunResult, Tool,
+    About, BrokerCost, DriverCost, EmulatorCost, Ending, EventTotals, GroupTotals, Host, Origin,
+    RunResult, Tool,
 };
 use reports::threshold::Threshold;
 use reports::verdict::{Doubt, Severity};
@@ -160,6 +161,9 @@ fn fleet_and_cost(run: &mut RunResult) {
     };
     cost.brokers.insert("n1".to_owned(), broker);
     run.tally.scheduler_lag.record(Duration::from_micros(1_100));
+    for (kind, published, received) in [("startup", NODES, NODES), ("alive", 70, 67)] {
+        run.tally.events.insert(kind.to_owned(), EventTotals { published, received });
+    }
 }
 
 fn with_thresholds(mut run: RunResult) -> RunResult {

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use reports::latency::Latency;
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
 use reports::run::{
-    BrokerCost, ConnectTimes, Cost, DriverCost, EmulatorCost, FleetTotals, GroupTotals, Tally,
+    BrokerCost, ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals,
+    GroupTotals, Tally,
 };
 use reports::verdict::{Doubt, Severity};
 use reports::wave::{WaveKey, WaveKind, WaveMode, WaveResult, Waves};
@@ -179,8 +180,13 @@ fn doubt() -> impl Strategy<Value = Doubt> {
 }
 
 fn tally() -> impl Strategy<Value = Tally> {
-    (fleet(), waves(), missing(), cost(), latency(), vec(doubt(), 0..3)).prop_map(
-        |(fleet, waves, missing, cost, scheduler_lag, doubts)| Tally {
+    let events = vec(("[ab]", n(), n()), 0..3);
+    (fleet(), waves(), missing(), cost(), latency(), vec(doubt(), 0..3), events).prop_map(
+        |(fleet, waves, missing, cost, scheduler_lag, doubts, events)| Tally {
+            events: events
+                .into_iter()
+                .map(|(kind, published, received)| (kind, EventTotals { published, received }))
+                .collect(),
             fleet,
             waves,
             missing,

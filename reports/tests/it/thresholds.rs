@@ -36,6 +36,8 @@ fn what_the_grammar_allows_is_accepted() {
         ("emulator.rss_bytes_per_node", "value < 3KiB"),
         ("driver.cpu_us_per_reply", "value <= 10"),
         ("scheduler_lag", "p(99) < 5ms"),
+        ("events.lost{kind:alive}", "count == 0"),
+        ("events.received", "rate >= 99%"),
     ] {
         assert!(Threshold::parse(metric, expression).is_ok(), "{metric}: {expression}");
     }
@@ -171,6 +173,11 @@ fn values_are_found_and_compared_with_their_place() {
         ("fleet.connected{group:web}", "rate == 100%", true, "100% (2,000 of 2,000)"),
         ("fleet.connected{group:db}", "rate == 100%", false, "no data: no group `db`"),
         ("fleet.disconnects", "rate < 1/s", true, "0/s"),
+        ("events.lost", "count == 3", true, "3 (3 of 2,070)"),
+        ("events.lost{kind:startup}", "count == 0", true, "0 (0 of 2,000)"),
+        ("events.received{kind:alive}", "count == 70", false, "67 (67 of 70)"),
+        ("events.received{kind:startup}", "rate == 100%", true, "100% (2,000 of 2,000)"),
+        ("events.lost{kind:shutdown}", "count == 0", false, "no data: no node published any"),
         ("broker.slow_consumers", "count == 0", true, "0"),
         ("broker.slow_consumers{broker:n2}", "count == 0", false, "no data: no broker matches"),
         ("broker.rss_bytes", "max < 128MiB", false, "134 MiB (broker n1)"),

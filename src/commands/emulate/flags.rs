@@ -129,6 +129,9 @@ impl EmulateArgs {
             connect: Some(Connect::default()),
             behaviour: None,
             fidelity: None,
+            events: None,
+            registration: None,
+            status_files: None,
         };
         Ok(Scenario {
             version: Count(1),

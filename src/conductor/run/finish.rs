@@ -4,6 +4,7 @@ use reports::run::Ending;
 use reports::verdict::ExitCode;
 
 use super::Run;
+use crate::conductor::events;
 use crate::conductor::evidence::gather;
 use crate::conductor::{Finished, Progress, RunError};
 
@@ -18,7 +19,11 @@ impl Run<'_> {
             driver.close().await;
         }
         if let Some(crew) = self.crew.take() {
-            let _ = crew.stop().await;
+            let counts = crew.stop().await;
+            if let Some(listener) = self.listener.take() {
+                let kinds = self.setup.plan.event_kinds();
+                events::settle(listener, &counts, &kinds, &mut self.book.run.tally).await;
+            }
         }
         if let Some(network) = self.network.take() {
             network.close().await;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use emulator::pattern::{FactTemplate, Pattern, Vars};
 
-use super::{at, check_positive, check_span, check_subject_part, check_token, strangers_only};
+use super::{
+    at, check_positive, check_span, check_subject_part, check_token, lifecycle, strangers_only,
+};
 use crate::plan::IDENTITY;
 use crate::scenario::error::Problem;
 use crate::scenario::types::{Group, ReplyDelay, Scenario, Spread};
@@ -111,6 +113,7 @@ fn check_group(found: &mut Vec<Problem>, index: usize, group: &Group) {
     check_connect(found, index, group);
     check_behaviour(found, index, group);
     check_patterns(found, index, group);
+    lifecycle::check(found, index, group);
 }
 
 fn check_collectives(found: &mut Vec<Problem>, index: usize, group: &Group) {

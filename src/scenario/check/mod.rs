@@ -3,6 +3,7 @@
 //! Pure: no file is looked for and no name resolved.
 
 mod fleet;
+mod lifecycle;
 mod thresholds;
 mod waves;
 

@@ -3,6 +3,7 @@
 use reports::threshold::{Metric, Selector, Threshold};
 
 use super::{at, choose, strangers_only, told};
+use crate::plan::EVENT_KINDS;
 use crate::scenario::error::Problem;
 use crate::scenario::tree::Step;
 use crate::scenario::types::{Scenario, Wave};
@@ -60,6 +61,12 @@ fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, sc
             let message = format!("there is no group `{group}`");
             found.push(Problem::new(at.to_vec(), message, choose(group, &names)).of_key());
         }
+    }
+    if let Some(kind) = &selector.kind
+        && !EVENT_KINDS.contains(&kind.as_str())
+    {
+        let message = format!("there is no kind of event `{kind}`");
+        found.push(Problem::new(at.to_vec(), message, choose(kind, &EVENT_KINDS)).of_key());
     }
     let clients = selected.iter().map(|wave| wave.clients.map_or(1, |clients| clients.0)).max();
     let clients = clients.unwrap_or(1);

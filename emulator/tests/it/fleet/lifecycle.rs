@@ -276,10 +276,19 @@ async fn the_first_nodes_keep_a_status_file() {
 #[tokio::test]
 async fn a_status_file_that_cannot_be_written_is_counted_and_costs_nothing_else() {
     let broker = Broker::new().await;
-    let (folder, every) = ("/no/such/folder".into(), Duration::from_secs(600));
-    let status_files = Some(StatusFiles { folder, every, nodes: 9 });
-    let fleet = start(vec![saying(Lifecycle { status_files, ..Lifecycle::SILENT }, &broker)]);
+    let parent = tempfile::tempdir().unwrap();
+    let of = |folder| {
+        let status_files = Some(StatusFiles { folder, every: Duration::from_secs(600), nodes: 9 });
+        saying(Lifecycle { status_files, ..Lifecycle::SILENT }, &broker)
+    };
+    let folder = parent.path().join("status");
+    let fleet = start(vec![of(folder.clone())]);
+    std::fs::remove_dir(folder).unwrap();
     let mut peer = broker.accept_ready().await;
     until(&fleet, "counted", |counts| counts.status_file_failures == 1).await;
     ask(&mut peer, "ping").await;
+    let file = parent.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refused = Fleet::start(super::spec(vec![of(file.join("status"))])).err().unwrap();
+    assert!(refused.to_string().starts_with("folder "), "{refused}");
 }

@@ -26,6 +26,7 @@ pub(super) fn answers(summary: &Summary) -> Vec<Section> {
         if foreign { strangers(summary) } else { carried(summary) },
         brokers(summary),
         connections(summary).filter(|_| !foreign),
+        events(summary),
         versions(summary),
     ]
     .into_iter()
@@ -177,6 +178,23 @@ fn brokers(summary: &Summary) -> Option<Section> {
         table: Some(Table { columns, rows }),
         lines,
     })
+}
+
+fn events(summary: &Summary) -> Option<Section> {
+    let seen = summary.events.iter().filter(|(_, totals)| totals.published + totals.received > 0);
+    let rows: Vec<_> = seen
+        .map(|(kind, totals)| {
+            let mood = if totals.lost() > 0 { Mood::Warning } else { Mood::Plain };
+            let figures = [totals.published, totals.received, totals.lost()].map(format::count);
+            (mood, std::iter::once(kind.clone()).chain(figures).collect())
+        })
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let columns = vec![("event", false), ("published", true), ("received", true), ("lost", true)];
+    let title = "Do events and registrations arrive?";
+    Some(Section { title, table: Some(Table { columns, rows }), lines: Vec::new() })
 }
 
 fn broker_row(broker: &BrokerSummary) -> (Mood, Vec<String>) {

@@ -1,0 +1,69 @@
+//! What nodes publish without being asked: intervals that can be kept, subjects that are some.
+
+use std::time::Duration;
+
+use super::{at, check_span, check_subject_part};
+use crate::scenario::error::Problem;
+use crate::scenario::types::Group;
+
+/// The shortest interval of alive events; the real server's is 30 minutes.
+const ALIVE_EVERY_MIN: Duration = Duration::from_millis(100);
+/// The shortest interval of files: each writing holds up a thread of nodes.
+const STATUS_EVERY_MIN: Duration = Duration::from_secs(1);
+/// Most nodes of a group that write status files.
+const STATUS_NODES_MAX: u64 = 1000;
+
+/// Everything that is wrong with what the group's nodes say without being asked.
+pub(super) fn check(found: &mut Vec<Problem>, index: usize, group: &Group) {
+    if let Some(every) = group.events.as_ref().and_then(|events| events.alive_every) {
+        let at = at!["fleet", index, "events", "alive_every"];
+        if every.0 < ALIVE_EVERY_MIN {
+            let message = format!("alive events every {every}");
+            found.push(Problem::new(at.clone(), message, "write `100ms` or more"));
+        }
+        check_span(found, at, "interval of alive events", every.0);
+    }
+    check_registration(found, index, group);
+    check_status_files(found, index, group);
+}
+
+fn check_registration(found: &mut Vec<Problem>, index: usize, group: &Group) {
+    let Some(registration) = &group.registration else { return };
+    if let Some(interval) = registration.interval {
+        let at = at!["fleet", index, "registration", "interval"];
+        if interval.0.is_zero() || interval.0.subsec_nanos() != 0 {
+            let message = format!("a server cannot register every {interval}");
+            found.push(Problem::new(at.clone(), message, "write whole seconds, such as `300s`"));
+        }
+        check_span(found, at, "interval of registrations", interval.0);
+    }
+    if let Some(target) = &registration.target
+        && let Err(why) = check_subject_part(target)
+    {
+        let at = at!["fleet", index, "registration", "target"];
+        found.push(Problem::new(at, why, "write a subject such as `inventory.in`"));
+    }
+}
+
+fn check_status_files(found: &mut Vec<Problem>, index: usize, group: &Group) {
+    let Some(files) = &group.status_files else { return };
+    if files.folder.is_empty() {
+        let at = at!["fleet", index, "status_files", "folder"];
+        found.push(Problem::new(at, "a folder without a name", "write a path such as `status`"));
+    }
+    if let Some(every) = files.every {
+        let at = at!["fleet", index, "status_files", "every"];
+        if every.0 < STATUS_EVERY_MIN {
+            let message = format!("a status file every {every}");
+            found.push(Problem::new(at.clone(), message, "write `1s` or more"));
+        }
+        check_span(found, at, "interval of status files", every.0);
+    }
+    if let Some(nodes) = files.nodes
+        && !(1..=STATUS_NODES_MAX).contains(&nodes.0)
+    {
+        let at = at!["fleet", index, "status_files", "nodes"];
+        let advice = format!("write a number from 1 to {STATUS_NODES_MAX}");
+        found.push(Problem::new(at, format!("status files of {} nodes", nodes.0), advice));
+    }
+}
