@@ -97,6 +97,9 @@ impl Log {
             }
             tail.push_back(String::from_utf8_lossy(&line).into_owned());
         }
+        while tail.back().is_some_and(|line| line.trim().is_empty()) {
+            tail.pop_back();
+        }
         Ok(tail)
     }
 }
@@ -206,5 +209,25 @@ fn exit(status: Option<ExitStatus>, log: &Log) -> Exit {
         code: status.and_then(|status| status.code()),
         signal: status.and_then(|status| status.signal()),
         log_tail: log.tail(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_end_with_a_word() {
+        for (log, words) in [
+            ("a\n\nb\n\n \n", &["a", "", "b"][..]),
+            ("a\npanic: no\n\n", &["panic: no"]),
+            ("\n\n", &[]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("n1.log");
+            let (tail, _) = Log::open(&path).unwrap();
+            std::fs::write(&path, log).unwrap();
+            assert_eq!(tail.tail(), words, "{log:?}");
+        }
     }
 }
