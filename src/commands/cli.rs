@@ -164,7 +164,23 @@ pub(super) fn read(args: Vec<OsString>) -> Result<(Cli, Typed), clap::Error> {
 
 /// The whole tree, with what is worked out from data.
 pub(super) fn command() -> clap::Command {
-    Cli::command().mut_subcommand("run", |run| run.after_help(run::after_help()))
+    let command = Cli::command().mut_subcommand("run", |run| run.after_help(run::after_help()));
+    let mut built = command.clone();
+    built.build();
+    with_usage_of(command, &mut built)
+}
+
+/// Writes the usage lines down: one that is made for an error would name options that only stand in
+/// the environment as if they were needed.
+fn with_usage_of(command: clap::Command, built: &mut clap::Command) -> clap::Command {
+    let usage = built.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    command.override_usage(usage).mut_subcommands(|sub| {
+        match built.find_subcommand_mut(sub.get_name()) {
+            Some(built) => with_usage_of(sub, built),
+            None => sub,
+        }
+    })
 }
 
 /// The table of exit codes, for help texts.
