@@ -45,7 +45,8 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// The tool's own cache folder; programs lie in `nats-server/VERSION/nats-server` below it.
-    pub cache: PathBuf,
+    /// `None` where nothing says where: then only what is there already will do.
+    pub cache: Option<PathBuf>,
     /// Folders in which programs are searched, in order.
     pub search: Vec<PathBuf>,
     /// Where release archives lie, as `BASE/vVERSION/ARCHIVE`.
@@ -56,10 +57,13 @@ impl Sources {
     /// The usual places: the folders of a PATH, those where servers are installed, and the
     /// project's own releases.
     #[must_use]
-    pub fn usual(cache: PathBuf, path: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub fn usual(
+        cache: impl Into<Option<PathBuf>>,
+        path: impl IntoIterator<Item = PathBuf>,
+    ) -> Self {
         let mut search: Vec<PathBuf> = path.into_iter().collect();
         search.extend(ALSO_SEARCHED.map(PathBuf::from));
-        Self { cache, search, releases: OFFICIAL_RELEASES.to_owned() }
+        Self { cache: cache.into(), search, releases: OFFICIAL_RELEASES.to_owned() }
     }
 }
 
@@ -176,7 +180,7 @@ impl Errand<'_> {
         sources: &Sources,
         tried: &mut Vec<Attempt>,
     ) -> Option<Obtained> {
-        let path = Cache::new(&sources.cache).program(version);
+        let path = Cache::of(sources)?.program(version);
         match usable(path.clone(), Origin::Cache, Some(version)) {
             Ok(found) => Some(self.found(found)),
             Err(reason) => {
@@ -215,7 +219,9 @@ impl Errand<'_> {
         sources: &Sources,
         mut tried: Vec<Attempt>,
     ) -> Result<Obtained, ObtainError> {
-        let cache = Cache::new(&sources.cache);
+        let Some(cache) = Cache::of(sources) else {
+            return Err(ObtainError::NoCache { version: version.clone() });
+        };
         let workplace = match self.workplace(&cache, version) {
             Ok(workplace) => workplace,
             Err(reason) => {
@@ -298,7 +304,8 @@ fn usable(path: PathBuf, origin: Origin, wanted: Option<&Version>) -> Result<Obt
 
 /// What is in the cache and on the search path, newest first; of two equal ones the cached.
 fn at_hand(sources: &Sources, tried: &mut Vec<Attempt>) -> Vec<Obtained> {
-    let cached = Cache::new(&sources.cache).programs().into_iter().map(|p| (p, Origin::Cache));
+    let cached = Cache::of(sources).map(|cache| cache.programs()).unwrap_or_default();
+    let cached = cached.into_iter().map(|p| (p, Origin::Cache));
     let searched =
         inspect::search(PROGRAM, &sources.search).into_iter().map(|p| (p, Origin::Search));
     let mut found = Vec::new();

@@ -46,9 +46,9 @@ enum BrokerCommand {
 
 pub(super) fn run(args: BrokerArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
     match args.command {
-        BrokerCommand::List { sources } => list(&sources.sources(shell)?, shell),
+        BrokerCommand::List { sources } => list(&sources.sources(shell), shell),
         BrokerCommand::Install { version, sources } => {
-            install(version, sources.sources(shell)?, shell)
+            install(version, sources.sources(shell), shell)
         }
     }
 }
@@ -92,13 +92,14 @@ fn table(programs: &[AtHand]) -> Result<String, std::fmt::Error> {
 
 fn install(version: String, sources: Sources, shell: &Shell) -> anyhow::Result<ExitCode> {
     let display = ObtainDisplay::new(shell, "install");
-    signals::run(&shell.screen, "stopping", async |stop| {
+    let screen = shell.screen.clone();
+    signals::run(&shell.screen, "stopping", async move |stop| {
         let installing = obtain::install(version, sources, move |step| display.show(&step));
         tokio::select! {
             installed = installing => {
                 let installed = installed?;
                 let path = installed.path.display();
-                shell.screen.print(&format!("nats-server {} is at {path}\n", installed.version))?;
+                screen.print(&format!("nats-server {} is at {path}\n", installed.version))?;
                 Ok(ExitCode::Passed)
             }
             reason = stop.asked() => Ok(signals::code(reason)),

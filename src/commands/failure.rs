@@ -127,7 +127,7 @@ fn code_of(error: &anyhow::Error) -> verdict::ExitCode {
         || error.is::<OptionsError>()
         || matches!(
             error.downcast_ref::<ObtainError>(),
-            Some(ObtainError::Version(_) | ObtainError::Named { .. })
+            Some(ObtainError::Version(_) | ObtainError::Named { .. } | ObtainError::NoCache { .. })
         );
     if let Some(refusal) = error.downcast_ref::<Refusal>() {
         refusal.code

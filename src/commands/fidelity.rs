@@ -64,12 +64,13 @@ pub(super) fn run(args: FidelityArgs, shell: &Shell) -> anyhow::Result<ExitCode>
     let mut setup = Setup {
         recordings: recordings(&args.captures)?,
         request: Request { version: args.broker, path: None },
-        sources: args.sources.sources(shell)?,
+        sources: args.sources.sources(shell),
         launcher: sources::launcher()?,
         folder: args.out.join("brokers"),
     };
     let display = ObtainDisplay::new(shell, "n1");
-    signals::run(&shell.screen, "stopping", async |stop| {
+    let screen = shell.screen.clone();
+    signals::run(&shell.screen, "stopping", async move |stop| {
         let proving = async {
             if let Some(real) = &real {
                 let recording = fidelity::record(real).await;
@@ -86,10 +87,10 @@ pub(super) fn run(args: FidelityArgs, shell: &Shell) -> anyhow::Result<ExitCode>
         };
         let file = write(&args.out, FILE_NAME, &certificate.to_json())?;
         if args.json {
-            shell.screen.print(&certificate.to_json())?;
+            screen.print(&certificate.to_json())?;
         } else {
             let text = fidelity::to_text(&certificate);
-            shell.screen.print(&format!("{text}  in {}\n", file.display()))?;
+            screen.print(&format!("{text}  in {}\n", file.display()))?;
         }
         Ok(if certificate.holds() { ExitCode::Passed } else { ExitCode::ThresholdsFailed })
     })

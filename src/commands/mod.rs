@@ -57,6 +57,7 @@ pub struct Program {
 }
 
 /// What every command is handed: where to print, what the environment says, where the log goes.
+#[derive(Clone)]
 struct Shell {
     screen: Screen,
     environment: Environment,

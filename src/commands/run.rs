@@ -28,7 +28,7 @@ Examples:
   choria-emulator run first-look.yaml -P fleet.default.nodes=500 -P waves.rpc.count=20
   choria-emulator run my-network.yaml --server nats://broker.example.net:4222
 
-Ctrl-C ends a run early: results so far are kept. A second Ctrl-C ends at once.";
+Ctrl-C, SIGTERM or a closed terminal ends a run early: results so far are kept. A second Ctrl-C ends at once.";
 
 /// Examples and the table of exit codes.
 pub(super) fn after_help() -> String {
@@ -66,7 +66,7 @@ pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         plan: plan::resolve(&read.scenario)?,
         scenario_text: read.text,
         out: args.out.out,
-        sources: args.sources.sources(shell)?,
+        sources: args.sources.sources(shell),
         launcher: sources::launcher()?,
         login,
         connection,
@@ -106,13 +106,15 @@ fn reach(
 
 /// Runs a plan, shows how it goes, and prints the report.
 pub(super) fn conduct(setup: Setup, shell: &Shell) -> anyhow::Result<ExitCode> {
-    signals::run(&shell.screen, "stopping; results so far are kept", async |stop| {
-        let (progress, shown) = Shown::start(shell);
+    let shell = shell.clone();
+    let screen = shell.screen.clone();
+    signals::run(&screen, "stopping; results so far are kept", async move |stop| {
+        let (progress, shown) = Shown::start(&shell);
         let ended = conductor::run(setup, stop, progress).await;
         shown.finish().await;
         let Finished { result, folder } = ended?;
         let summary = Summary::of(&result);
-        print_report(&summary, &folder, shell)?;
+        print_report(&summary, &folder, &shell)?;
         let code = result.exit_code();
         match result.ending {
             // Who reads stderr alone, or threw the report away, is told as well.

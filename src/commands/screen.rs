@@ -11,10 +11,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::cli::Color;
 use super::environment::Environment;
 
+/// `EIO` of Linux: what a write to a terminal gets that was closed.
+const GONE: i32 = 5;
+
 /// stdout and stderr.
 #[derive(Debug, Clone)]
 pub(super) struct Screen {
     bars: MultiProgress,
+    out_is_terminal: bool,
     color_out: bool,
     color_err: bool,
 }
@@ -31,6 +35,7 @@ impl Screen {
         };
         Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            out_is_terminal: io::stdout().is_terminal(),
             color_out: suits(io::stdout().is_terminal()),
             color_err: suits(io::stderr().is_terminal()),
         }
@@ -61,7 +66,15 @@ impl Screen {
             out.write_all(text.as_bytes())?;
             out.flush()
         };
-        unless_closed(self.bars.suspend(write))
+        match unless_closed(self.bars.suspend(write)) {
+            Err(error) if self.out_is_terminal && error.raw_os_error() == Some(GONE) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// The terminal is gone: bars, which cannot do without, are drawn no more.
+    pub(super) fn hang_up(&self) {
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// Says a line on the way. What cannot be said is not worth an end.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use reports::verdict::ExitCode;
+
 use super::Shell;
 use super::failure::Refusal;
 use crate::broker::{Launcher, Sources};
@@ -22,21 +24,24 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     /// The sources that these options and the environment name.
-    pub(super) fn sources(self, shell: &Shell) -> anyhow::Result<Sources> {
-        let cache = self.cache.or_else(|| shell.environment.cache_folder()).ok_or_else(|| {
-            Refusal::usage("there is no place for downloaded programs: HOME is not set\nname one with --cache DIR")
-        })?;
+    pub(super) fn sources(self, shell: &Shell) -> Sources {
+        let cache = self.cache.or_else(|| shell.environment.cache_folder());
         let mut sources = Sources::usual(cache, shell.environment.path.iter().cloned());
         if let Some(releases) = self.releases {
             sources.releases = releases.trim_end_matches('/').to_owned();
         }
-        Ok(sources)
+        sources
     }
 }
 
 /// Our own program, through which brokers are started.
 pub(super) fn launcher() -> anyhow::Result<Launcher> {
-    let program = std::env::current_exe()
-        .map_err(|error| anyhow::anyhow!("cannot find this program's own file: {error}"))?;
+    let program = std::env::current_exe().map_err(|error| {
+        let message = format!(
+            "cannot find this program's own file, through which brokers are started: {error}\n\
+             mount /proc, for example: mount -t proc proc /proc"
+        );
+        Refusal::of(ExitCode::Refused, message)
+    })?;
     Ok(Launcher { program })
 }

@@ -48,7 +48,7 @@ impl World {
     /// Releases that nobody serves: the port is closed.
     fn sources(&self) -> Sources {
         let releases = "http://127.0.0.1:1".to_owned();
-        Sources { cache: self.cache(), search: vec![self.bin()], releases }
+        Sources { cache: Some(self.cache()), search: vec![self.bin()], releases }
     }
 
     fn sources_with(&self, releases: &Releases) -> Sources {
@@ -315,7 +315,7 @@ async fn a_cache_that_cannot_be_written_is_named() {
     fs::write(&file, "").unwrap();
     // sysfs takes no folders, not even from root.
     for cache in [file.as_path(), Path::new("/sys")] {
-        let sources = Sources { cache: cache.to_owned(), ..world.sources() };
+        let sources = Sources { cache: Some(cache.to_owned()), ..world.sources() };
         let tried = tried(version(VERSION), sources).await;
         let last = tried.last().unwrap();
         assert!(

@@ -25,7 +25,7 @@ const STATS: &str = "req-daemon-stats-web1/web1.example.net";
 /// Runs `fidelity` in a folder, with the broker that all tests use.
 async fn fidelity(folder: &Path, words: &[&str]) -> Said {
     let _ = nats_server().await;
-    let cache = lasting_sources().cache;
+    let cache = lasting_sources().cache.unwrap();
     let asked = ["fidelity", "-q", "--cache", cache.to_str().unwrap()];
     ask(folder, &[&asked, words].concat())
 }

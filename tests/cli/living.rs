@@ -13,6 +13,9 @@ use nix::unistd::Pid;
 use super::{SMALL, Said, program};
 use crate::support::{SOON, is_running, launcher, nats_server, start_spec, wait_until};
 
+/// What a pipe of Linux takes before somebody reads (pipe(7)).
+const PIPE_BYTES: usize = 65_536;
+
 /// A program that runs, and what it says on the way. It is killed when the test ends.
 struct Living {
     child: Child,
@@ -178,7 +181,7 @@ fn broker_of(folder: &Path) -> i32 {
 
 #[tokio::test]
 async fn one_signal_ends_a_run_with_a_report_and_without_its_broker() {
-    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 143)] {
         let folder = tempfile::tempdir().unwrap();
         let mut run = long_run(folder.path()).await;
         run.until("rpc 2: 10 of 10");
@@ -209,4 +212,50 @@ async fn a_second_ctrl_c_ends_a_run_that_hangs() {
     let said = run.end();
     assert_eq!((said.code, said.out.as_str()), (Some(130), ""), "{said:?}");
     wait_until("the broker is gone", || !is_running(broker));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_run_whose_threads_hang() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("small.yaml"), SMALL).unwrap();
+        let nats = nats_server().await.path;
+        let mut command = program(folder.path());
+        command.args(["run", "small.yaml", "--progress", "plain", "-vv", "-P"]);
+        command.arg(format!("brokers.path={}", nats.display()));
+        // A stderr that is full and nobody reads: whoever says something hangs, and its lock with it.
+        let (_unread, mut full) = std::io::pipe().unwrap();
+        full.write_all(&[b'.'; PIPE_BYTES]).unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(full).spawn().unwrap();
+        // Its own listener is there when the work begins.
+        wait_until("the work begins", || folder.path().join("results/latest").exists());
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut ended = None;
+        wait_until("it ends", || {
+            // It is ours until it is waited for, so the number is still its own.
+            kill(pid, signal).unwrap();
+            ended = child.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert_eq!(ended.unwrap().code(), Some(code), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_a_nats_server_needs_no_place_for_another() {
+    let nats = nats_server().await.path;
+    let homeless = |words: &[&str]| {
+        let folder = super::folder_with("small.yaml", SMALL.as_bytes());
+        let mut command = program(folder.path());
+        command.env_remove("HOME").env("PATH", nats.parent().unwrap()).args(words);
+        super::said(command.output().unwrap())
+    };
+    let said = homeless(&["run", "small.yaml"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.err.contains("broker n1: nats-server"), "{}", said.err);
+    let said = homeless(&["broker", "list"]);
+    assert!(said.code == Some(0) && said.out.contains("nats-server"), "{said:?}");
+    let said = homeless(&["broker", "install", "2.99.99"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("HOME is not set") && said.err.contains("--cache DIR"), "{said:?}");
 }

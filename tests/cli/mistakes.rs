@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::{SMALL, Said, ask, folder_with};
 
@@ -33,6 +34,37 @@ fn command_lines_that_cannot_be_meant_are_usage_errors() {
     ] {
         refused(&ask(folder.path(), words), 2, says);
     }
+}
+
+#[test]
+fn the_usage_line_names_what_is_needed_whatever_the_environment_says() {
+    for (words, usage) in [
+        (&["run"][..], "Usage: choria-emulator run [OPTIONS] <SCENARIO>\n"),
+        (&["broker", "install"], "Usage: choria-emulator broker install [OPTIONS] <VERSION>\n"),
+    ] {
+        let mut command = super::program(Path::new("."));
+        command.env("CHORIA_EMULATOR_CACHE", "/tmp").env("CHORIA_EMULATOR_PROGRESS", "plain");
+        refused(&super::said(command.args(words).output().unwrap()), 2, &[usage]);
+    }
+}
+
+#[test]
+fn a_system_without_proc_is_refused_with_the_way_out() {
+    let folder = folder_with("small.yaml", SMALL.as_bytes());
+    let own = ["--user", "--map-root-user", "--mount"];
+    let own = if nix::unistd::geteuid().is_root() { &own[2..] } else { &own };
+    let mut command = Command::new("unshare");
+    let without = "mount -t tmpfs none /proc || exit 77; exec \"$0\" run small.yaml";
+    command.args(own).args(["sh", "-c", without, env!("CARGO_BIN_EXE_choria-emulator")]);
+    let said = match command.current_dir(folder.path()).output() {
+        Ok(output) => super::said(output),
+        Err(_) => Said { code: None, out: String::new(), err: "there is no unshare".to_owned() },
+    };
+    if matches!(said.code, None | Some(1 | 77)) && !said.err.contains("own file") {
+        eprintln!("left out: this system lets us mount no file system of our own: {}", said.err);
+        return;
+    }
+    refused(&said, 3, &["this program's own file", "mount -t proc proc /proc"]);
 }
 
 #[test]

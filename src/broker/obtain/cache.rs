@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::PROGRAM;
 use super::say::Reason;
+use super::{PROGRAM, Sources};
 use crate::broker::version::Version;
 
 /// Pause between two attempts to get the lock.
@@ -27,9 +27,9 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The cache below the tool's cache folder.
-    pub(super) fn new(root: &Path) -> Self {
-        Self { folder: root.join(PROGRAM) }
+    /// The cache below the tool's cache folder, if there is a place for one.
+    pub(super) fn of(sources: &Sources) -> Option<Self> {
+        Some(Self { folder: sources.cache.as_ref()?.join(PROGRAM) })
     }
 
     /// Where the programs are.

@@ -202,6 +202,15 @@ pub enum ObtainError {
         /// What was tried, in order.
         tried: Vec<Attempt>,
     },
+    /// None is at hand, and there is no place for one that is brought here.
+    #[error(
+        "no nats-server that would do is at hand, and there is no place to keep {version}: HOME is not set\n\
+         name a folder with --cache DIR, or set brokers.path to a nats-server"
+    )]
+    NoCache {
+        /// The version that was wanted.
+        version: Version,
+    },
     /// The work was abandoned because the program is ending.
     #[error("obtaining a nats-server was cancelled")]
     Cancelled,
@@ -221,7 +230,9 @@ impl ObtainError {
     pub fn advice(&self) -> Vec<String> {
         match self {
             Self::NothingDid { version, .. } => advice(version),
-            Self::Version(_) | Self::Named { .. } | Self::Cancelled => Vec::new(),
+            Self::Version(_) | Self::Named { .. } | Self::NoCache { .. } | Self::Cancelled => {
+                Vec::new()
+            }
         }
     }
 }

@@ -40,13 +40,15 @@ pub(super) fn run(args: EmulateArgs, shell: &Shell) -> anyhow::Result<ExitCode> 
         true => examined.budget.loopback_sources(),
         false => Vec::new(),
     };
-    signals::run(&shell.screen, "stopping", async |stop| {
+    let shell = shell.clone();
+    let screen = shell.screen.clone();
+    signals::run(&screen, "stopping", async move |stop| {
         let servers = servers(&asked.plan).await?;
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let login = asked.login.clone();
         let share = Share::WHOLE;
         let seat = Seat { share, shards, servers, source_addresses: sources, login };
-        emulate(&asked.plan, &seat, port, stop, shell).await
+        emulate(&asked.plan, &seat, port, stop, &shell).await
     })
 }
 

@@ -6,7 +6,7 @@ mod flags;
 mod request;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use emulator::spec::Login;
 use reports::verdict::ExitCode;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode>
         scenario_text: request.scenario_text,
         out,
         // Nothing is started, so nothing is looked for.
-        sources: Sources::usual(PathBuf::new(), []),
+        sources: Sources::usual(None, []),
         launcher: sources::launcher()?,
         login: Login::default(),
         connection: network.options,
