@@ -19,11 +19,16 @@ use crate::driver::{BitSet, WaveDone};
 use crate::fidelity;
 use crate::plan::{Brokers, Plan};
 
+/// The partial summary is at most this much behind, as long as writing it takes no time to speak of.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
 /// The result as it grows.
 pub(super) struct Book {
     pub(super) run: RunResult,
     folder: ResultFolder,
     began: Instant,
+    /// When the partial summary may be written again.
+    refresh_from: Instant,
 }
 
 impl Book {
@@ -41,7 +46,7 @@ impl Book {
         folder.write_file("plan.json", &plan)?;
         let about = about(&setup.plan, start.at);
         let run = RunResult { about, ..RunResult::default() };
-        let book = Self { run, folder, began: start.began };
+        let book = Self { run, folder, began: start.began, refresh_from: start.began };
         book.folder.refresh(&book.run)?;
         Ok(book)
     }
@@ -113,7 +118,19 @@ impl Book {
         for sender in &done.samples.unexpected {
             tracing::warn!(wave = %done.key.name, number = done.key.number, "not expected: {sender}");
         }
-        self.folder.refresh(&self.run)
+        self.refresh()
+    }
+
+    /// Writes the partial summary, unless that was done a moment ago: what it costs grows with the waves,
+    /// and it may take a twentieth of the time and no more.
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        if began < self.refresh_from {
+            return Ok(());
+        }
+        self.folder.refresh(&self.run)?;
+        self.refresh_from = Instant::now() + REFRESH_EVERY.max(began.elapsed() * 20);
+        Ok(())
     }
 
     /// Judges the run and writes it in its final form.

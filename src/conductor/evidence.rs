@@ -45,14 +45,11 @@ pub(super) fn gather(run: &mut Run<'_>) {
 fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let tally = &run.book.run.tally;
     let mut response = Latency::default();
-    let (mut delays, mut waves_wall) = (Vec::new(), Duration::ZERO);
+    let mut delays = Vec::new();
     for (key, wave) in tally.waves.counted() {
         response.merge(&wave.response_time);
-        // All clients of a wave send at the same instant: one of them stands for the time it took.
-        if key.client == 1 {
-            waves_wall += wave.request_duration;
-        }
-        if !wave.send_delay.is_empty() {
+        // Where the broker kept a wave waiting, it was not the tool that was late.
+        if !wave.send_delay.is_empty() && !run.waited_for_broker.contains(key) {
             let us = wave.send_delay.histogram().min();
             let name = format!("{} {}", key.name, key.number);
             delays.push(WaveDelay { wave: name, delay: Duration::from_micros(us) });
@@ -74,7 +71,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         replies_dropped: seen(&IncidentKind::SlowConsumer),
         driver_disconnects: seen(&IncidentKind::Disconnected),
         overflowed,
-        waves_wall,
+        waves_wall: run.waves_wall,
         waves_cpu: run.waves_usage.cpu(),
         cores: tally_cores(run),
         // Nothing is known of the connections of nodes that are not ours.

@@ -17,8 +17,6 @@ use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Questio
 
 /// Time for a managed broker to become ready; it needs 35 ms (brokers-checked).
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// Time for a managed broker to end in order; 15,000 clients take it 0.6 s.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// The brokers, ready.
 pub(super) struct Network {
@@ -196,11 +194,11 @@ impl Network {
         self.managed.first().map(Broker::name)
     }
 
-    /// Ends the managed brokers in order.
-    pub(super) async fn close(self) {
+    /// Ends the managed brokers in order; one that has not ended in time is killed.
+    pub(super) async fn close(self, patience: Duration) {
         for broker in self.managed {
             let name = broker.name().to_owned();
-            let stopped = broker.stop(STOP_WITHIN).await;
+            let stopped = broker.stop(patience).await;
             tracing::info!(%name, killed = stopped.killed, took = ?stopped.took, "broker stopped");
         }
     }

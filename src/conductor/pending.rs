@@ -1,46 +1,78 @@
-//! Orders under way: whose book is still to be opened, and whose wave is not over.
+//! Orders under way: their books are opened in time, whatever else goes on, and they are known by their keys
+//! until their waves are over.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::crew::Crew;
-use crate::driver::{Epoch, WaveDone, WaveOrder};
+use emulator::fleet::ledger::Books;
+use reports::wave::WaveKey;
+
+use crate::driver::{Epoch, WaveOrder};
+use crate::watch::{Activity, Usage};
 
 /// How long before its instant the book of a wave is opened.
 const BOOK_LEAD: Duration = Duration::from_millis(500);
 
-/// Orders whose waves are not over, and those whose books are still to be opened.
-pub(super) struct Pending {
-    to_open: VecDeque<(Duration, String)>,
-    running: Vec<WaveOrder>,
-}
+/// Orders whose waves are not over.
+pub(super) struct Pending(HashMap<WaveKey, WaveOrder>);
 
 impl Pending {
     pub(super) fn new(orders: &[WaveOrder]) -> Self {
+        Self(orders.iter().map(|order| (order.key.clone(), order.clone())).collect())
+    }
+
+    pub(super) fn take(&mut self, key: &WaveKey) -> Option<WaveOrder> {
+        self.0.remove(key)
+    }
+}
+
+/// Opens each book before its wave is sent, and notes when waves begin. A task of its own: nothing that
+/// is written down or looked at meanwhile makes it late.
+pub(super) struct Attendant {
+    epoch: Epoch,
+    books: Option<Books>,
+    activity: Arc<Mutex<Activity>>,
+    opening: Vec<(Duration, String)>,
+    beginning: Vec<Duration>,
+}
+
+impl Attendant {
+    pub(super) fn new(
+        orders: &[WaveOrder],
+        epoch: Epoch,
+        books: Option<Books>,
+        activity: Arc<Mutex<Activity>>,
+    ) -> Self {
         let opening = |order: &WaveOrder| {
             (order.intended_at.saturating_sub(BOOK_LEAD), order.request_id.clone())
         };
-        Self { to_open: orders.iter().map(opening).collect(), running: orders.to_vec() }
-    }
-
-    pub(super) fn open(&mut self, crew: Option<&Crew>, now: Duration) {
-        while let Some((at, request_id)) = self.to_open.front() {
-            if *at > now {
-                return;
-            }
-            if let Some(crew) = crew {
-                crew.open(request_id);
-            }
-            self.to_open.pop_front();
+        Self {
+            epoch,
+            books,
+            activity,
+            opening: orders.iter().map(opening).collect(),
+            beginning: orders.iter().map(|order| order.intended_at).collect(),
         }
     }
 
-    pub(super) fn next(&self, epoch: Epoch) -> Option<tokio::time::Instant> {
-        self.to_open.front().map(|(at, _)| epoch.instant(*at))
-    }
-
-    pub(super) fn take(&mut self, wave: &WaveDone) -> Option<WaveOrder> {
-        let position = self.running.iter().position(|order| order.key == wave.key)?;
-        Some(self.running.remove(position))
+    /// Attends until the last wave has begun.
+    pub(super) async fn attend(self) {
+        let opening = async {
+            for (at, request_id) in &self.opening {
+                tokio::time::sleep_until(self.epoch.instant(*at)).await;
+                if let Some(books) = &self.books {
+                    books.open(request_id);
+                }
+            }
+        };
+        let beginning = async {
+            for at in &self.beginning {
+                tokio::time::sleep_until(self.epoch.instant(*at)).await;
+                let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
+                activity.begin(Instant::now(), Usage::now);
+            }
+        };
+        tokio::join!(opening, beginning);
     }
 }

@@ -71,6 +71,8 @@ pub enum Progress {
         warmup: bool,
         /// Which client, from 1.
         client: u32,
+        /// Whether it was ended before its time: who has not answered was not given it.
+        interrupted: bool,
         /// What was counted and measured.
         result: Box<WaveResult>,
     },

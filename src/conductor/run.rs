@@ -7,6 +7,7 @@ mod finish;
 mod meet;
 mod waves;
 
+use std::collections::HashSet;
 use std::future::ready;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use reports::run::Ending;
 use reports::store::{Sample, StoreError};
 use reports::verdict::{ExitCode, Severity};
+use reports::wave::WaveKey;
 use serde_json::json;
 
 use super::book::Book;
@@ -48,7 +50,10 @@ pub(super) struct Run<'a> {
     pub(super) lag: LagWatch,
     pub(super) preflight: Vec<Check>,
     pub(super) waves_usage: Usage,
+    pub(super) waves_wall: Duration,
     pub(super) wave_failures: Vec<(String, Severity)>,
+    /// Waves that were late because the broker did not confirm their subscription in time.
+    pub(super) waited_for_broker: HashSet<WaveKey>,
     replies: u64,
 }
 
@@ -79,7 +84,9 @@ pub(super) async fn run(
         lag: LagWatch::start(),
         preflight,
         waves_usage: Usage::default(),
+        waves_wall: Duration::ZERO,
         wave_failures: Vec::new(),
+        waited_for_broker: HashSet::new(),
         replies: 0,
     };
     let ending = match run.phases().await {

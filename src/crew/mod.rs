@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::fleet::counts::{FleetCounts, StepTimes};
-use emulator::fleet::ledger::{Fate, Ledger};
+use emulator::fleet::ledger::{Books, Fate, Ledger};
 use emulator::fleet::{Fleet, FleetError};
 use emulator::spec::FleetSpec;
 use reports::missing::Cause;
@@ -71,9 +71,10 @@ impl Crew {
         self.fleet.is_connected(index)
     }
 
-    /// Opens the book of a request that is about to be sent.
-    pub fn open(&self, request_id: &str) {
-        let _ = self.fleet.open_ledger(request_id);
+    /// What opens the books of requests that are about to be sent, from any task.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        self.fleet.books()
     }
 
     /// Closes the book of a request.

@@ -99,9 +99,7 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
             "look for the reason in the broker's log: replies were lost meanwhile",
         );
     }
-    for (failure, severity) in &evidence.failures {
-        doubt("wave_failed", *severity, failure.clone(), "see events.jsonl and run.log");
-    }
+    failed_waves(evidence, &mut doubt);
     late_waves(evidence, &mut doubt);
     lag(evidence, &mut doubt);
     cpu(evidence, &mut doubt);
@@ -121,6 +119,19 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
 }
 
 type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
+
+/// One doubt for each weight, with the first example: a long run has many waves.
+fn failed_waves(evidence: &Evidence, doubt: Add<'_>) {
+    for severity in [Severity::Invalid, Severity::Note] {
+        let mut failures = evidence.failures.iter().filter(|(_, weight)| *weight == severity);
+        let Some((first, _)) = failures.next() else { continue };
+        let detail = match failures.count() {
+            0 => first.clone(),
+            more => format!("{first} (and {more} more waves)"),
+        };
+        doubt("wave_failed", severity, detail, "each is named in events.jsonl");
+    }
+}
 
 fn late_waves(evidence: &Evidence, doubt: Add<'_>) {
     let late = |limit| evidence.delays.iter().filter(move |wave| wave.delay > limit);
@@ -220,8 +231,8 @@ mod tests {
         let away = Evidence { driver_disconnects: 2, ..clean() };
         check(&away, &[("driver_disconnected", Note)]);
         for severity in [Note, Invalid] {
-            let failed = Evidence { failures: vec![("x".into(), severity)], ..clean() };
-            check(&failed, &[("wave_failed", severity)]);
+            let failures = vec![("x".into(), severity), ("y".into(), severity)];
+            check(&Evidence { failures, ..clean() }, &[("wave_failed", severity)]);
         }
         check(&Evidence { fleet: (10, 9), ..clean() }, &[("fleet_incomplete", Note)]);
         check(&Evidence { fleet: (10, 10), ..clean() }, &[]);

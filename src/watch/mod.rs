@@ -2,10 +2,12 @@
 //!
 //! It measures and doubts; the verdict is made of its doubts elsewhere.
 
+mod activity;
 mod doubts;
 mod lag;
 mod usage;
 
+pub use activity::Activity;
 pub use doubts::{Evidence, WaveDelay, doubts};
 pub use lag::LagWatch;
 pub use usage::Usage;

@@ -151,4 +151,7 @@ async fn a_broker_that_hangs_for_a_while_costs_time_and_no_knowledge() {
     let waves: Vec<_> = left.summary.waves.iter().map(|w| (w.on_time, w.missing)).collect();
     assert_eq!(waves, [(5, 5), (5, 5)]);
     assert_eq!(left.summary.missing.by_cause[&Cause::NoReply], 10, "{:?}", left.summary.missing);
+    // The broker stood still for 4.5 s: the second wave was sent at its instant all the same.
+    let delay = left.summary.waves[1].send_delay_us.as_ref().unwrap();
+    assert!(delay.max < 3_000_000, "{delay:?}");
 }

@@ -181,7 +181,6 @@ impl Left {
 pub(super) fn is_about_machine(doubt: &Doubt) -> bool {
     let kinds = ["waves_sent_late", "scheduler_lag", "generator_saturated"];
     kinds.contains(&doubt.kind.as_str())
-        || (doubt.kind == "wave_failed" && doubt.detail.contains("check the broker's load"))
 }
 
 /// The whole lines of a file that may still be written.

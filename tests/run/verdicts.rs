@@ -1,9 +1,10 @@
 //! What a run passes and fails for.
 
+use choria_emulator::conductor::{Stop, StopReason};
 use reports::verdict::Verdict;
 
 use super::rig::{Left, real, run_alone, scenario};
-use super::setup;
+use super::{run, setup};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thresholds_that_are_missed_or_have_no_data_fail_the_run_and_say_why() {
@@ -38,4 +39,30 @@ async fn thresholds_that_are_missed_or_have_no_data_fail_the_run_and_say_why() {
     assert_eq!(outcomes[0].value, Some(0.9));
     assert_eq!(outcomes[2].value, None);
     assert!(outcomes[2].detail.contains("no data"), "{:?}", outcomes[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_short_waves_are_sent_in_time_and_end_when_somebody_asks() {
+    let rpc = "rpc, request: {agent: emulated0, action: generate}, every: 20ms, count: 100000";
+    let text = scenario(&real().await, &["good, nodes: 20"], &[rpc]);
+    let out = tempfile::tempdir().unwrap();
+    let stop = Stop::default();
+    let asks = stop.clone();
+    let setup = setup(&text, &[], out.path()).await;
+    let enough = async {
+        // Until the result tells of some hundreds of waves.
+        let events = || std::fs::read_to_string(out.path().join("latest/events.jsonl"));
+        while events().unwrap_or_default().matches("\"wave\":").count() < 300 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        asks.ask(StopReason::Interrupted);
+    };
+    let both = async { tokio::join!(run(setup, stop), enough) };
+    let bound = std::time::Duration::from_secs(100);
+    let ((finished, _), ()) = tokio::time::timeout(bound, both).await.unwrap();
+    let finished = finished.unwrap();
+    assert_eq!(finished.result.verdict(), Verdict::Interrupted);
+    let waves = finished.result.tally.waves.counted();
+    assert!(waves.len() >= 290, "{}", waves.len());
+    assert!(finished.result.tally.doubts.len() < 10, "{:?}", finished.result.tally.doubts);
 }

@@ -145,6 +145,17 @@ impl Ledger {
     }
 }
 
+/// A handle that opens books of a fleet from any task.
+#[derive(Debug, Clone)]
+pub struct Books(pub(crate) Arc<Ledgers>);
+
+impl Books {
+    /// Opens the book of a request: before it is sent.
+    pub fn open(&self, request_id: &str) {
+        let _ = self.0.open(request_id);
+    }
+}
+
 /// The open ledgers of a fleet, by request id.
 #[derive(Debug)]
 pub(crate) struct Ledgers {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counts::{FleetCounts, ShardCounts, StepTimes, add};
 use self::failures::Failures;
-use self::ledger::{Fate, Ledger, Ledgers};
+use self::ledger::{Books, Fate, Ledger, Ledgers};
 use self::node::Context;
 use self::shard::{Part, Shard, members};
 use crate::node::{Group, GroupError};
@@ -230,6 +230,12 @@ impl Fleet {
     /// Opens the book of a request: before it is sent.
     pub fn open_ledger(&self, request_id: &str) -> Arc<Ledger> {
         self.ledgers.open(request_id)
+    }
+
+    /// What opens books from any task.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        Books(Arc::clone(&self.ledgers))
     }
 
     /// Closes the book of a request; replies that are written later are in no book.

@@ -30,7 +30,11 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
         Progress::Waves { total, longest } => {
             format!("{}, at most {}", counted(*total, "wave", "waves"), duration(*longest))
         }
-        Progress::Wave { name, number, warmup, client, result } => {
+        Progress::Wave { name, number, client, interrupted: true, result, .. } => {
+            let (seen, of) = (result.on_time, result.expected);
+            format!("{name} {number} of client {client}: ended early, {seen} of {of} so far")
+        }
+        Progress::Wave { name, number, warmup, client, result, .. } => {
             wave(name, *number, *warmup, *client, result)
         }
         Progress::Warning(text) => format!("warning: {text}"),

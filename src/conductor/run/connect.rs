@@ -50,7 +50,8 @@ impl Run<'_> {
 
     async fn connecting(&mut self) -> Result<(), Ending> {
         let mut next_sample = Instant::now();
-        let (mut last, mut moved) = (0, Instant::now());
+        let (mut most, mut moved) = (0, Instant::now());
+        let began = Instant::now();
         loop {
             let Some(crew) = &self.crew else { return Err(fault("no crew")) };
             let counts = crew.counts();
@@ -59,10 +60,14 @@ impl Run<'_> {
             }
             let (connected, planned) = (counts.connected, counts.planned);
             self.reporter.tell(Progress::Connecting { connected, planned });
-            if connected != last {
-                (last, moved) = (connected, Instant::now());
+            if connected > most {
+                (most, moved) = (connected, Instant::now());
             }
-            if connected >= planned || moved.elapsed() > self.connect_patience() {
+            // Nodes whose library has closed for good will not come any more.
+            let complete = connected + counts.closed_for_good >= planned;
+            let patience = self.connect_patience();
+            let stalled = moved.elapsed() > patience || began.elapsed() > self.connect_bound();
+            if complete || stalled {
                 break;
             }
             if next_sample <= Instant::now() {
@@ -79,10 +84,17 @@ impl Run<'_> {
                 reason = self.stop.asked() => return Err(asked(reason)),
             }
         }
-        if last == 0 {
+        if most == 0 {
             return Err(self.nobody_connected());
         }
         Ok(())
+    }
+
+    /// How long connecting may take in all: ten times as long as planned and ten minutes, whatever the
+    /// network does to connections meanwhile.
+    fn connect_bound(&self) -> Duration {
+        let planned = self.setup.plan.groups.iter().map(|group| group.connect_time()).max();
+        planned.unwrap_or_default().saturating_mul(10) + Duration::from_secs(600)
     }
 
     /// How long no new connection is no reason to go on: longer than the pause between two at a slow rate.

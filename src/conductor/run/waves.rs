@@ -1,13 +1,19 @@
 //! The phase in which waves are sent, and each is written down when it is over.
+//!
+//! The driver and the attendant of the books are tasks of their own: what is done here, however long it
+//! takes, makes no wave late.
 
 use std::future::pending;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::Severity;
+use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Run, SAMPLE_EVERY};
@@ -17,14 +23,18 @@ use crate::conductor::crowd::Crowd;
 use crate::conductor::early::{broken, fault, trouble};
 use crate::conductor::network::{Look, Network};
 use crate::conductor::orders::orders;
-use crate::conductor::pending::Pending;
-use crate::driver::{WaveDone, WaveFailure};
-use crate::watch::Usage;
+use crate::conductor::pending::{Attendant, Pending};
+use crate::crew::Crew;
+use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure};
+use crate::watch::{Activity, Usage};
 
 /// From the last preparation to the first wave.
 const LEAD: Duration = Duration::from_millis(500);
 /// Finished waves that may wait to be written down; then finished waves wait, running ones do not.
 const WAVES_WAITING: usize = 64;
+
+/// The driver, back from its waves.
+type Driven = (Driver, Result<RunSummary, DriverError>);
 
 impl Run<'_> {
     /// Sends all waves and writes each down when it is over.
@@ -34,63 +44,71 @@ impl Run<'_> {
         let orders = orders(plan, crowd, go).map_err(|error| fault(&error.to_string()))?;
         self.reporter.tell(Progress::Waves { total: orders.len() as u64, longest: plan.longest() });
         let mut pending = Pending::new(&orders);
+        let activity = Arc::new(Mutex::new(Activity::default()));
+        let books = self.crew.as_ref().map(Crew::books);
+        let attendant = Attendant::new(&orders, self.epoch, books, Arc::clone(&activity));
         let (sink, mut done) = mpsc::channel(WAVES_WAITING);
         let cancel = CancellationToken::new();
         let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
-        let mut driving = Box::pin(driver.run(orders, sink, cancel.clone()));
-        let mut driven = None;
-        let before = Usage::now();
+        // Both end with this function: the attendant is dropped, the driver is awaited.
+        let mut attending = JoinSet::new();
+        attending.spawn(attendant.attend());
+        let mut driving: JoinSet<Driven> = JoinSet::new();
+        let cancelled = cancel.clone();
+        driving.spawn(async move {
+            let driven = driver.run(orders, sink, cancelled).await;
+            (driver, driven)
+        });
         self.lag.record(true);
         let mut ending = None;
         let mut next_sample = tokio::time::Instant::now();
         let mut looking = None;
         loop {
-            if ending.is_none() {
-                pending.open(self.crew.as_ref(), self.epoch.now());
-            }
-            let wake = pending.next(self.epoch).unwrap_or(next_sample).min(next_sample);
-            tokio::select! {
+            let outcome = tokio::select! {
                 biased;
-                wave = done.recv() => match wave {
-                    Some(wave) => {
-                        if let Err(error) = self.take(wave, crowd, &mut pending) {
-                            ending.get_or_insert(broken(error));
-                            cancel.cancel();
-                        }
-                    }
-                    None if driven.is_some() => break,
-                    // The sink is gone; the driver has only its last words left.
-                    None => driven = Some((&mut driving).await),
-                },
-                result = &mut driving, if driven.is_none() => driven = Some(result),
                 early = trouble(&self.network, &self.crew, self.stop), if ending.is_none() => {
-                    ending = Some(early);
-                    cancel.cancel();
+                    Err(early)
                 }
+                wave = done.recv() => match wave {
+                    Some(wave) => self.take(wave, crowd, &mut pending, &activity).map_err(broken),
+                    // The driver has ended and with it the sink.
+                    None => break,
+                },
                 look = seen(&mut looking) => {
                     looking = None;
-                    if let Err(early) = self.note_sample("waves", look) {
-                        ending.get_or_insert(early);
-                        cancel.cancel();
-                    }
+                    self.note_sample("waves", look)
                 }
-                () = tokio::time::sleep_until(wake) => {
-                    if next_sample <= tokio::time::Instant::now() {
-                        next_sample += SAMPLE_EVERY;
-                        // A look that still goes on stands for this one.
-                        looking.get_or_insert_with(|| self.look());
-                    }
+                () = tokio::time::sleep_until(next_sample) => {
+                    next_sample += SAMPLE_EVERY;
+                    // A look that still goes on stands for this one.
+                    looking.get_or_insert_with(|| self.look());
+                    Ok(())
                 }
+            };
+            if let Err(early) = outcome {
+                ending.get_or_insert(early);
+                cancel.cancel();
             }
         }
         self.lag.record(false);
-        self.waves_usage = Usage::now().since(&before);
-        drop(driving);
-        self.driver = Some(driver);
-        if let Some(Err(error)) = driven {
-            ending.get_or_insert(fault(&error.to_string()));
+        (self.waves_wall, self.waves_usage) = lock(&activity).total();
+        let ended = self.driven(driving.join_next().await);
+        ending.map_or(ended, Err)
+    }
+
+    /// Takes the driver back.
+    fn driven(
+        &mut self,
+        driven: Option<Result<Driven, tokio::task::JoinError>>,
+    ) -> Result<(), Ending> {
+        match driven {
+            Some(Ok((driver, driven))) => {
+                self.driver = Some(driver);
+                driven.map(|_| ()).map_err(|error| fault(&error.to_string()))
+            }
+            Some(Err(error)) => Err(fault(&format!("the driver broke: {error}"))),
+            None => Err(fault("the driver is gone")),
         }
-        ending.map_or(Ok(()), Err)
     }
 
     fn take(
@@ -98,8 +116,11 @@ impl Run<'_> {
         wave: WaveDone,
         crowd: &Crowd,
         pending: &mut Pending,
+        activity: &Mutex<Activity>,
     ) -> Result<(), StoreError> {
-        let Some(order) = pending.take(&wave) else { return Ok(()) };
+        lock(activity).end(Instant::now(), Usage::now);
+        let Some(order) = pending.take(&wave.key) else { return Ok(()) };
+        self.note_failure(&wave)?;
         let books = self.crew.as_ref().map(|crew| (crew, crew.close(&order.request_id)));
         let broker = self.network.as_ref().and_then(Network::name);
         let witness = Witness { crew: books, broker };
@@ -108,27 +129,39 @@ impl Run<'_> {
             + wave.result.duplicate
             + wave.result.unexpected
             + wave.result.undecodable;
-        if let Some(failure) = &wave.failure {
-            let text = format!("wave {} {}: {failure}", wave.key.name, wave.key.number);
-            self.reporter.tell(Progress::Warning(text.clone()));
-            // Nothing that is complete was lost for want of a confirmation.
-            let complete = wave.result.on_time == wave.result.expected;
-            let severity = match failure {
-                WaveFailure::Unconfirmed if complete => Severity::Note,
-                _ => Severity::Invalid,
-            };
-            self.wave_failures.push((text, severity));
-        }
         self.book.wave(&wave, &order.expected, crowd, &witness)?;
         self.reporter.tell(Progress::Wave {
             name: wave.key.name.clone(),
             number: wave.key.number,
             warmup: wave.key.warmup,
             client: wave.key.client,
+            interrupted: wave.interrupted,
             result: Box::new(wave.result),
         });
         Ok(())
     }
+
+    /// A wave that could not be carried out as ordered spoils the run, unless all that happened is that
+    /// the broker was slow: whether replies were lost by that, the thresholds say.
+    fn note_failure(&mut self, wave: &WaveDone) -> Result<(), StoreError> {
+        let Some(failure) = &wave.failure else { return Ok(()) };
+        let text = format!("wave {} {}: {failure}", wave.key.name, wave.key.number);
+        self.reporter.tell(Progress::Warning(text.clone()));
+        self.book.event("wave_failed", text.clone(), json!({ "wave": wave.key.name }))?;
+        let severity = match failure {
+            WaveFailure::Unconfirmed => {
+                self.waited_for_broker.insert(wave.key.clone());
+                Severity::Note
+            }
+            _ => Severity::Invalid,
+        };
+        self.wave_failures.push((text, severity));
+        Ok(())
+    }
+}
+
+fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {
+    activity.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a look has seen, if one goes on.
