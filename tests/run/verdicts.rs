@@ -57,7 +57,7 @@ async fn many_short_waves_are_sent_in_time_and_end_when_somebody_asks() {
         }
         asks.ask(StopReason::Interrupted);
     };
-    let both = async { tokio::join!(run(setup, stop), enough) };
+    let both = Box::pin(async { tokio::join!(run(setup, stop), enough) });
     let bound = std::time::Duration::from_secs(100);
     let ((finished, _), ()) = tokio::time::timeout(bound, both).await.unwrap();
     let finished = finished.unwrap();
