@@ -9,7 +9,7 @@ use reports::wave::WaveKey;
 
 use super::crowd::{Crowd, wire_filter};
 use crate::driver::{ClientSpec, SendMode, WaveOrder};
-use crate::plan::{Batch, Entry, Plan, Question, request_id};
+use crate::plan::{Batch, Brokers, Entry, Plan, Question, request_id};
 
 /// Collective of a client whose nodes are not ours and which named none (protocol document 2.6).
 const DEFAULT_COLLECTIVE: &str = "mcollective";
@@ -63,6 +63,7 @@ pub(super) fn orders(
 ) -> Result<Vec<WaveOrder>, FactFilterError> {
     let main = plan.groups.first().and_then(|group| group.collectives.first());
     let main = main.map_or(DEFAULT_COLLECTIVE, String::as_str);
+    let nonce = nonce(plan);
     let mut orders = Vec::new();
     for wave in plan.schedule() {
         let entry = &plan.entries[wave.entry];
@@ -86,12 +87,21 @@ pub(super) fn orders(
                     Question::Discover => entry.collective.clone(),
                     Question::Request { .. } => main.to_owned(),
                 },
-                request_id: request_id(plan.seed, &wave, client),
+                request_id: request_id(plan.seed, nonce, &wave, client),
                 expected: Arc::clone(&crowd.expected[wave.entry]),
             });
         }
     }
     Ok(orders)
+}
+
+/// What sets this run's request ids apart from those of other runs: nothing where the broker is the
+/// run's own.
+fn nonce(plan: &Plan) -> u64 {
+    match plan.brokers {
+        Brokers::Single { .. } => 0,
+        Brokers::External { .. } => rand::random(),
+    }
 }
 
 fn mode(entry: &Entry) -> SendMode {
@@ -102,5 +112,40 @@ fn mode(entry: &Entry) -> SendMode {
             SendMode::Batch { size: u32::try_from(size).unwrap_or(u32::MAX).max(1), sleep }
         }
         (WaveMode::Direct | WaveMode::Batch, _) => SendMode::Direct,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Crowd, WaveOrder, orders};
+    use crate::plan::resolve;
+    use crate::scenario::Scenario;
+
+    const TEXT: &str = "\
+version: 1
+name: small
+fleet: [{group: web, nodes: 3}]
+waves: [{name: all, discover: {}, every: 2s, count: 5, clients: 2}]
+";
+    const EXTERNAL: &str = "brokers: {topology: external, urls: [\"nats://127.0.0.1:4222\"]}\n";
+
+    fn orders_of(more: &str) -> Vec<WaveOrder> {
+        let text = format!("{TEXT}{more}");
+        let scenario = Scenario::parse(&text, "small.yaml", &[]).unwrap_or_else(|e| panic!("{e}"));
+        let plan = resolve(&scenario).expect("resolves");
+        let crowd = Crowd::of_strangers(&plan, &["a".to_owned()]).expect("a crowd");
+        orders(&plan, &crowd, Duration::ZERO).expect("orders")
+    }
+
+    #[test]
+    fn request_ids_repeat_on_a_broker_of_our_own_and_never_on_a_shared_network() {
+        let ids = |more| orders_of(more).into_iter().map(|order| order.request_id);
+        assert!(ids("").eq(ids("")));
+        let mut all: Vec<String> = ids(EXTERNAL).chain(ids(EXTERNAL)).chain(ids("")).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 3 * 5 * 2);
     }
 }

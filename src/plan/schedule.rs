@@ -67,13 +67,19 @@ impl Entry {
 }
 
 /// The request id of a wave as one client (from 1) sends it: 32 hexadecimal digits in the form of a
-/// UUIDv4 without dashes (protocol document 3.5), from the seed and the wave alone, so that a run can
-/// be repeated and no two requests of a run share an id.
+/// UUIDv4 without dashes (protocol document 3.5), so that no two requests of a run share an id.
+///
+/// With the `nonce` 0 it comes from the seed and the wave alone: a run on a broker of its own can be
+/// repeated to the byte. Runs that share a network each hand in a nonce of their own, since the reply
+/// subject holds the id: one run must not hear the answers to another, or to its own predecessor.
 #[must_use]
-pub fn request_id(seed: u64, wave: &PlannedWave, client: u32) -> String {
+pub fn request_id(seed: u64, nonce: u64, wave: &PlannedWave, client: u32) -> String {
     let mut hash = Sha256::new();
     hash.update(b"choria-emulator request id 1");
     hash.update(seed.to_le_bytes());
+    if nonce != 0 {
+        hash.update(nonce.to_le_bytes());
+    }
     hash.update(u64::try_from(wave.entry).unwrap_or(u64::MAX).to_le_bytes());
     hash.update([u8::from(wave.warmup)]);
     hash.update(wave.number.to_le_bytes());

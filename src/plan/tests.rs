@@ -102,17 +102,22 @@ fn entries_run_one_after_the_other_and_warm_up_first() {
 #[test]
 fn request_ids_can_be_repeated_and_never_collide() {
     let text = SMALL.replace("count: 2", "count: 500");
-    let ids = |seed| -> Vec<String> {
+    let ids = |(seed, nonce)| -> Vec<String> {
         let schedule = plan(&text).schedule();
         schedule
             .iter()
-            .flat_map(|w| (1..=3).map(move |client| request_id(seed, w, client)))
+            .flat_map(|w| (1..=3).map(move |client| request_id(seed, nonce, w, client)))
             .collect()
     };
-    assert_eq!(ids(1), ids(1));
-    let all: HashSet<String> = ids(1).into_iter().chain(ids(2)).collect();
-    assert_eq!(all.len(), 2 * 503 * 3);
+    let runs = [(1, 0), (2, 0), (1, 1), (1, 2), (2, 1), (1, u64::MAX)];
+    for run in runs {
+        assert_eq!(ids(run), ids(run), "{run:?}");
+    }
+    let all: HashSet<String> = runs.into_iter().flat_map(ids).collect();
+    assert_eq!(all.len(), runs.len() * 503 * 3);
     assert!(all.iter().all(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit())));
+    // Whoever changes this changes what is on the wire: recorded traffic of a run does not compare.
+    insta::assert_snapshot!(ids((1, 0))[0], @"904f5044a5ae4490968cf3bdbd481bb6");
 }
 
 #[test]
