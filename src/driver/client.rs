@@ -7,8 +7,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{ServerAddr, Subscriber};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
+use tokio_util::task::TaskTracker;
 
 use super::epoch::Epoch;
 use super::incident::IncidentLog;
@@ -18,6 +21,8 @@ use super::options::{ConnectionOptions, OptionsError, redacted};
 const SETTLE_RETRY: Duration = Duration::from_millis(100);
 /// Pause between two attempts to have a wave's subscription confirmed, which take a fraction of it.
 const CONFIRM_RETRY: Duration = Duration::from_millis(20);
+/// Closing waits so long for connections to end; it takes a fraction where brokers read.
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub(super) struct Client {
     pub(super) publisher: async_nats::Client,
     receivers: Vec<async_nats::Client>,
     servers: Vec<ServerAddr>,
+    /// Has a token for each connection that has not ended.
+    open: TaskTracker,
     /// What its latest discovery found; 0: none ran.
     discovered: AtomicU64,
 }
@@ -83,8 +90,9 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let base_name = options.name.as_ref().unwrap_or(&spec.caller_id).clone();
         let servers = options.addresses()?;
+        let open = TaskTracker::new();
         let connect = async |name: String| {
-            let observer = log.observer(epoch, name.clone());
+            let observer = log.observer(epoch, name.clone(), open.token());
             let built = options.build(&name, nodes, observer).await?;
             built.connect(&servers[..]).await.map_err(|source| ClientError::Connect {
                 name,
@@ -102,7 +110,8 @@ impl Client {
         for number in 0..spec.receivers.max(1) {
             receivers.push(connect(format!("{base_name}-receiver{number}")).await?);
         }
-        Ok(Self { spec, base_name, publisher, receivers, servers, discovered: AtomicU64::new(0) })
+        let discovered = AtomicU64::new(0);
+        Ok(Self { spec, base_name, publisher, receivers, servers, open, discovered })
     }
 
     /// Subscribes every receiver to `subject`.
@@ -178,13 +187,45 @@ impl Client {
         self.receivers.iter().chain([&self.publisher])
     }
 
-    /// Closes the connections; what is queued is sent before.
-    pub(super) async fn close(&self) {
-        for connection in self.connections() {
-            // It fails only where the connection is closed already.
-            let _ = connection.drain().await;
-        }
+    /// Closes the connections as [`close_all`] does.
+    pub(super) async fn close(&self, within: Duration) -> bool {
+        close_all(self.connections(), &self.open, within).await
     }
+}
+
+/// Writes what is queued, closes the connections and waits until they have ended, for `within` at
+/// most; each has a token of `open` until then. Returns whether they have: one that is away has not,
+/// and is not waited for.
+pub(super) async fn close_all<'a>(
+    connections: impl Iterator<Item = &'a async_nats::Client>,
+    open: &TaskTracker,
+    within: Duration,
+) -> bool {
+    open.close();
+    let connections: Vec<_> = connections.collect();
+    let away = connections.iter().any(|connection| !is_up(connection));
+    let ended = async {
+        join_all(connections.into_iter().map(end)).await;
+        if !away {
+            open.wait().await;
+        }
+        !away
+    };
+    tokio::time::timeout(within, ended).await.unwrap_or(false)
+}
+
+fn is_up(connection: &async_nats::Client) -> bool {
+    connection.connection_state() == State::Connected
+}
+
+/// Writes what is queued for a connection that is up, and asks it to end.
+async fn end(connection: &async_nats::Client) {
+    // Both fail only where the connection has ended already. Draining alone would leave behind what
+    // the socket does not take at once.
+    if is_up(connection) {
+        let _ = connection.flush().await;
+    }
+    let _ = connection.drain().await;
 }
 
 /// Sends messages from one connection to the other until one arrives: the interest in a subject takes
@@ -201,5 +242,99 @@ pub(super) async fn reach(
         if let Ok(message) = tokio::time::timeout(retry, subscriber.next()).await {
             return message.map(drop);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Client, ClientSpec, ConnectionOptions, Epoch, IncidentLog};
+
+    /// Long enough for a busy machine.
+    const SOON: Duration = Duration::from_secs(30);
+    /// Together more than the sockets of a connection hold.
+    const QUEUED: usize = 32;
+    const MESSAGE_BYTES: usize = 1024 * 1024;
+    const PING: &[u8] = b"PING\r\n";
+    const PONG: &[u8] = b"PONG\r\n";
+
+    /// The broker's end of a connection, of which it reads only what it is told to: no real broker
+    /// leaves a client waiting at will.
+    struct Seat(TcpStream);
+
+    impl Seat {
+        async fn accept(listener: &TcpListener) -> Self {
+            let mut seat = Self(listener.accept().await.unwrap().0);
+            let info = format!("INFO {{\"max_payload\":{}}}\r\n", MESSAGE_BYTES * 2);
+            seat.0.write_all(info.as_bytes()).await.unwrap();
+            // The client asks last of all, and then waits.
+            seat.read_to_ping().await;
+            seat.0.write_all(PONG).await.unwrap();
+            seat
+        }
+
+        /// Reads to the end of the connection and answers. Returns how many bytes that was.
+        async fn serve(mut self) -> usize {
+            let mut bytes = 0;
+            while let read @ 1.. = self.read_to_ping().await {
+                bytes += read;
+                // It fails where the client is gone: then there is nothing more to read either.
+                let _ = self.0.write_all(PONG).await;
+            }
+            bytes
+        }
+
+        /// Reads up to a PING or to the end. Returns how many bytes that was.
+        async fn read_to_ping(&mut self) -> usize {
+            let (mut bytes, mut last) = (0, Vec::new());
+            let mut buffer = vec![0; MESSAGE_BYTES];
+            while last != PING
+                && let Ok(read @ 1..) = self.0.read(&mut buffer).await
+            {
+                bytes += read;
+                last.extend_from_slice(&buffer[..read]);
+                last.drain(..last.len().saturating_sub(PING.len()));
+            }
+            bytes
+        }
+    }
+
+    /// A client with much in its queue, and the broker's ends of its publisher and its receiver.
+    async fn busy_client() -> (Client, Seat, Seat) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let servers = vec![listener.local_addr().unwrap().to_string()];
+        let options = ConnectionOptions { servers, ..ConnectionOptions::default() };
+        let spec = ClientSpec { number: 1, caller_id: "choria=a.b".to_owned(), receivers: 1 };
+        let (epoch, log) = (Epoch::at(Instant::now()), IncidentLog::default());
+        let connect = Client::connect(spec, &options, 1, epoch, &log);
+        let seats = async { (Seat::accept(&listener).await, Seat::accept(&listener).await) };
+        let (client, (publisher, receiver)) = tokio::join!(connect, seats);
+        let client = client.unwrap();
+        for _ in 0..QUEUED {
+            client.publisher.publish("a", vec![b'x'; MESSAGE_BYTES].into()).await.unwrap();
+        }
+        (client, publisher, receiver)
+    }
+
+    #[tokio::test]
+    async fn closing_writes_what_is_queued_and_waits_for_the_end() {
+        let (client, publisher, receiver) = busy_client().await;
+        let (closed, read, _) =
+            tokio::join!(client.close(SOON), publisher.serve(), receiver.serve());
+        assert!(closed);
+        assert!(read >= QUEUED * MESSAGE_BYTES, "{read} bytes");
+        assert!(client.open.is_empty(), "every connection has ended");
+    }
+
+    #[tokio::test]
+    async fn closing_ends_though_the_broker_does_not_read() {
+        let (client, _publisher, _receiver) = busy_client().await;
+        let closed = tokio::time::timeout(SOON, client.close(Duration::from_millis(50))).await;
+        assert_eq!(closed, Ok(false));
+        assert!(!client.open.is_empty());
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Event, ServerError};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::epoch::Epoch;
 
@@ -56,9 +57,15 @@ struct Kept {
 }
 
 impl IncidentLog {
-    /// Makes the observer of one connection's events.
-    pub(super) fn observer(&self, epoch: Epoch, connection: String) -> Observer {
-        Observer { log: self.clone(), epoch, connection, lost: AtomicBool::new(false) }
+    /// Makes the observer of one connection's events; it keeps `open` until the connection has ended.
+    pub(super) fn observer(
+        &self,
+        epoch: Epoch,
+        connection: String,
+        open: TaskTrackerToken,
+    ) -> Observer {
+        let lost = AtomicBool::new(false);
+        Observer { log: self.clone(), epoch, connection, lost, _open: open }
     }
 
     /// The incidents so far, and how many more there were than are kept.
@@ -90,6 +97,8 @@ pub(super) struct Observer {
     connection: String,
     /// The connection was lost and is not back.
     lost: AtomicBool,
+    /// The client library drops an observer behind the socket of its connection.
+    _open: TaskTrackerToken,
 }
 
 impl Observer {
@@ -123,12 +132,18 @@ mod tests {
 
     use async_nats::{ClientError, Event, ServerError};
 
-    use super::{Epoch, IncidentKind, IncidentLog, KEPT_MAX};
+    use tokio_util::task::TaskTracker;
+
+    use super::{Epoch, IncidentKind, IncidentLog, KEPT_MAX, Observer};
+
+    fn observer(log: &IncidentLog) -> Observer {
+        log.observer(Epoch::at(Instant::now()), "a".to_owned(), TaskTracker::new().token())
+    }
 
     #[test]
     fn events_become_incidents_and_repetitions_are_counted() {
         let log = IncidentLog::default();
-        let observer = log.observer(Epoch::at(Instant::now()), "a".to_owned());
+        let observer = observer(&log);
         for event in [
             Event::Connected,
             Event::SlowConsumer(3),
@@ -160,7 +175,7 @@ mod tests {
     #[test]
     fn a_flood_of_different_incidents_is_bounded_and_counted() {
         let log = IncidentLog::default();
-        let observer = log.observer(Epoch::at(Instant::now()), "a".to_owned());
+        let observer = observer(&log);
         for number in 0..KEPT_MAX + 5 {
             observer.note(Event::ServerError(ServerError::Other(number.to_string())));
         }

@@ -13,8 +13,9 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
-use super::client::{ClientError, reach};
+use super::client::{CLOSE_WITHIN, ClientError, close_all, reach};
 use super::epoch::Epoch;
 use super::incident::{IncidentKind, IncidentLog};
 use super::options::{ConnectionOptions, redacted};
@@ -74,6 +75,8 @@ enum Topic {
 /// A connection that counts.
 pub struct Listener {
     connection: async_nats::Client,
+    /// Has a token until the connection has ended.
+    open: TaskTracker,
     counts: Arc<Counts>,
     incidents: IncidentLog,
     tasks: JoinSet<()>,
@@ -94,7 +97,8 @@ impl Listener {
         settle_within: Duration,
     ) -> Result<Self, ClientError> {
         let incidents = IncidentLog::default();
-        let observer = incidents.observer(epoch, NAME.to_owned());
+        let open = TaskTracker::new();
+        let observer = incidents.observer(epoch, NAME.to_owned(), open.token());
         let built = options.build(NAME, roster.len(), observer).await?;
         let connected = built.connect(&options.addresses()?[..]).await;
         let connection = connected.map_err(|source| ClientError::Connect {
@@ -112,7 +116,7 @@ impl Listener {
         }
         let reached = reach(&connection, &connection, REACH_RETRY);
         match tokio::time::timeout(settle_within, reached).await {
-            Ok(Some(())) => Ok(Self { connection, counts, incidents, tasks }),
+            Ok(Some(())) => Ok(Self { connection, open, counts, incidents, tasks }),
             _ => Err(deaf()),
         }
     }
@@ -149,10 +153,11 @@ impl Listener {
         last
     }
 
-    /// Closes the connection and waits for its tasks.
+    /// Closes the connection, waits for its end, a second at the most, and for its tasks.
     pub async fn close(mut self) {
-        // It fails only where the connection is closed already.
-        let _ = self.connection.drain().await;
+        if !close_all(std::iter::once(&self.connection), &self.open, CLOSE_WITHIN).await {
+            tracing::warn!("the listener's connection did not end by itself");
+        }
         self.tasks.shutdown().await;
     }
 }

@@ -29,7 +29,8 @@ mod wave;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Client;
+use client::{CLOSE_WITHIN, Client};
+use futures_util::future::join_all;
 use incident::IncidentLog;
 
 pub use bitset::BitSet;
@@ -94,10 +95,12 @@ impl Driver {
         self.incidents.snapshot()
     }
 
-    /// Closes all connections; what is queued is sent before.
+    /// Writes what is queued, closes all connections and waits until they have ended. That takes a
+    /// second at the most: what a broker that does not read has not taken by then is lost.
     pub async fn close(&self) {
-        for client in &self.clients {
-            client.close().await;
+        let closed = join_all(self.clients.iter().map(|client| client.close(CLOSE_WITHIN))).await;
+        if closed.contains(&false) {
+            tracing::warn!("not every connection of the driver ended by itself");
         }
     }
 

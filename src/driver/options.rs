@@ -219,13 +219,16 @@ fn file(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Erro
 mod tests {
     use std::time::Instant;
 
+    use tokio_util::task::TaskTracker;
+
     use super::{ConnectionOptions, Secret};
     use crate::driver::epoch::Epoch;
     use crate::driver::incident::IncidentLog;
 
     async fn refusal(options: ConnectionOptions) -> Option<String> {
         let log = IncidentLog::default();
-        let observer = log.observer(Epoch::at(Instant::now()), "test".to_owned());
+        let open = TaskTracker::new().token();
+        let observer = log.observer(Epoch::at(Instant::now()), "test".to_owned(), open);
         let built = options.build("test", 10, observer).await.map(drop);
         let both = options.addresses().and(built);
         both.err().map(|error| error.to_string())
