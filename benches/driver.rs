@@ -127,6 +127,7 @@ fn order(epoch: Epoch, number: u32, replies: u32, deadline: Duration) -> WaveOrd
         intended_at: epoch.now() + Duration::from_millis(50),
         deadline,
         late_grace: Duration::ZERO,
+        linger: Duration::ZERO,
         draft: Arc::new(draft),
         reply_collective: "mcollective".into(),
         request_id: format!("{:032x}", epoch.now().as_nanos()),

@@ -13,6 +13,9 @@ use crate::plan::{Batch, Brokers, Entry, Plan, Question, request_id};
 
 /// Collective of a client whose nodes are not ours and which named none (protocol document 2.6).
 const DEFAULT_COLLECTIVE: &str = "mcollective";
+/// A complete wave listens on for this long, or for the grace of late replies if that is less: on a
+/// network that works, a second reply follows the first in far less.
+const LINGER_MAX: Duration = Duration::from_millis(100);
 
 /// The clients that the plan's entries need.
 pub(super) fn clients(plan: &Plan) -> Vec<ClientSpec> {
@@ -80,6 +83,7 @@ pub(super) fn orders(
                 intended_at: go + wave.intended_at,
                 deadline: entry.deadline,
                 late_grace: plan.late_grace,
+                linger: plan.late_grace.min(LINGER_MAX),
                 draft: Arc::new(draft(plan, entry, client)?),
                 // The reply subject of an RPC request has the client's main collective, that of a
                 // discovery the one it asks (protocol document 2.3).
@@ -147,5 +151,18 @@ waves: [{name: all, discover: {}, every: 2s, count: 5, clients: 2}]
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 3 * 5 * 2);
+    }
+
+    #[test]
+    fn a_complete_wave_lingers_a_moment_but_no_longer_than_for_late_replies() {
+        for (more, expected_ms) in [
+            ("", 100),
+            ("late_grace: 1m\n", 100),
+            ("late_grace: 40ms\n", 40),
+            ("late_grace: 0s\n", 0),
+        ] {
+            let lingers = orders_of(more).into_iter().map(|order| order.linger);
+            assert!(lingers.eq([Duration::from_millis(expected_ms); 10]), "{more:?}");
+        }
     }
 }

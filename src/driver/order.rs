@@ -56,6 +56,9 @@ pub struct WaveOrder {
     pub deadline: Duration,
     /// How long after the deadline late replies are still counted.
     pub late_grace: Duration,
+    /// How long the driver listens on when everybody has answered, at most until the end of
+    /// `late_grace`: duplicates and strangers of that time are counted. It is in no timing.
+    pub linger: Duration,
     /// What is asked, by whom: its caller id is that of the client.
     pub draft: Arc<RequestDraft>,
     /// Collective of the reply subject: the main collective for RPC requests, the addressed one for
@@ -108,7 +111,7 @@ pub struct WaveDone {
     /// Most replies that waited to be decoded. Their arrival was stamped before, up to 65,536 of
     /// them; a number near that says that the driver fell behind and later stamps are too late.
     pub backlog_max: u64,
-    /// The run was cancelled before the wave's end: who has not answered was not given the time.
+    /// The run was cancelled before everybody had answered: who has not was not given the time.
     pub interrupted: bool,
     /// What kept the wave from being carried out as ordered.
     pub failure: Option<WaveFailure>,

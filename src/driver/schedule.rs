@@ -178,9 +178,6 @@ async fn carry_out(around: Surroundings, order: WaveOrder, sink: mpsc::Sender<Wa
     let Some(done) = run_wave(&around, &order).await else {
         return false;
     };
-    if done.result.kind == reports::wave::WaveKind::Discover && !done.interrupted {
-        around.client.note_discovered(done.result.on_time + done.result.late);
-    }
     if sink.send(done).await.is_err() {
         around.cancel.cancel();
     }
@@ -216,10 +213,23 @@ mod tests {
     use emulator::protocol::client::RequestDraft;
     use emulator::protocol::filter::Filter;
     use reports::wave::{WaveKey, WaveKind};
+    use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::{BitSet, Epoch, SendMode, WaveOrder};
+    use super::super::{BitSet, Driver, Epoch, SendMode, WaveDone, WaveOrder};
     use super::start_in_time;
+
+    #[test]
+    fn a_run_can_be_a_task_that_shares_the_driver() {
+        // It compiles: that is the test.
+        fn can_be_spawned<F: Future + Send + 'static>(
+            _: impl Fn(Arc<Driver>, Vec<WaveOrder>, mpsc::Sender<WaveDone>) -> F,
+        ) {
+        }
+        can_be_spawned(|driver, orders, sink| async move {
+            driver.run(orders, sink, CancellationToken::new()).await
+        });
+    }
 
     fn order(client: u32, intended_ms: u64) -> WaveOrder {
         let draft = RequestDraft {
@@ -238,6 +248,7 @@ mod tests {
             intended_at: Duration::from_millis(intended_ms),
             deadline: Duration::from_secs(1),
             late_grace: Duration::ZERO,
+            linger: Duration::ZERO,
             draft: Arc::new(draft),
             reply_collective: String::new(),
             request_id: String::new(),

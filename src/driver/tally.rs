@@ -151,6 +151,11 @@ impl Tally {
         self.on_time.contains(index) || self.late.contains(index)
     }
 
+    /// How many expected nodes have answered, on time or late.
+    pub(super) fn answered(&self) -> u64 {
+        self.result.on_time + self.result.late
+    }
+
     /// Whether everybody has answered. Only the deadline shows that nobody does: a wave that
     /// expects nobody is never complete before it.
     pub(super) fn is_complete(&self) -> bool {
@@ -220,6 +225,7 @@ mod tests {
             intended_at: Duration::from_millis(INTENDED_MS),
             deadline: Duration::from_millis(DEADLINE_MS),
             late_grace: Duration::ZERO,
+            linger: Duration::ZERO,
             draft: Arc::new(draft),
             reply_collective: "mcollective".into(),
             request_id: "0".repeat(32),

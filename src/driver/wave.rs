@@ -1,9 +1,10 @@
 //! One wave from its subscription to its account: subscribe, wait for the intended instant, send,
-//! collect until everybody has answered or the time is over.
+//! collect until everybody has answered or the time is over, and listen on for a moment.
 //!
 //! A wave is one task and shares nothing with other waves but the connections, so that waves may
-//! overlap. It ends, as the real client's request does, when the last expected node has answered:
-//! what comes after that (a further reply, a stranger's) is not seen.
+//! overlap. Its times end, as those of the real client's request do, when the last expected node has
+//! answered. Unlike the real client it lingers then ([`WaveOrder::linger`]), since a second reply or a
+//! stranger's often comes last; what comes after that is not seen.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use emulator::protocol::client::{
     ReplyScratch, broadcast_subject, decode_discovery_sender, decode_reply, encode_request,
     node_subject, reply_subject,
 };
+use futures_util::FutureExt;
 use reports::wave::WaveKind;
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +102,10 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
         Some(WaveFailure::Subscribe(_)) => End::ReceiversEnded,
         _ => listener.attend(&post, first).await,
     };
+    if order.kind == WaveKind::Discover && end != End::Cancelled {
+        client.note_discovered(listener.tally.answered());
+    }
+    let end = listener.linger(order, end).await;
     Some(listener.close(order, discovered, end))
 }
 
@@ -199,6 +205,16 @@ impl Listener<'_> {
         self.listen(Goal::Complete, deadline + grace).await
     }
 
+    /// Listens on after the last expected reply, if the wave has ended with that.
+    async fn linger(&mut self, order: &WaveOrder, end: End) -> End {
+        if end != End::Reached || order.linger.is_zero() {
+            return end;
+        }
+        let last = order.intended_at + order.deadline + order.late_grace;
+        let until = self.epoch.now() + order.linger;
+        self.listen(Goal::Pause, until.min(last)).await
+    }
+
     /// Sends slice by slice, each with a newly built message (protocol document 5.8).
     async fn batch(
         &mut self,
@@ -251,33 +267,56 @@ impl Listener<'_> {
             }
             // Not biased: neither a flood of replies nor a long list of targets may keep the others
             // from their turn.
-            tokio::select! {
-                            open = self.inbox.fill(&mut self.arrivals) => {
-                                if !open {
-                                    return End::ReceiversEnded;
-                                }
-                                self.count_arrivals(DECODED_MAX);
-                                // Other waves stamp their replies on the same threads.
-            tokio::task::yield_now().await;
-                            }
-                            outcome = &mut sending, if !sent => {
-                                sent = true;
-                                match outcome {
-                                    Ok(took) => self.tally.published(took),
-                                    Err(failure) => self.failure = Some(failure),
-                                }
-                            }
-                            () = &mut timer => {
-                                if !sent {
-                                    self.failure.get_or_insert(WaveFailure::NotWritten);
-                                }
-                                // They came in time, whenever they are decoded.
-                                self.count_arrivals(usize::MAX);
-                                return if sent && self.has_reached(goal) { End::Reached } else { End::TimeOver };
-                            }
-                            () = cancel.cancelled() => return End::Cancelled,
-                        }
+            let end = tokio::select! {
+                open = self.inbox.fill(&mut self.arrivals) => self.arrived(open).await,
+                outcome = &mut sending, if !sent => {
+                    sent = true;
+                    self.handed_over(outcome)
+                }
+                () = &mut timer => Some(self.time_over(goal, sent)),
+                () = cancel.cancelled() => Some(self.cancelled()),
+            };
+            if let Some(end) = end {
+                return end;
+            }
         }
+    }
+
+    /// Counts some of what has arrived; `open`: more may come.
+    async fn arrived(&mut self, open: bool) -> Option<End> {
+        if !open {
+            return Some(End::ReceiversEnded);
+        }
+        self.count_arrivals(DECODED_MAX);
+        // Other waves stamp their replies on the same threads.
+        tokio::task::yield_now().await;
+        None
+    }
+
+    /// Takes note that the connection has the messages, or why not. Collecting goes on.
+    fn handed_over(&mut self, outcome: Result<Duration, WaveFailure>) -> Option<End> {
+        match outcome {
+            Ok(took) => self.tally.published(took),
+            Err(failure) => self.failure = Some(failure),
+        }
+        None
+    }
+
+    /// The time for `goal` is over; `sent`: the connection has the messages.
+    fn time_over(&mut self, goal: Goal<'_>, sent: bool) -> End {
+        if !sent {
+            self.failure.get_or_insert(WaveFailure::NotWritten);
+        }
+        // They came in time, whenever they are decoded.
+        self.count_arrivals(usize::MAX);
+        if sent && self.has_reached(goal) { End::Reached } else { End::TimeOver }
+    }
+
+    /// The run is cancelled: what is here already is taken in, and nothing is waited for.
+    fn cancelled(&mut self) -> End {
+        let _ = self.inbox.fill(&mut self.arrivals).now_or_never();
+        self.count_arrivals(usize::MAX);
+        End::Cancelled
     }
 
     fn has_reached(&self, goal: Goal<'_>) -> bool {
@@ -289,9 +328,9 @@ impl Listener<'_> {
         }
     }
 
-    /// Decodes and counts up to `most` of what was taken out of the subscriptions. A request's reply counts when
-    /// transport, hash and reply decode; a discovery's by its transport alone (protocol document
-    /// 5.5, 5.8).
+    /// Decodes and counts up to `most` of what was taken out of the subscriptions. A request's reply
+    /// counts when transport, hash and reply decode; a discovery's by its transport alone (protocol
+    /// document 5.5, 5.8).
     fn count_arrivals(&mut self, most: usize) {
         for Arrival { message, at } in self.arrivals.drain(..most.min(self.arrivals.len())) {
             let payload = message.payload.as_ref();
@@ -315,6 +354,7 @@ impl Listener<'_> {
         }
         self.count_arrivals(usize::MAX);
         let unsent = self.tally.unsent(self.sends);
+        let interrupted = end == End::Cancelled && !self.tally.is_complete();
         let mut result = self.tally.close(self.sends, self.epoch.now());
         result.payload_bytes = order.draft.body.len() as u64;
         result.discovered = discovered;
@@ -327,7 +367,7 @@ impl Listener<'_> {
             reply_offsets_ns: self.tally.reply_offsets_ns,
             samples: self.tally.samples,
             backlog_max: self.inbox.backlog_max as u64,
-            interrupted: end == End::Cancelled,
+            interrupted,
             failure: self.failure,
         }
     }

@@ -5,6 +5,10 @@ use std::time::Duration;
 use choria_emulator::driver::{SendMode, WaveDone, WaveOrder};
 use reports::wave::{WaveKey, WaveKind, WaveResult};
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
 use super::{Rig, caller_id};
 use crate::support::SOON;
 
@@ -87,6 +91,42 @@ async fn a_wave_that_expects_nobody_listens_until_its_deadline_and_counts_who_an
     let all = rig.run(vec![order]).await;
     assert_eq!(columns(&all[0]), [0, 0, 0, 0, 2, 0, 0]);
     assert!(all[0].result.request_duration >= Duration::from_millis(1_500));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_after_the_last_expected_reply_is_counted_and_is_in_no_timing() {
+    let rig = Rig::start(&["a", "b"], &[1]).await;
+    let order = rig.order("proper", WaveKind::Request, SendMode::Broadcast);
+    let order = WaveOrder { deadline: SOON * 10, linger: SOON * 10, ..order };
+    let (sink, mut done) = mpsc::channel(1);
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let (driver, until) = (rig.driver.clone(), cancel.clone());
+    tasks.spawn(async move { driver.run(vec![order], sink, until).await });
+    // What is settled has passed through the connection on which the replies arrive.
+    rig.stand_ins.answered(1).await;
+    rig.driver.settle(SOON).await.unwrap();
+    rig.stand_ins.answer_again(&rig.stand_ins.seen()[0], &["a", "stranger", "b", "b"]).await;
+    rig.driver.settle(SOON).await.unwrap();
+    cancel.cancel();
+    let done = done.recv().await.unwrap();
+    assert_eq!(columns(&done), [2, 0, 0, 3, 1, 0, 0]);
+    assert_eq!((done.interrupted, &done.failure), (false, &None), "everybody had answered");
+    assert_eq!((done.result.response_time.count(), done.reply_offsets_ns.len()), (2, 2));
+    let last = Duration::from_nanos(done.reply_offsets_ns[1]);
+    assert_eq!(done.result.request_duration, last);
+    assert!(matches!(tasks.join_next().await, Some(Ok(Ok(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_wave_lingers_as_long_as_it_is_told_and_not_beyond_the_grace() {
+    let rig = Rig::start(&["a", "b"], &[1]).await;
+    let order = || rig.order("proper", WaveKind::Request, SendMode::Broadcast);
+    let (linger, late_grace) = (Duration::from_millis(1), SOON);
+    let short = WaveOrder { deadline: SOON * 10, linger, late_grace, ..order() };
+    let bounded = WaveOrder { linger: SOON * 10, late_grace: Duration::ZERO, ..order() };
+    let all = tokio::time::timeout(SOON, rig.run(vec![short, bounded])).await.unwrap();
+    assert!(all.iter().all(|done| !done.interrupted && done.failure.is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

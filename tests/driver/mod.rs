@@ -26,7 +26,7 @@ use standin::StandIns;
 /// A broker, stand-ins and a driver.
 struct Rig {
     broker: Broker,
-    driver: Driver,
+    driver: Arc<Driver>,
     epoch: Epoch,
     stand_ins: StandIns,
     nodes: u32,
@@ -46,7 +46,7 @@ impl Rig {
         let clients = (1..).zip(receivers).map(|(number, &receivers)| client(number, receivers));
         let options = connection(&broker);
         let driver = Driver::connect(clients.collect(), &options, Arc::new(roster), epoch).await;
-        let driver = driver.unwrap();
+        let driver = Arc::new(driver.unwrap());
         driver.settle(SOON).await.unwrap();
         Self { broker, driver, epoch, stand_ins, nodes, _folder: folder }
     }
@@ -110,6 +110,7 @@ fn order(
         intended_at,
         deadline: Duration::from_secs(2),
         late_grace: Duration::ZERO,
+        linger: Duration::ZERO,
         draft: Arc::new(draft),
         reply_collective: "mcollective".into(),
         request_id: request_id(),

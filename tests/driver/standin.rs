@@ -85,6 +85,19 @@ impl StandIns {
     /// what comes from one connection in its order.
     pub(crate) async fn answered(&self, requests: usize) {
         self.answered.clone().wait_for(|answered| *answered >= requests).await.unwrap();
+        self.passed_on().await;
+    }
+
+    /// Answers this request once more in these names, and waits until the broker has passed that on.
+    pub(crate) async fn answer_again(&self, request: &Seen, identities: &[&str]) {
+        for identity in identities {
+            let reply = reply(identity, &request.request, &rpc_body(0, "fine"));
+            self.client.publish(request.reply_to.clone(), reply.into()).await.unwrap();
+        }
+        self.passed_on().await;
+    }
+
+    async fn passed_on(&self) {
         let inbox = self.client.new_inbox();
         let mut echo = self.client.subscribe(inbox.clone()).await.unwrap();
         self.client.publish(inbox, "".into()).await.unwrap();
