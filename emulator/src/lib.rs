@@ -4,7 +4,7 @@
 //! This crate measures no latency and reads no scenario: it is handed a [`spec::FleetSpec`] and
 //! reports counts and, per request, who received it and who answered ([`fleet`]).
 
-mod agents;
+pub mod agents;
 pub mod connection;
 pub mod fidelity;
 pub mod filter;

@@ -7,6 +7,10 @@ use super::rpc::{self, Failure, quoted};
 use super::{Answer, Question, inputs};
 use crate::node::NodeView;
 
+/// The actions that have an answer.
+pub(super) const ACTIONS: [&str; 4] =
+    ["info", "machine_states", "machine_state", "machine_transition"];
+
 /// Data of a failed `machine_state` (recorded).
 const NO_MACHINE: &str = concat!(
     r#"{"name":"unknown machine","version":"unknown machine","state":"unknown machine","#,

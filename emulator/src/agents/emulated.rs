@@ -5,6 +5,9 @@ use super::inputs::{self, Field};
 use super::rpc::{self, Failure};
 use super::{ANSWER_BYTES_MAX, Answer};
 
+/// The actions that have an answer.
+pub(super) const ACTIONS: [&str; 2] = ["generate", "exit_emulator"];
+
 /// Whether `agent` is one of these agents.
 pub(super) fn is_agent(agent: &str) -> bool {
     agent.strip_prefix("emulated").is_some_and(|number| {

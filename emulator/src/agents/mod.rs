@@ -21,7 +21,7 @@ pub(crate) use metadata::list as json_list;
 
 /// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
 /// `max_payload` that nats-server recommends. A real server fails to publish such a reply.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
+pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// What a request asks of its agent.
 #[derive(Debug)]
@@ -121,6 +121,19 @@ impl Call {
     }
 }
 
+/// The actions of an agent that nodes host; empty if they host none of this name.
+#[must_use]
+pub fn actions(agent: &str) -> &'static [&'static str] {
+    match agent {
+        // It speaks no RPC, and answers whatever holds this word.
+        "discovery" => &["ping"],
+        "rpcutil" => &rpcutil::ACTIONS,
+        "choria_util" => &choria_util::ACTIONS,
+        _ if emulated::is_agent(agent) => &emulated::ACTIONS,
+        _ => &[],
+    }
+}
+
 /// What a data plugin finds, for filters; `None` if there is no such plugin or it finds nothing.
 pub(crate) fn plugin_data(
     node: &NodeView<'_>,
@@ -145,5 +158,30 @@ fn discovery(payload: &[u8]) -> Answer {
         Answer::Same("pong".to_owned())
     } else {
         Answer::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_actions_that_are_listed_are_those_that_are_known() {
+        type Ask = fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure>;
+        let agents: [(&str, Ask); 3] = [
+            ("rpcutil", rpcutil::ask),
+            ("choria_util", choria_util::ask),
+            ("emulated0", emulated::ask),
+        ];
+        for (agent, ask) in agents {
+            let unknown = |action: &str| match ask(agent, action, b"{}") {
+                Err(failure) => failure.reply(action).contains("Unknown action"),
+                Ok(_) => false,
+            };
+            assert!(!actions(agent).is_empty(), "{agent}");
+            assert!(!actions(agent).iter().any(|action| unknown(action)), "{agent}");
+            assert!(unknown("nosuch"), "{agent}");
+        }
+        assert!(actions("package").is_empty());
     }
 }

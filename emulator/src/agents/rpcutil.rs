@@ -9,6 +9,19 @@ use crate::filter::path::FactPath;
 use crate::node::NodeView;
 use std::collections::BTreeSet;
 
+/// The actions that have an answer.
+pub(super) const ACTIONS: [&str; 9] = [
+    "ping",
+    "inventory",
+    "agent_inventory",
+    "collective_info",
+    "daemon_stats",
+    "get_fact",
+    "get_facts",
+    "get_config_item",
+    "get_data",
+];
+
 /// An action and its inputs.
 #[derive(Debug)]
 pub(crate) enum Question {

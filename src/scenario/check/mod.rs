@@ -4,6 +4,7 @@
 
 mod fleet;
 mod lifecycle;
+mod request;
 mod thresholds;
 mod waves;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use emulator::filter::parse_fact;
 
-use super::{at, check_positive, check_span, check_token, choose, strangers_only, told};
+use super::{at, check_positive, check_span, check_token, choose, request, strangers_only, told};
 use crate::scenario::MAIN_COLLECTIVE;
 use crate::scenario::error::Problem;
 use crate::scenario::types::{Filter, Group, Mode, Scenario, Wave};
@@ -109,6 +109,9 @@ fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, scenario:
     }
     if strangers_only(scenario) {
         return;
+    }
+    if let Some(request) = &wave.request {
+        request::check(found, index, request);
     }
     let at = |key: &str| at!["waves", index, kind, key];
     let main = || fleet.first().map_or(MAIN_COLLECTIVE, Group::main_collective);
