@@ -5,6 +5,11 @@ use std::fmt;
 
 use super::tree::{Node, Place, Step};
 
+/// Most characters of a line that is quoted, and of what is said about it.
+const LINE_MAX: usize = 120;
+/// Most characters of a line of advice: the longest of our own names all metrics.
+const ADVICE_MAX: usize = 1000;
+
 /// Something wrong with the meaning of a scenario: a path into it, what, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -137,23 +142,46 @@ impl Desk<'_> {
                 (format!("-P {text}"), String::new())
             }
         };
+        // Cut after masking: half a URL would not be recognised.
         ScenarioError {
-            place: masked(&place),
-            message: masked(message),
-            snippet: masked(&snippet),
-            advice: advice.to_owned(),
+            place: cut(&masked(&place), LINE_MAX),
+            message: cut(&masked(message), LINE_MAX),
+            snippet,
+            advice: advice.lines().map(|line| cut(line, ADVICE_MAX)).collect::<Vec<_>>().join("\n"),
         }
     }
 
     fn snippet(&self, line: usize, column: usize, width: usize) -> Option<String> {
         let text = self.text.lines().nth(line.checked_sub(1)?)?;
+        let text: Vec<char> = masked(text).chars().collect();
+        let at = column.saturating_sub(1).min(text.len());
+        // Of a long line what is around the place, a third of it before.
+        let from = at.saturating_sub(LINE_MAX / 3).min(text.len().saturating_sub(LINE_MAX));
+        let to = text.len().min(from + LINE_MAX);
+        let (before, after) = (dots(from > 0), dots(to < text.len()));
+        let shown: String = text[from..to].iter().collect();
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        let before = " ".repeat(column.saturating_sub(1));
-        let rest = text.chars().count().saturating_sub(column - 1);
-        let carets = "^".repeat(width.clamp(1, rest.max(1)));
-        Some(format!("  {number} | {text}\n  {margin} | {before}{carets}"))
+        let indent = " ".repeat(before.chars().count() + at - from);
+        let carets = "^".repeat(width.clamp(1, (to - at).max(1)));
+        Some(format!("  {number} | {before}{shown}{after}\n  {margin} | {indent}{carets}"))
     }
+}
+
+/// Stands for what is left out.
+fn dots(left_out: bool) -> &'static str {
+    if left_out { "…" } else { "" }
+}
+
+/// The text without the middle of what is longer than `most` characters.
+fn cut(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.to_owned();
+    }
+    let (head, tail) = (most - most / 3, most / 3);
+    let begin = text.chars().take(head);
+    begin.chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
 /// The text with stars for who a URL in it says we are: what is said about a scenario ends up in logs.

@@ -78,7 +78,7 @@ impl Scenario {
 /// The tree of `text` after `overrides`.
 fn tree_of(text: &str, overrides: &[String]) -> Result<tree::Node, Vec<Finding>> {
     let mut tree = yaml::parse(text).map_err(|error| {
-        let message = format!("{}\nmend the YAML at this place", error.message);
+        let message = format!("{}\n{}", error.message, error.advice);
         vec![Finding { place: error.place, message }]
     })?;
     overrides::apply(&mut tree, overrides)?;

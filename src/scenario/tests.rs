@@ -241,6 +241,7 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
         ("min == 100%", "mean == 100%", "`mean` is no aggregation"),
         ("[\"min == 100%\"]", "[]", "at least one"),
         ("completeness{wave:rpc}", "response_times", "response_time"),
+        ("completeness{wave:rpc}", "nosuch", "write one of completeness, response_time, "),
         (
             "\"completeness{wave:rpc}\": [\"min == 100%\"]",
             "\"missing.late{group:wob}\": [\"count == 0\"]",
@@ -254,6 +255,68 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
     assert!(refusal(&FULL.replace("    every: 2s", both), &[]).contains("not both"));
     let none = FULL.replace("    request: {agent: rpcutil, action: ping}\n", "");
     assert!(refusal(&none, &[]).contains("asks nothing"));
+}
+
+#[test]
+fn actions_and_sizes_that_our_nodes_do_not_answer_are_refused() {
+    for (this, that, says) in [
+        ("action: ping", "action: pnig", "did you mean `ping`?"),
+        ("action: generate", "action: nosuch", "there are: generate, exit_emulator"),
+        ("rpcutil, action: ping", "choria_util, action: inf", "did you mean `info`?"),
+        ("size: 9", "size: -1", "from 0 to 8388608"),
+        ("size: 9", "size: 8388609", "an answer of 8388609 bytes"),
+        ("size: 9", "size: 99999999999999", "from 0 to 8388608"),
+        ("size: 9", "size: 1.5", "a whole number"),
+        ("size: 9", "size: many", "a whole number"),
+    ] {
+        check(this, that, &[says]);
+    }
+    assert!(parse(&FULL.replace("size: 9", "size: 8388608"), &[]).is_ok());
+    let told = refusal(&FULL.replace("size: 9", "size: -1"), &[]);
+    assert!(told.starts_with("full.yaml:25:64: "), "{told}");
+    assert!(refusal(FULL, &["waves.batch.request.action=pong"]).starts_with("-P waves.batch"));
+}
+
+#[test]
+fn what_is_quoted_is_cut_around_the_place() {
+    for (text, says) in [
+        ("[".repeat(100_000), "full.yaml:1:"),
+        (FULL.replace("name: full", &format!("name: {}/", "x".repeat(5000))), "result folder"),
+        (FULL.replace("seed: 7", &format!("{}: 7", "s".repeat(900))), "unknown key"),
+    ] {
+        let told = refusal(&text, &[]);
+        assert!(told.contains(says) && told.contains('…') && told.contains('^'), "{told}");
+        assert!(told.lines().all(|line| line.chars().count() < 200), "{told}");
+        let lines: Vec<&str> = told.lines().collect();
+        let caret = lines.iter().position(|line| line.contains('^')).expect("a caret");
+        assert!(lines[caret].chars().count() <= lines[caret - 1].chars().count(), "{told}");
+    }
+    // The place is shown also where it is far to the right, under its caret.
+    let text = FULL.replace("seed: 7", &format!("x-a: {{b: {}, c: [}}", "1".repeat(300)));
+    let told = refusal(&text, &[]);
+    assert!(told.contains("c: [}") && told.contains(" | …"), "{told}");
+    // Neither is a secret, however long the line.
+    let url = format!("nats://bob:{}hunter2@broker", "h".repeat(300));
+    let told = refusal(&FULL.replace("nats: 2.12.15", &format!("urls: [{url:?}]")), &[]);
+    assert!(!told.contains("hunter2") && !told.contains("hhh"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_with_the_yaml_is_said_to_whoever_writes_it() {
+    let many = format!("x-many: [{}]\n{FULL}", "1,".repeat(300_000));
+    let deep = format!("x-deep: {}{}\n{FULL}", "[".repeat(70), "]".repeat(70));
+    for (text, says) in [
+        (FULL.replace("seed: 7", "name: full"), "the key `name` is there already\n"),
+        (format!("{FULL}---\n{FULL}"), "a second document begins here\n"),
+        (many, "than any scenario needs\n"),
+        (deep, "than any scenario needs\n"),
+    ] {
+        let told = refusal(&text, &[]);
+        assert!(told.contains(says), "{told}");
+        for word in ["Options", "from_str", "breach", "Policy"] {
+            assert!(!told.contains(word), "{told}");
+        }
+    }
 }
 
 #[test]

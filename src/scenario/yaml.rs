@@ -6,15 +6,21 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Error, Location, Spanned};
 
 use super::tree::{Key, Node, Place, Value};
+
+/// Most levels of maps and lists: facts are the only part of a scenario that nests as it likes, and each
+/// level takes room on the stack.
+const DEPTH_MAX: usize = 32;
 
 /// Why a text is no YAML document.
 #[derive(Debug)]
 pub(super) struct YamlError {
     pub(super) place: Place,
     pub(super) message: String,
+    /// What to do about it in a file.
+    pub(super) advice: &'static str,
 }
 
 /// Reads one YAML document.
@@ -22,18 +28,39 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
     };
     let raw: Spanned<Raw> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let place = error.location().map_or(Place::START, |location| place_of(&location));
-            YamlError { place, message: plain_message(&error) }
+            let (message, advice) = told(&error);
+            YamlError { place, message, advice }
         })?;
     Ok(raw.value.located(raw.referenced, text))
 }
 
+/// What is wrong, and what to do, in our words where the library speaks to programmers.
+fn told(error: &Error) -> (String, &'static str) {
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_ref().map_or_else(String::new, |key| format!(" `{key}`"));
+            (format!("the key{key} is there already"), "keep one of the two")
+        }
+        Error::MultipleDocuments { .. } => (
+            "a second document begins here".to_owned(),
+            "a scenario is one document: put the other into a file of its own",
+        ),
+        Error::Budget { .. } => (
+            "more YAML, or more deeply nested, than any scenario needs".to_owned(),
+            "describe nodes in groups: one entry with `nodes: 1000` stands for a thousand",
+        ),
+        error => (plain_message(error), "mend the YAML at this place"),
+    }
+}
+
 /// The library's message without its own account of the place.
-fn plain_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
+fn plain_message(error: &Error) -> String {
+    let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let end = first.find(" at line ").unwrap_or(first.len());
     first[..end].trim_end_matches([':', ' ', ',']).to_owned()
