@@ -45,7 +45,9 @@ fn advice(action: &str, source: &Error) -> &'static str {
             "that file system is read-only: choose another place with --out DIR"
         }
         ErrorKind::PermissionDenied if action == READ => "make it readable for this user",
-        ErrorKind::IsADirectory if action == READ => "name the folder of a result",
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput if action == READ => {
+            "name the folder of a result"
+        }
         ErrorKind::PermissionDenied => {
             "make it writable for this user, or choose another place with --out DIR"
         }

@@ -2,7 +2,9 @@
 //!
 //! Columns as the predecessor wrote them (choria-legacy/choria-emulator, `emulator/result.go` and
 //! `emulator/measure.go`): durations in nanoseconds; `times.csv` and `time_buckets.csv` have no
-//! header. One departure: a bucket holds what falls into its 10 ms, where the predecessor rounded
+//! header. A row of these two has every reply that arrived, the late ones too, while `responded` and `ok`
+//! of `requests.csv` count those on time: a row has as many times as that wave had replies on time and
+//! late. One departure: a bucket holds what falls into its 10 ms, where the predecessor rounded
 //! to the nearest.
 
 use std::path::Path;

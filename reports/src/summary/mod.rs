@@ -7,9 +7,11 @@
 mod parts;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::LatencyFigures;
@@ -29,6 +31,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// Name of the file in a result folder.
 pub const FILE_NAME: &str = "summary.json";
+
+/// Most bytes of a file that is read as a summary: room for 100,000 waves with 10 KiB each.
+const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Everything a result says, as `summary.json` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -183,13 +188,16 @@ impl Summary {
     /// When there is none, or it is of another version.
     pub fn read(path: &Path) -> Result<Self, SummaryError> {
         let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-        let text = fs::read(&file).map_err(|e| StoreError::reading(&file, e))?;
+        let text = read_bounded(&file).map_err(|e| StoreError::reading(&file, e))?;
         Self::from_json(&text, &file)
     }
 
     fn from_json(text: &[u8], file: &Path) -> Result<Self, SummaryError> {
         let content = |source| SummaryError::Content { path: file.to_owned(), source };
         let value: serde_json::Value = serde_json::from_slice(text).map_err(content)?;
+        if !value.is_object() {
+            return Err(content(serde_json::Error::custom("it holds no JSON object")));
+        }
         match value.get("schema_version").and_then(serde_json::Value::as_u64) {
             Some(found) if found != u64::from(SCHEMA_VERSION) => {
                 Err(SummaryError::Version { path: file.to_owned(), found })
@@ -205,6 +213,23 @@ impl Summary {
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
+}
+
+/// The bytes of a file, if it is one and has an end that a summary may have.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let other = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    // Asked before it is opened: a pipe without a writer would never open.
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return other("it is no regular file".to_owned());
+    }
+    if found.len() > FILE_BYTES_MAX {
+        return other(format!("it is larger than any summary ({FILE_BYTES_MAX} bytes)"));
+    }
+    // It may grow meanwhile, or not know its length, as files of the kernel do.
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl MissingSummary {

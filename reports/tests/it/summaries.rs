@@ -103,7 +103,7 @@ fn what_is_no_summary_is_refused_with_the_path_and_a_remedy() {
     for (content, expected) in [
         ("", "is no summary of a run"),
         ("{\"schema_version\": 1", "is no summary of a run"),
-        ("[]", "is no summary of a run"),
+        ("[]", "is no summary of a run: it holds no JSON object"),
         ("{\"schema_version\": 2}", "has schema_version 2, and this version reads 1"),
     ] {
         fs::write(&path, content).unwrap();
@@ -111,4 +111,22 @@ fn what_is_no_summary_is_refused_with_the_path_and_a_remedy() {
         assert!(text.contains(expected) && text.contains(path.to_str().unwrap()), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_no_end_is_not_read_as_a_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.json");
+    let refused = |why: &str| {
+        let text = Summary::read(folder.path()).unwrap_err().to_string();
+        assert!(text.starts_with(&format!("cannot read {}: {why}", path.display())), "{text}");
+        assert!(text.ends_with("\nname the folder of a result"), "{text}");
+    };
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    refused("it is no regular file");
+    fs::remove_file(&path).unwrap();
+    // A hole: it takes no room.
+    fs::File::create(&path).unwrap().set_len((1 << 30) + 1).unwrap();
+    refused("it is larger than any summary");
 }
