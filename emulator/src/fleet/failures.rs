@@ -24,15 +24,18 @@ impl Failures {
         Self { texts: Mutex::default(), progress }
     }
 
-    /// Runs `life`, and remembers its panic under the name of `whose`.
-    pub(crate) async fn guard(
+    /// Runs `life`, and remembers its panic under the name of `whose`. No `async fn`: that would hold
+    /// room for `life` twice, for every node.
+    pub(crate) fn guard(
         &self,
         whose: impl FnOnce() -> String,
         life: impl Future<Output = ()>,
-    ) {
-        if let Err(panic) = AssertUnwindSafe(life).catch_unwind().await {
-            self.remember(&whose(), panic.as_ref());
-        }
+    ) -> impl Future<Output = ()> {
+        AssertUnwindSafe(life).catch_unwind().map(|ended| {
+            if let Err(panic) = ended {
+                self.remember(&whose(), panic.as_ref());
+            }
+        })
     }
 
     /// True if nothing failed.

@@ -357,7 +357,7 @@ fn pause_before(was_ready: bool, attempt: u32, pool: u32, dice: u64) -> Option<D
 }
 
 /// Keeps the node connected until the fleet stops, or its library would give up.
-pub(crate) async fn live(mut node: Node, context: &Context) {
+pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
     let pool = u32::try_from(context.spec.servers.len()).unwrap_or(u32::MAX);
     while !context.stop.is_cancelled() {
         node.attempt += 1;

@@ -85,7 +85,8 @@ impl Shard {
                 }
                 let permit = stop.run_until_cancelled(Arc::clone(&in_flight).acquire_owned()).await;
                 let Some(Ok(permit)) = permit else { return };
-                let node = Node::new(&context, index, slot, permit);
+                // Boxed, so that the task has no room for it twice.
+                let node = Box::new(Node::new(&context, index, slot, permit));
                 let context = Arc::clone(&context);
                 tasks.spawn(async move {
                     let whose = || format!("node {}", context.group.identity(index));

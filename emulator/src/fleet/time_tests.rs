@@ -66,7 +66,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
 
 async fn life(context: &Context) {
     let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-    live(Node::new(context, 0, 0, permit), context).await;
+    live(Box::new(Node::new(context, 0, 0, permit)), context).await;
 }
 
 /// Runs a broker's part beside a node's life.
