@@ -1,6 +1,6 @@
 //! The agents that a node hosts: what they answer to a request (protocol document 4.4 to 4.7 and 14).
 //!
-//! A request is looked at once for all nodes of a thread ([`Call::of`]); most answers are then the
+//! A request is looked at once for all nodes of a thread (`Call::of`); most answers are then the
 //! same for all of them. Whether a node hosts the agent, and whether it answers at all, is decided
 //! in [`crate::node`]. Agents of the machine kind (scout) have no answers here yet.
 
