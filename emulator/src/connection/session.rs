@@ -274,7 +274,11 @@ impl<'a> Session<'a> {
             }
             // What was on its way when the node left its subscriptions.
             (Op::Message { .. }, Phase::Leaving) => {}
-            (Op::Message { payload, .. }, _) => self.message(scratch, payload),
+            (Op::Message { payload, .. }, _) => {
+                self.message(scratch, payload);
+                // Last, so that whoever reads this count finds all others moved.
+                add(&self.context.counts.messages_in, 1);
+            }
             (Op::Ping, _) => scratch.out.extend_from_slice(b"PONG\r\n"),
             (Op::Pong, _) => return self.pong(scratch),
             (Op::Ok, _) => {}
@@ -385,7 +389,6 @@ impl<'a> Session<'a> {
     /// A request, whichever subscription it came on: a server dispatches on what is inside
     /// (protocol document 2.2).
     fn message(&mut self, scratch: &mut Scratch, payload: &[u8]) {
-        add(&self.context.counts.messages_in, 1);
         let opened = scratch.desk.open(payload);
         let ledger = self.context.ledger(&opened);
         let now = self.context.clock.unix_s();
