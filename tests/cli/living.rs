@@ -10,7 +10,7 @@ use choria_emulator::broker::Broker;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{SMALL, Said, program};
+use super::{SMALL, Said, hearing_program, program};
 use crate::support::{SOON, is_running, launcher, nats_server, start_spec, wait_until};
 
 /// What a pipe of Linux takes before somebody reads (pipe(7)).
@@ -168,7 +168,7 @@ async fn long_run(folder: &Path) -> Living {
     let long = format!("{SMALL}    every: 200ms\n    count: 2000\n");
     fs::write(folder.join("long.yaml"), long).unwrap();
     let nats = nats_server().await.path;
-    let mut command = program(folder);
+    let mut command = hearing_program(folder);
     command.args(["run", "long.yaml", "-P", &format!("brokers.path={}", nats.display())]);
     Living::start(command)
 }
@@ -220,7 +220,7 @@ async fn a_second_signal_ends_a_run_whose_threads_hang() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("small.yaml"), SMALL).unwrap();
         let nats = nats_server().await.path;
-        let mut command = program(folder.path());
+        let mut command = hearing_program(folder.path());
         command.args(["run", "small.yaml", "--progress", "plain", "-vv", "-P"]);
         command.arg(format!("brokers.path={}", nats.display()));
         // A stderr that is full and nobody reads: whoever says something hangs, and its lock with it.

@@ -21,8 +21,20 @@ struct Said {
 }
 
 /// The program in a folder, with nothing of the test's own environment that it would read.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_choria-emulator");
+
 fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_choria-emulator"));
+    in_folder(Command::new(PROGRAM), folder)
+}
+
+/// The program as a terminal starts it: hanging up ends it, also where these tests run under `nohup`.
+fn hearing_program(folder: &Path) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", PROGRAM]);
+    in_folder(command, folder)
+}
+
+fn in_folder(mut command: Command, folder: &Path) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
         .current_dir(folder)
