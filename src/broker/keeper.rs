@@ -144,13 +144,35 @@ impl Keeper {
         self.exit.clone()
     }
 
+    /// What signals the process and tells its end, without keeping it.
+    pub(super) fn handle(&self) -> Handle {
+        Handle { child: Arc::clone(&self.child), exit: self.exit.clone() }
+    }
+
     /// Sends a signal, unless the process has ended.
     pub(super) fn signal(&self, signal: Signal) {
+        self.handle().signal(signal);
+    }
+}
+
+/// A process that somebody else keeps.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    child: Arc<Mutex<Option<Child>>>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Handle {
+    /// Resolves to `Some` when the process has ended.
+    pub(super) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+        self.exit.clone()
+    }
+
+    /// Sends a signal; false if the process has ended.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(child) = child.as_ref() {
-            // The process is not reaped while we hold the lock, so the number is still its own.
-            let _ = kill(number(child), signal);
-        }
+        // The process is not reaped while we hold the lock, so the number is still its own.
+        child.as_ref().is_some_and(|child| kill(number(child), signal).is_ok())
     }
 }
 

@@ -5,6 +5,7 @@
 //! samples and reasons as values. Brokers listen on loopback only, and a broker goes when this
 //! process goes, however it goes ([`launch`]).
 
+mod again;
 pub mod config;
 mod keeper;
 pub mod launch;
@@ -16,6 +17,7 @@ pub mod process;
 mod ready;
 pub mod version;
 
+pub use again::{By, Control, ControlError};
 pub use config::{LeftOut, Limits};
 pub use launch::Launcher;
 pub use look_up::{LookUpError, look_up};

@@ -1,7 +1,8 @@
 //! A managed broker: started and proved ready, watched, and ended in order.
 //!
 //! Starting means ready, stopping means gone. What a broker was told and what it said lie in a
-//! folder that is handed in, `n1.conf` and `n1.log`.
+//! folder that is handed in, `n1.conf` and `n1.log`. What happens to it in between on purpose is
+//! done by its [`Control`](super::Control).
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,6 +11,7 @@ use std::net::SocketAddrV4;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -17,8 +19,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::again::{Control, Process, Seat};
 use super::config::{LeftOut, Limits, ServerConfig};
-use super::keeper::{Keeper, Log};
+use super::keeper::{Handle, Keeper, Log};
 use super::launch::Launcher;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
 use super::obtain::Obtained;
@@ -148,19 +151,14 @@ pub struct Stopped {
     pub took: Duration,
 }
 
-/// A broker that is ready. Dropping it kills it; [`Broker::stop`] ends it in order.
+/// A broker that was ready once. Dropping it kills it; [`Broker::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Broker {
-    name: String,
-    program: Obtained,
+    seat: Arc<Seat>,
     client: SocketAddrV4,
     monitor: SocketAddrV4,
     log: PathBuf,
-    left_out: Vec<LeftOut>,
-    at_start: Varz,
     monitoring: Monitor,
-    keeper: Keeper,
-    ports_file: PathBuf,
 }
 
 impl Broker {
@@ -192,69 +190,28 @@ impl Broker {
         launcher: &Launcher,
         deadline: Instant,
     ) -> Result<Self, StartError> {
-        let files = Files::new(spec);
-        let left_out = files.write_config(spec, client, monitor)?;
-        let (log, command) = files.command(spec, launcher)?;
-        let keeper = Keeper::start(command, log.clone()).await.map_err(|source| {
-            let (name, program) = (spec.name.clone(), launcher.program.clone());
-            StartError::Spawn { name, program, source }
-        })?;
-        let expected = Expectation {
-            name: spec.name.clone(),
-            version: spec.program.version.clone(),
+        let process = start_process(spec, (client, monitor), launcher, deadline).await?;
+        // Whenever it is started again, it is on the same ports.
+        let spec = StartSpec { ports: PortChoice::Fixed { client, monitor }, ..spec.clone() };
+        Ok(Self {
             client: loopback(client),
             monitor: loopback(monitor),
-            ports_file: ready::ports_file(&spec.folder, &spec.program.path, keeper.pid()),
-        };
-        let mut exit = keeper.exit();
-        let seen = tokio::select! {
-            biased;
-            exit = ended(&mut exit) => Err(files.died(spec, client, monitor, exit)),
-            seen = ready::ready(&expected, deadline) => seen.map_err(|unready| {
-                StartError::NotReady {
-                    name: spec.name.clone(),
-                    within: spec.ready_within,
-                    unready: Box::new(unready),
-                    log_tail: log.tail(),
-                    log: files.log.clone(),
-                }
-            }),
-        };
-        let Expectation { client, monitor, ports_file, .. } = expected;
-        let at_start = match seen {
-            Ok(varz) => varz,
-            Err(error) => {
-                stop(&keeper, Duration::ZERO).await;
-                let _ = fs::remove_file(ports_file);
-                return Err(error);
-            }
-        };
-        let (name, program, monitoring) =
-            (spec.name.clone(), spec.program.clone(), Monitor::new(monitor.into()));
-        Ok(Self {
-            name,
-            program,
-            client,
-            monitor,
-            log: files.log,
-            left_out,
-            at_start,
-            monitoring,
-            keeper,
-            ports_file,
+            log: Files::new(&spec).log,
+            monitoring: Monitor::new(loopback(monitor).into()),
+            seat: Arc::new(Seat::new(spec, launcher.clone(), process)),
         })
     }
 
     /// Its name in the plan.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.seat.name()
     }
 
-    /// The program it runs.
+    /// The program it runs, or ran last.
     #[must_use]
-    pub fn program(&self) -> &Obtained {
-        &self.program
+    pub fn program(&self) -> Obtained {
+        self.seat.with(|process| process.program.clone())
     }
 
     /// Where clients connect.
@@ -275,10 +232,10 @@ impl Broker {
         self.monitor
     }
 
-    /// Its process number.
+    /// Its process number, or that of the process it was last.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.keeper.pid()
+        self.seat.with(|process| process.keeper.pid())
     }
 
     /// Its log file.
@@ -289,21 +246,33 @@ impl Broker {
 
     /// Settings that its release does not know.
     #[must_use]
-    pub fn left_out(&self) -> &[LeftOut] {
-        &self.left_out
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        self.seat.with(|process| process.left_out.clone())
     }
 
     /// What it said about itself when it was ready: version, toolchain, limits.
     #[must_use]
-    pub fn at_start(&self) -> &Varz {
-        &self.at_start
+    pub fn at_start(&self) -> Varz {
+        self.seat.with(|process| process.at_start.clone())
     }
 
-    /// Becomes `Some` the moment the broker ends, whoever ended it. Stays readable after the
-    /// broker was dropped.
+    /// Becomes `Some` the moment the process that it is now ends, whoever ended it. Stays readable
+    /// after the broker was dropped.
     #[must_use]
     pub fn exit(&self) -> watch::Receiver<Option<Exit>> {
-        self.keeper.exit()
+        self.seat.with(|process| process.keeper.exit())
+    }
+
+    /// Ends when the broker has ended without having been asked to, however often it was taken
+    /// down and started again on purpose before; never otherwise.
+    pub fn died(&self) -> impl Future<Output = Exit> + Send + use<> {
+        self.seat.died()
+    }
+
+    /// What takes it down and brings it up again on the same ports, from any task.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.seat))
     }
 
     /// Its monitoring, for whoever looks at it without holding up its owner.
@@ -322,15 +291,64 @@ impl Broker {
 
     /// Ends it: asks, waits as long as given, then kills. Returns when it is gone.
     pub async fn stop(self, grace: Duration) -> Stopped {
-        stop(&self.keeper, grace).await
+        self.seat.stop(grace).await
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.keeper.signal(Signal::SIGKILL);
-        // Left behind by a killed server, and by releases before 2.2 always.
-        let _ = fs::remove_file(&self.ports_file);
+        // Its control may outlive it, and must not start it again.
+        self.seat.close();
+    }
+}
+
+/// Starts the process of a broker on these ports, for clients and for monitoring, and waits until
+/// it is ready.
+pub(super) async fn start_process(
+    spec: &StartSpec,
+    (client, monitor): (u16, u16),
+    launcher: &Launcher,
+    deadline: Instant,
+) -> Result<Process, StartError> {
+    let files = Files::new(spec);
+    let left_out = files.write_config(spec, client, monitor)?;
+    let (log, command) = files.command(spec, launcher)?;
+    let keeper = Keeper::start(command, log.clone()).await.map_err(|source| {
+        let (name, program) = (spec.name.clone(), launcher.program.clone());
+        StartError::Spawn { name, program, source }
+    })?;
+    let expected = Expectation {
+        name: spec.name.clone(),
+        version: spec.program.version.clone(),
+        client: loopback(client),
+        monitor: loopback(monitor),
+        ports_file: ready::ports_file(&spec.folder, &spec.program.path, keeper.pid()),
+    };
+    let mut exit = keeper.exit();
+    let seen = tokio::select! {
+        biased;
+        exit = ended(&mut exit) => Err(files.died(spec, client, monitor, exit)),
+        seen = ready::ready(&expected, deadline) => seen.map_err(|unready| {
+            StartError::NotReady {
+                name: spec.name.clone(),
+                within: spec.ready_within,
+                unready: Box::new(unready),
+                log_tail: log.tail(),
+                log: files.log.clone(),
+            }
+        }),
+    };
+    let ports_file = expected.ports_file;
+    match seen {
+        Ok(at_start) => {
+            let program = spec.program.clone();
+            Ok(Process { program, left_out, at_start, keeper, ports_file })
+        }
+        Err(error) => {
+            stop(&keeper.handle(), Duration::ZERO).await;
+            let _ = fs::remove_file(ports_file);
+            Err(error)
+        }
     }
 }
 
@@ -343,18 +361,24 @@ pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     }
 }
 
-async fn stop(keeper: &Keeper, grace: Duration) -> Stopped {
+/// Asks a process to end, waits as long as given, then kills it. Returns when it is gone.
+pub(super) async fn stop(process: &Handle, grace: Duration) -> Stopped {
+    end(process, Signal::SIGTERM, grace).await
+}
+
+/// The same with another signal to ask with.
+pub(super) async fn end(process: &Handle, ask: Signal, grace: Duration) -> Stopped {
     let asked_at = Instant::now();
-    let mut exit = keeper.exit();
+    let mut exit = process.exit();
     if !grace.is_zero() {
-        keeper.signal(Signal::SIGTERM);
+        process.signal(ask);
     }
     let in_order = timeout(grace, ended(&mut exit)).await.ok();
     let killed = in_order.is_none();
     let exit = match in_order {
         Some(exit) => Some(exit),
         None => {
-            keeper.signal(Signal::SIGKILL);
+            process.signal(Signal::SIGKILL);
             timeout(KILL_WITHIN, ended(&mut exit)).await.ok()
         }
     };

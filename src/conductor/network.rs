@@ -9,9 +9,7 @@ use reports::run::BrokerCost;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{
-    self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, look_up, process::ended,
-};
+use crate::broker::{self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, look_up};
 use crate::driver::SeenBroker;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
 
@@ -133,11 +131,11 @@ impl Network {
         }
     }
 
-    /// Ends when a managed broker has ended, with what there is to say; never otherwise.
+    /// Ends when a managed broker has ended unasked, with what there is to say; never otherwise.
     pub(super) async fn died(&self) -> String {
         let watches = self.managed.iter().map(|broker| {
-            let (name, mut exit) = (broker.name(), broker.exit());
-            Box::pin(async move { format!("broker {name} {}", ended(&mut exit).await) })
+            let (name, died) = (broker.name(), broker.died());
+            Box::pin(async move { format!("broker {name} {}", died.await) })
         });
         let watches: Vec<_> = watches.collect();
         if watches.is_empty() {
