@@ -164,6 +164,79 @@ impl Latency {
     }
 }
 
+/// What stays of a distribution when it is closed: 100 bytes, whatever it held.
+///
+/// Closed ones merge as well: counts add up and each percentile is the larger of the two. At least
+/// that part of all values is at most that large: an upper bound, never an average. The empty digest
+/// is the identity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LatencyDigest {
+    count: u64,
+    /// Exact sums merge in any order; those of floats do not.
+    sum_ns: u128,
+    min: u64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+}
+
+impl LatencyDigest {
+    /// The digest of a distribution.
+    #[must_use]
+    pub fn of(latency: &Latency) -> Self {
+        let Some(figures) = latency.figures() else { return Self::default() };
+        let LatencyFigures { count, min, mean, p50, p90, p99, p999, max } = figures;
+        let sum_ns = (mean * 1e3).round() as u128 * u128::from(count);
+        Self { count, sum_ns, min, p50, p90, p99, p999, max }
+    }
+
+    /// The smallest value in microseconds; `None` when nothing was recorded.
+    #[must_use]
+    pub fn min_us(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.min)
+    }
+
+    /// The figures that reports show; `None` when nothing was recorded.
+    #[must_use]
+    pub fn figures(&self) -> Option<LatencyFigures> {
+        let &Self { count, sum_ns, min, p50, p90, p99, p999, max } = self;
+        let mean = sum_ns.checked_div(u128::from(count))? as f64 / 1e3;
+        Some(LatencyFigures { count, min, mean, p50, p90, p99, p999, max })
+    }
+}
+
+/// What can be merged into a whole, as [`WaveResult`](crate::wave::WaveResult) needs it.
+pub trait Merge {
+    /// Takes over everything that `other` holds.
+    fn merge(&mut self, other: &Self);
+}
+
+impl Merge for Latency {
+    fn merge(&mut self, other: &Self) {
+        Self::merge(self, other);
+    }
+}
+
+impl Merge for LatencyDigest {
+    fn merge(&mut self, other: &Self) {
+        let Self { count, sum_ns, min, p50, p90, p99, p999, max } = other;
+        self.min = match (self.count, *count) {
+            (0, _) => *min,
+            (_, 0) => self.min,
+            _ => self.min.min(*min),
+        };
+        self.count += count;
+        self.sum_ns += sum_ns;
+        self.p50 = self.p50.max(*p50);
+        self.p90 = self.p90.max(*p90);
+        self.p99 = self.p99.max(*p99);
+        self.p999 = self.p999.max(*p999);
+        self.max = self.max.max(*max);
+    }
+}
+
 /// What reports show of a latency distribution, in microseconds; the precision is three digits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LatencyFigures {

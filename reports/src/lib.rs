@@ -12,3 +12,4 @@ pub mod summary;
 pub mod threshold;
 pub mod verdict;
 pub mod wave;
+pub mod waves;

@@ -11,7 +11,7 @@ use crate::latency::Latency;
 use crate::missing::Missing;
 use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, ExitCode, Severity, Verdict};
-use crate::wave::Waves;
+use crate::waves::Waves;
 
 /// All that is known of a run.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,11 +1,13 @@
 //! One wave as one client saw it: counts and latencies, mergeable over shares of the fleet.
+//!
+//! While it runs its latencies are whole distributions. When it is over, [`WaveRecord`] keeps its
+//! figures and the distributions go into those of its entry ([`crate::waves`]).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::latency::Latency;
+use crate::latency::{Latency, LatencyDigest, Merge};
 
 /// Which wave, as which client saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,9 +46,10 @@ pub enum WaveMode {
     Batch,
 }
 
-/// One wave as one client saw it. `on_time + late + missing() == expected`.
+/// One wave as one client saw it. `on_time + late + missing() == expected`. Its latencies are whole
+/// distributions, or what stays of them (`L`).
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct WaveResult {
+pub struct WaveResult<L = Latency> {
     /// What was asked.
     pub kind: WaveKind,
     /// How it was sent.
@@ -76,14 +79,14 @@ pub struct WaveResult {
     /// Time from sending to the last reply on time, or to the deadline when some stayed away.
     pub request_duration: Duration,
     /// Intended instant to reply, of replies on time and late.
-    pub response_time: Latency,
+    pub response_time: L,
     /// Sending to reply, of replies on time and late.
-    pub service_time: Latency,
+    pub service_time: L,
     /// Intended instant to sending, one value a message.
-    pub send_delay: Latency,
+    pub send_delay: L,
 }
 
-impl WaveResult {
+impl<L> WaveResult<L> {
     /// Expected nodes that had not answered when the driver stopped listening.
     #[must_use]
     pub fn missing(&self) -> u64 {
@@ -95,7 +98,9 @@ impl WaveResult {
     pub fn completeness(&self) -> Option<f64> {
         (self.expected > 0).then(|| self.on_time as f64 / self.expected as f64)
     }
+}
 
+impl WaveResult {
     /// Times from the intended instant until parts of the expected nodes had answered.
     #[must_use]
     pub fn to_complete(&self) -> ToComplete {
@@ -111,6 +116,50 @@ impl WaveResult {
         ToComplete { first, p50, p90, p99, last }
     }
 
+    /// The same wave with digests in place of its distributions.
+    fn digested(&self) -> WaveFigures {
+        let Self {
+            kind,
+            mode,
+            intended_at,
+            expected,
+            on_time,
+            late,
+            duplicate,
+            unexpected,
+            errors,
+            undecodable,
+            payload_bytes,
+            discovered,
+            publish_duration,
+            request_duration,
+            response_time,
+            service_time,
+            send_delay,
+        } = self;
+        WaveResult {
+            kind: *kind,
+            mode: *mode,
+            intended_at: *intended_at,
+            expected: *expected,
+            on_time: *on_time,
+            late: *late,
+            duplicate: *duplicate,
+            unexpected: *unexpected,
+            errors: *errors,
+            undecodable: *undecodable,
+            payload_bytes: *payload_bytes,
+            discovered: *discovered,
+            publish_duration: *publish_duration,
+            request_duration: *request_duration,
+            response_time: LatencyDigest::of(response_time),
+            service_time: LatencyDigest::of(service_time),
+            send_delay: LatencyDigest::of(send_delay),
+        }
+    }
+}
+
+impl<L: Merge> WaveResult<L> {
     /// Takes over what another share of the fleet gave in the same wave.
     pub fn merge(&mut self, other: &Self) {
         let Self {
@@ -152,6 +201,9 @@ impl WaveResult {
     }
 }
 
+/// A wave's counts with the figures of its latencies.
+pub type WaveFigures = WaveResult<LatencyDigest>;
+
 /// Times from a wave's intended instant until a part of the expected nodes had answered, late
 /// replies included; `None` where that many never did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,57 +220,46 @@ pub struct ToComplete {
     pub last: Option<Duration>,
 }
 
-/// Waves by key. Shares of one wave merge; different waves stand beside each other.
+/// A wave that is over: its counts and figures, less than a KiB whatever it held.
+///
+/// Two shares of one wave merge even so: times are those of the slower share, since the whole was
+/// only that far when the slower one was.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Waves {
-    by_key: BTreeMap<WaveKey, WaveResult>,
+pub struct WaveRecord {
+    /// The counts, and the figures of the latencies.
+    pub result: WaveFigures,
+    /// Times until parts of the expected nodes had answered.
+    pub to_complete: ToComplete,
 }
 
-impl Waves {
-    /// Adds one wave, or one more share of it.
-    pub fn add(&mut self, key: WaveKey, wave: &WaveResult) {
-        self.by_key.entry(key).or_default().merge(wave);
+impl WaveRecord {
+    /// What stays of `wave`.
+    #[must_use]
+    pub fn of(wave: &WaveResult) -> Self {
+        Self { result: wave.digested(), to_complete: wave.to_complete() }
     }
 
-    /// Takes over everything that `other` holds.
+    /// Takes over what another share of the fleet gave in the same wave.
     pub fn merge(&mut self, other: &Self) {
-        let Self { by_key } = other;
-        for (key, wave) in by_key {
-            self.add(key.clone(), wave);
+        let Self { result, to_complete } = other;
+        self.to_complete = match (self.result.expected, result.expected) {
+            (0, _) => *to_complete,
+            (_, 0) => self.to_complete,
+            _ => self.to_complete.slower(*to_complete),
+        };
+        self.result.merge(result);
+    }
+}
+
+impl ToComplete {
+    fn slower(self, other: Self) -> Self {
+        let both = |a: Option<Duration>, b: Option<Duration>| a.zip(b).map(|(a, b)| a.max(b));
+        Self {
+            first: self.first.into_iter().chain(other.first).min(),
+            p50: both(self.p50, other.p50),
+            p90: both(self.p90, other.p90),
+            p99: both(self.p99, other.p99),
+            last: both(self.last, other.last),
         }
-    }
-
-    /// The wave with this key.
-    #[must_use]
-    pub fn get(&self, key: &WaveKey) -> Option<&WaveResult> {
-        self.by_key.get(key)
-    }
-
-    /// How many there are, warm-up waves and clients counted apart.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// True when there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
-    /// All waves in run order: by intended instant, then by key.
-    #[must_use]
-    pub fn in_run_order(&self) -> Vec<(&WaveKey, &WaveResult)> {
-        let mut waves: Vec<_> = self.by_key.iter().collect();
-        waves.sort_by_key(|(_, wave)| wave.intended_at);
-        waves
-    }
-
-    /// The counted waves in run order: no warm-up waves.
-    #[must_use]
-    pub fn counted(&self) -> Vec<(&WaveKey, &WaveResult)> {
-        let mut waves = self.in_run_order();
-        waves.retain(|(key, _)| !key.warmup);
-        waves
     }
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use reports::latency::Latency;
-
 use super::run::Run;
 use crate::doctor::Verdict;
 use crate::driver::IncidentKind;
@@ -44,13 +42,13 @@ pub(super) fn gather(run: &mut Run<'_>) {
 
 fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let tally = &run.book.run.tally;
-    let mut response = Latency::default();
+    let response = tally.waves.distributions(|_| true).response_time;
     let mut delays = Vec::new();
     for (key, wave) in tally.waves.counted() {
-        response.merge(&wave.response_time);
         // Where the broker kept a wave waiting, it was not the tool that was late.
-        if !wave.send_delay.is_empty() && !run.waited_for_broker.contains(key) {
-            let us = wave.send_delay.histogram().min();
+        if let Some(us) = wave.result.send_delay.min_us()
+            && !run.waited_for_broker.contains(key)
+        {
             let name = format!("{} {}", key.name, key.number);
             delays.push(WaveDelay { wave: name, delay: Duration::from_micros(us) });
         }
@@ -68,6 +66,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         lag: tally.scheduler_lag.clone(),
         median_response: response.figures().map(|figures| Duration::from_micros(figures.p50)),
         delays,
+        backlog: run.backlog.clone(),
         replies_dropped: seen(&IncidentKind::SlowConsumer),
         driver_disconnects: seen(&IncidentKind::Disconnected),
         overflowed,

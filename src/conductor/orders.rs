@@ -67,10 +67,16 @@ pub(super) fn orders(
     let main = plan.groups.first().and_then(|group| group.collectives.first());
     let main = main.map_or(DEFAULT_COLLECTIVE, String::as_str);
     let nonce = nonce(plan);
+    // All waves of an entry and client ask the same: thousands of waves hold one draft.
+    let drafts = |entry: &Entry| {
+        (1..=entry.clients.max(1)).map(|client| Ok(Arc::new(draft(plan, entry, client)?))).collect()
+    };
+    let drafts: Vec<Vec<Arc<RequestDraft>>> =
+        plan.entries.iter().map(drafts).collect::<Result<_, FactFilterError>>()?;
     let mut orders = Vec::new();
     for wave in plan.schedule() {
         let entry = &plan.entries[wave.entry];
-        for client in 1..=entry.clients.max(1) {
+        for (client, draft) in (1..).zip(&drafts[wave.entry]) {
             orders.push(WaveOrder {
                 key: WaveKey {
                     name: entry.name.clone(),
@@ -84,7 +90,7 @@ pub(super) fn orders(
                 deadline: entry.deadline,
                 late_grace: plan.late_grace,
                 linger: plan.late_grace.min(LINGER_MAX),
-                draft: Arc::new(draft(plan, entry, client)?),
+                draft: Arc::clone(draft),
                 // The reply subject of an RPC request has the client's main collective, that of a
                 // discovery the one it asks (protocol document 2.3).
                 reply_collective: match entry.question {

@@ -29,7 +29,7 @@ use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::Crew;
 use crate::doctor::Check;
 use crate::driver::{ConnectionOptions, Driver, Epoch, Listener};
-use crate::watch::{LagWatch, Usage};
+use crate::watch::{Backlog, LagWatch, Usage};
 
 /// How often the state of the run is written down.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ pub(super) struct Run<'a> {
     pub(super) wave_failures: Vec<(String, Severity)>,
     /// Waves that were late because the broker did not confirm their subscription in time.
     pub(super) waited_for_broker: HashSet<WaveKey>,
+    /// The longest queue of replies that any wave had in the driver.
+    pub(super) backlog: Option<Backlog>,
     replies: u64,
 }
 
@@ -87,6 +89,7 @@ pub(super) async fn run(
         waves_wall: Duration::ZERO,
         wave_failures: Vec::new(),
         waited_for_broker: HashSet::new(),
+        backlog: None,
         replies: 0,
     };
     let ending = match run.phases().await {

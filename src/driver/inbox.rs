@@ -16,8 +16,8 @@ use super::epoch::Epoch;
 
 /// Messages taken out in one go.
 const DRAIN_MAX: usize = 4_096;
-/// Messages that wait to be decoded; beyond that they stay in the subscription, unstamped.
-const WAITING_MAX: usize = 65_536;
+/// Messages of a wave that wait to be decoded; beyond that they stay in the subscription, unstamped.
+pub const BACKLOG_MAX: usize = 65_536;
 
 /// A message and when it left the subscription, since the epoch.
 pub(super) struct Arrival {
@@ -50,7 +50,7 @@ impl Inbox {
         context: &mut Context<'_>,
         waiting: &mut VecDeque<Arrival>,
     ) -> Poll<bool> {
-        let room = WAITING_MAX.saturating_sub(waiting.len());
+        let room = BACKLOG_MAX.saturating_sub(waiting.len());
         let full = waiting.len() + room.min(DRAIN_MAX);
         let mut open = false;
         for subscriber in &mut self.subscribers {

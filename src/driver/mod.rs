@@ -38,6 +38,7 @@ pub use brokers::SeenBroker;
 pub use client::{ClientError, ClientSpec};
 pub use discovery::DiscoverError;
 pub use epoch::Epoch;
+pub use inbox::BACKLOG_MAX;
 pub use incident::{DriverIncident, IncidentKind};
 pub use listener::{Heard, Listener};
 pub(crate) use options::redacted;

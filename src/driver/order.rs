@@ -108,8 +108,9 @@ pub struct WaveDone {
     pub reply_offsets_ns: Vec<u64>,
     /// Examples of messages that were no valid reply of an expected node.
     pub samples: Samples,
-    /// Most replies that waited to be decoded. Their arrival was stamped before, up to 65,536 of
-    /// them; a number near that says that the driver fell behind and later stamps are too late.
+    /// Most replies that waited to be decoded. Their arrival was stamped before, up to
+    /// [`BACKLOG_MAX`](super::BACKLOG_MAX) of them: then the driver fell behind, and later stamps are
+    /// too late.
     pub backlog_max: u64,
     /// The run was cancelled before everybody had answered: who has not was not given the time.
     pub interrupted: bool,

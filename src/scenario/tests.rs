@@ -258,6 +258,35 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
 }
 
 #[test]
+fn more_waves_than_a_run_can_remember_are_refused() {
+    const TEXT: &str = "version: 1\nname: a\nfleet: [{group: a, nodes: 1}]\nwaves:\n";
+    let text = |rows: &[&str]| {
+        let row = |(number, row): (usize, &&str)| format!("  - {{name: w{number}, {row}}}\n");
+        format!("{TEXT}{}", rows.iter().enumerate().map(row).collect::<String>())
+    };
+    for (rows, says) in [
+        (&["discover: {}, count: 100000"][..], None),
+        (&["discover: {}, count: 50000, clients: 2"], None),
+        (&["discover: {}, count: 50000, clients: 2", "discover: {}"], Some("100001 waves")),
+        (&["discover: {}, count: 99999, warmup: 2"], Some("100001 waves")),
+        (&["discover: {}, clients: 1000", "discover: {}, clients: 1000"], None),
+        (
+            &["discover: {}, clients: 1000", "discover: {}, clients: 1000", "discover: {}"],
+            Some("2001 entries"),
+        ),
+    ] {
+        let told = parse(&text(rows), &[]).err().map(|error| error.to_string());
+        match says {
+            None => assert_eq!(told, None, "{rows:?}"),
+            Some(says) => {
+                let told = told.unwrap_or_default();
+                assert!(told.contains(says) && told.contains("several scenarios"), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn actions_and_sizes_that_our_nodes_do_not_answer_are_refused() {
     for (this, that, says) in [
         ("action: ping", "action: pnig", "did you mean `ping`?"),

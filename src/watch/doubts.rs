@@ -5,6 +5,8 @@ use std::time::Duration;
 use reports::latency::Latency;
 use reports::verdict::{Doubt, Severity};
 
+use crate::driver::BACKLOG_MAX;
+
 /// Waves that were sent this much late say little about the network.
 const LATE_INVALID: Duration = Duration::from_millis(250);
 /// Waves that were sent this much late are worth a note.
@@ -19,6 +21,10 @@ const CPU_SHARE_INVALID: f64 = 0.75;
 /// Shorter than this, shares of CPU time are noise: the system counts in ticks of 10 ms.
 const CPU_SHARE_OVER: Duration = Duration::from_secs(1);
 
+/// Replies that waited to be decoded, as a part of their queue: more are worth a note. At the whole of
+/// it replies waited without a stamp, and their times are too long.
+const BACKLOG_NOTE: f64 = 0.75;
+
 /// How late a wave was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaveDelay {
@@ -26,6 +32,15 @@ pub struct WaveDelay {
     pub wave: String,
     /// From the intended instant to the first message.
     pub delay: Duration,
+}
+
+/// The wave that had the most replies waiting to be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Name and number, for the text.
+    pub wave: String,
+    /// How many waited.
+    pub replies: u64,
 }
 
 /// What the tool saw of itself.
@@ -39,6 +54,8 @@ pub struct Evidence {
     pub median_response: Option<Duration>,
     /// Counted waves that were sent late, and by how much.
     pub delays: Vec<WaveDelay>,
+    /// The longest queue of replies in any wave, if there was one.
+    pub backlog: Option<Backlog>,
     /// Replies that the driver's client library dropped because the driver read too slowly.
     pub replies_dropped: u64,
     /// Times that a connection of the driver was lost.
@@ -101,6 +118,7 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
     }
     failed_waves(evidence, &mut doubt);
     late_waves(evidence, &mut doubt);
+    backlog(evidence, &mut doubt);
     lag(evidence, &mut doubt);
     cpu(evidence, &mut doubt);
     let (planned, connected) = evidence.fleet;
@@ -152,6 +170,27 @@ fn late_waves(evidence: &Evidence, doubt: Add<'_>) {
             worst.delay.as_millis()
         ),
         "leave more time between waves, or free processors on this host",
+    );
+}
+
+fn backlog(evidence: &Evidence, doubt: Add<'_>) {
+    let Some(Backlog { wave, replies }) = &evidence.backlog else { return };
+    let (capacity, waited) = (BACKLOG_MAX as f64, *replies as f64);
+    let severity = if waited >= capacity {
+        Severity::Invalid
+    } else if waited >= BACKLOG_NOTE * capacity {
+        Severity::Note
+    } else {
+        return;
+    };
+    doubt(
+        "driver_backlog",
+        severity,
+        format!(
+            "{replies} replies to {wave} waited in the driver at once, whose queue takes \
+             {BACKLOG_MAX}: what comes while it is full has too long a time"
+        ),
+        "give the driver a processor of its own, or ask fewer nodes at once",
     );
 }
 
@@ -238,6 +277,16 @@ mod tests {
         check(&Evidence { fleet: (10, 10), ..clean() }, &[]);
         let near = Evidence { preflight: vec![("files".into(), "ulimit".into())], ..clean() };
         check(&near, &[("host_limit_near", Note)]);
+        for (replies, expected) in [
+            (0, &[][..]),
+            (49_151, &[]),
+            (49_152, &[("driver_backlog", Note)]),
+            (65_535, &[("driver_backlog", Note)]),
+            (65_536, &[("driver_backlog", Invalid)]),
+        ] {
+            let backlog = Some(Backlog { wave: "rpc 1".into(), replies });
+            check(&Evidence { backlog, ..clean() }, expected);
+        }
         check(&Evidence { delays: delayed(50), ..clean() }, &[]);
         check(&Evidence { delays: delayed(51), ..clean() }, &[("waves_sent_late", Note)]);
         check(&Evidence { delays: delayed(251), ..clean() }, &[("waves_sent_late", Invalid)]);

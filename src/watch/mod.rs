@@ -8,6 +8,6 @@ mod lag;
 mod usage;
 
 pub use activity::Activity;
-pub use doubts::{Evidence, WaveDelay, doubts};
+pub use doubts::{Backlog, Evidence, WaveDelay, doubts};
 pub use lag::LagWatch;
 pub use usage::Usage;

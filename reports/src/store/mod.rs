@@ -2,11 +2,13 @@
 //!
 //! `std::fs` only, and no clock: what names a run is handed in. Whatever happens to the process,
 //! the folder can be read: rows are flushed wave by wave, and `summary.json` says that it is
-//! partial until the run is finished. What a wave's replies took goes to disk once and is dropped.
+//! partial until the run is finished. What a wave's replies took goes to disk once and is dropped;
+//! its distributions stay until the end as texts, 64 MiB of them at most.
 
 mod error;
 mod files;
 mod lines;
+mod texts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ pub use error::StoreError;
 use files::WaveFiles;
 use lines::LineFile;
 pub use lines::TIMESERIES_COLUMNS;
+use texts::Texts;
 
 use crate::missing::MissingNode;
 use crate::render;
@@ -99,6 +102,7 @@ pub struct Sample {
 pub struct ResultFolder {
     path: PathBuf,
     waves: WaveFiles,
+    texts: Texts,
     missing: LineFile,
     events: LineFile,
     timeseries: LineFile,
@@ -116,6 +120,7 @@ impl ResultFolder {
         fs::create_dir(&path).map_err(|e| StoreError::new("make folder", &path, e))?;
         let result = Self {
             waves: WaveFiles::create(&path, name.epoch)?,
+            texts: Texts::default(),
             missing: LineFile::create(path.join("missing.jsonl"))?,
             events: LineFile::create(path.join("events.jsonl"))?,
             timeseries: LineFile::create_with(path.join("timeseries.csv"), TIMESERIES_COLUMNS)?,
@@ -142,7 +147,8 @@ impl ResultFolder {
     /// When a file cannot be written.
     pub fn finish(&mut self, run: &RunResult) -> Result<(), StoreError> {
         self.missing.flush()?;
-        let summary = Summary::of(run);
+        let mut summary = Summary::of(run);
+        self.texts.fill(&mut summary);
         self.replace("summary.md", render::markdown::render(&summary).as_bytes())?;
         self.write_summary(&summary)
     }
@@ -202,6 +208,7 @@ impl ResultFolder {
         reply_offsets_ns: &[u64],
     ) -> Result<(), StoreError> {
         self.waves.record(key, wave, reply_offsets_ns)?;
+        self.texts.keep(key, wave);
         self.missing.flush()
     }
 

@@ -32,7 +32,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// Name of the file in a result folder.
 pub const FILE_NAME: &str = "summary.json";
 
-/// Most bytes of a file that is read as a summary: room for 100,000 waves with 10 KiB each.
+/// Most bytes of a file that is read as a summary: 100,000 waves take 200 MiB with their histograms.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Everything a result says, as `summary.json` has it.
@@ -137,13 +137,14 @@ pub enum SummaryError {
 }
 
 impl Summary {
-    /// The summary of a run, complete with histograms.
+    /// The summary of a run, with the histograms of its entries. Those of single waves are with whoever
+    /// wrote the waves down ([`ResultFolder::finish`](crate::store::ResultFolder::finish)).
     #[must_use]
     pub fn of(run: &RunResult) -> Self {
         Self::build(run, true)
     }
 
-    /// The summary without the histograms: cheap enough to be written after every wave.
+    /// The summary without any histogram: cheap enough to be written after every wave.
     #[must_use]
     pub fn without_histograms(run: &RunResult) -> Self {
         Self::build(run, false)
@@ -171,8 +172,8 @@ impl Summary {
             departures: about.departures.clone(),
             topology: about.topology.clone(),
             fleet: FleetSummary::of(&tally.fleet, about.origin),
-            entries: EntrySummary::of_all(&tally.waves),
-            waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave, histograms)).collect(),
+            entries: EntrySummary::of_all(&tally.waves, histograms),
+            waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave)).collect(),
             missing: MissingSummary::of(run),
             events: tally.events.clone(),
             thresholds: thresholds.clone(),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::{HistogramTextError, Latency, LatencyFigures};
 use crate::run::{BrokerCost, Cost, FleetTotals, GroupTotals, Origin};
-use crate::wave::{ToComplete, WaveKey, WaveKind, WaveMode, WaveResult, Waves};
+use crate::wave::{ToComplete, WaveFigures, WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
+use crate::waves::{Distributions, Waves};
 
 /// Seconds with a microsecond's precision, so that JSON shows few digits.
 pub(super) fn seconds(d: Duration) -> f64 {
@@ -147,7 +148,8 @@ pub struct WaveSummary {
     pub service_time_us: Option<LatencyFigures>,
     /// Intended instant to sending.
     pub send_delay_us: Option<LatencyFigures>,
-    /// The distributions whole; left out while the run goes on (`latency.hlog` has them).
+    /// The distributions whole. Left out while the run goes on, and of the last waves of a long run
+    /// (`latency.hlog` has the response times of all).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histograms: Option<HistogramTexts>,
 }
@@ -179,6 +181,24 @@ pub struct HistogramTexts {
 }
 
 impl HistogramTexts {
+    /// The distributions of one wave.
+    #[must_use]
+    pub fn of_wave(wave: &WaveResult) -> Self {
+        Self::of([&wave.response_time, &wave.service_time, &wave.send_delay])
+    }
+
+    fn of(latencies: [&Latency; 3]) -> Self {
+        let [response_time, service_time, send_delay] = latencies.map(Latency::to_base64);
+        Self { response_time, service_time, send_delay }
+    }
+
+    /// How many bytes the texts have.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let Self { response_time, service_time, send_delay } = self;
+        response_time.len() + service_time.len() + send_delay.len()
+    }
+
     /// The response times.
     ///
     /// # Errors
@@ -213,7 +233,15 @@ impl ToCompleteMs {
 }
 
 impl WaveSummary {
-    pub(super) fn of(key: &WaveKey, wave: &WaveResult, histograms: bool) -> Self {
+    /// The key of the wave.
+    #[must_use]
+    pub fn key(&self) -> WaveKey {
+        let Self { name, number, warmup, client, .. } = self;
+        WaveKey { name: name.clone(), number: *number, warmup: *warmup, client: *client }
+    }
+
+    pub(super) fn of(key: &WaveKey, record: &WaveRecord) -> Self {
+        let WaveRecord { result: wave, to_complete } = record;
         Self {
             name: key.name.clone(),
             number: key.number,
@@ -235,15 +263,11 @@ impl WaveSummary {
             discovered: wave.discovered,
             publish_ms: millis(wave.publish_duration),
             request_ms: millis(wave.request_duration),
-            to_complete_ms: ToCompleteMs::of(wave.to_complete()),
+            to_complete_ms: ToCompleteMs::of(*to_complete),
             response_time_us: wave.response_time.figures(),
             service_time_us: wave.service_time.figures(),
             send_delay_us: wave.send_delay.figures(),
-            histograms: histograms.then(|| HistogramTexts {
-                response_time: wave.response_time.to_base64(),
-                service_time: wave.service_time.to_base64(),
-                send_delay: wave.send_delay.to_base64(),
-            }),
+            histograms: None,
         }
     }
 }
@@ -289,6 +313,9 @@ pub struct EntrySummary {
     pub service_time_us: Option<LatencyFigures>,
     /// Intended instant to sending.
     pub send_delay_us: Option<LatencyFigures>,
+    /// The distributions whole; left out while the run goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<HistogramTexts>,
 }
 
 /// Times until everybody had answered, over waves, in milliseconds; `null`: no wave got there.
@@ -303,7 +330,7 @@ pub struct WholeMs {
 }
 
 impl EntrySummary {
-    pub(super) fn of_all(waves: &Waves) -> Vec<Self> {
+    pub(super) fn of_all(waves: &Waves, histograms: bool) -> Vec<Self> {
         let mut names: Vec<&str> = Vec::new();
         let counted = waves.counted();
         for (key, _) in &counted {
@@ -314,16 +341,24 @@ impl EntrySummary {
         let of_name = |name: &str| {
             let mine: Vec<_> =
                 counted.iter().copied().filter(|(key, _)| key.name == name).collect();
-            Self::of(name, &mine)
+            let merged = waves.distributions(|key| key.name == name);
+            Self::of(name, &mine, &merged, histograms)
         };
         names.into_iter().map(of_name).collect()
     }
 
-    fn of(name: &str, waves: &[(&WaveKey, &WaveResult)]) -> Self {
-        let mut all = WaveResult::default();
-        waves.iter().for_each(|(_, wave)| all.merge(wave));
-        let complete = waves.iter().filter(|(_, wave)| wave.on_time == wave.expected);
-        let mut times: Vec<_> = waves.iter().filter_map(|(_, w)| w.to_complete().last).collect();
+    fn of(
+        name: &str,
+        waves: &[(&WaveKey, &WaveRecord)],
+        merged: &Distributions,
+        histograms: bool,
+    ) -> Self {
+        let Distributions { response_time, service_time, send_delay } = merged;
+        let mut all = WaveFigures::default();
+        waves.iter().for_each(|(_, wave)| all.merge(&wave.result));
+        let is_complete = |wave: &WaveFigures| wave.on_time == wave.expected;
+        let complete = waves.iter().filter(|(_, wave)| is_complete(&wave.result));
+        let mut times: Vec<_> = waves.iter().filter_map(|(_, w)| w.to_complete.last).collect();
         times.sort();
         Self {
             name: name.to_owned(),
@@ -346,9 +381,11 @@ impl EntrySummary {
                 median: times.get(times.len().saturating_sub(1) / 2).copied().map(millis),
                 max: times.last().copied().map(millis),
             },
-            response_time_us: all.response_time.figures(),
-            service_time_us: all.service_time.figures(),
-            send_delay_us: all.send_delay.figures(),
+            response_time_us: response_time.figures(),
+            service_time_us: service_time.figures(),
+            send_delay_us: send_delay.figures(),
+            histograms: histograms
+                .then(|| HistogramTexts::of([response_time, service_time, send_delay])),
         }
     }
 }

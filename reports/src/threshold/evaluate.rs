@@ -4,15 +4,16 @@
 
 use super::metric::Source;
 use super::value::{Found, Fraction};
-use super::{Aggregation, Threshold, ThresholdOutcome};
+use super::{Aggregation, Selector, Threshold, ThresholdOutcome};
 use crate::format;
 use crate::latency::Latency;
 use crate::run::{BrokerCost, EventTotals, RunResult};
-use crate::wave::{WaveKey, WaveResult};
+use crate::wave::{WaveKey, WaveRecord};
+use crate::waves::Distributions;
 
 /// The value and where it was found (or nothing to say), or why there is none.
 type Observation = Result<(Found, String), String>;
-type Wave<'a> = (&'a WaveKey, &'a WaveResult);
+type Wave<'a> = (&'a WaveKey, &'a WaveRecord);
 
 impl Threshold {
     /// Evaluates the threshold over the counted waves of a run.
@@ -42,12 +43,14 @@ impl Threshold {
                     self.aggregation,
                 )
             }
-            Source::WaveCount(count) => self.counts(&self.waves(run)?, |(_, wave)| count(wave)),
+            Source::WaveCount(count) => {
+                self.counts(&self.waves(run)?, |(_, wave)| count(&wave.result))
+            }
             Source::Missing(cause) => {
                 let group = self.selector.group.as_deref();
                 self.counts(&self.waves(run)?, |(key, _)| tally.missing.of_wave(key, cause, group))
             }
-            Source::WaveLatency(values) => self.replies(&self.waves(run)?, values),
+            Source::WaveLatency(values) => self.replies(run, values),
             Source::RunLatency(values) => {
                 latency(values(tally), self.aggregation).map(|found| (found, String::new()))
             }
@@ -64,22 +67,25 @@ impl Threshold {
     /// The counted waves that the selector means; none is an error.
     fn waves<'a>(&self, run: &'a RunResult) -> Result<Vec<Wave<'a>>, String> {
         let mut waves = run.tally.waves.counted();
-        waves.retain(|(key, _)| {
-            self.selector.wave.as_ref().is_none_or(|name| *name == key.name)
-                && self.selector.client.is_none_or(|client| client == key.client)
-        });
+        waves.retain(|(key, _)| self.means(&key.name, key.client));
         if waves.is_empty() {
             return Err("no counted wave matches".to_owned());
         }
         Ok(waves)
     }
 
+    fn means(&self, name: &str, client: u32) -> bool {
+        let Selector { wave, client: wanted, .. } = &self.selector;
+        wave.as_ref().is_none_or(|wave| wave == name)
+            && wanted.is_none_or(|wanted| wanted == client)
+    }
+
     fn completeness(&self, waves: &[Wave]) -> Observation {
         if self.aggregation == Aggregation::Rate {
-            return of_expected(waves, |(_, wave)| wave.on_time);
+            return of_expected(waves, |(_, wave)| wave.result.on_time);
         }
         let points = waves.iter().map(|wave| {
-            let share = Fraction::share(wave.1.on_time, wave.1.expected)
+            let share = Fraction::share(wave.1.result.on_time, wave.1.result.expected)
                 .ok_or_else(|| format!("{} expected nobody", label(*wave)))?;
             Ok((Found::Exact(share), label(*wave)))
         });
@@ -101,11 +107,12 @@ impl Threshold {
         }
     }
 
-    fn replies(&self, waves: &[Wave], values: fn(&WaveResult) -> &Latency) -> Observation {
-        let mut merged = Latency::default();
-        waves.iter().for_each(|(_, wave)| merged.merge(values(wave)));
-        let found = latency(&merged, self.aggregation)?;
-        Ok((found, format!("{} values", format::count(merged.count()))))
+    fn replies(&self, run: &RunResult, values: fn(&Distributions) -> &Latency) -> Observation {
+        // Asked first: it says that no wave matches.
+        self.waves(run)?;
+        let all = run.tally.waves.distributions(|key| self.means(&key.name, key.client));
+        let found = latency(values(&all), self.aggregation)?;
+        Ok((found, format!("{} values", format::count(values(&all).count()))))
     }
 
     fn connected(&self, run: &RunResult) -> Observation {
@@ -202,9 +209,8 @@ fn label((key, _): Wave) -> String {
 }
 
 fn to_complete(wave: Wave) -> Result<(Found, String), String> {
-    let result = wave.1;
-    result
-        .to_complete()
+    let WaveRecord { result, to_complete, .. } = wave.1;
+    to_complete
         .last
         .map(|last| (Found::Measured(last.as_secs_f64() * 1e6), label(wave)))
         .ok_or_else(|| {
@@ -220,7 +226,7 @@ fn to_complete(wave: Wave) -> Result<(Found, String), String> {
 /// A sum over the waves as a share of the nodes expected in them.
 fn of_expected(waves: &[Wave], count: impl Fn(Wave) -> u64) -> Observation {
     let part = waves.iter().map(|wave| count(*wave)).sum();
-    let whole = waves.iter().map(|(_, wave)| wave.expected).sum();
+    let whole = waves.iter().map(|(_, wave)| wave.result.expected).sum();
     let share = Fraction::share(part, whole).ok_or("the waves expected nobody")?;
     let place = format!("{} of {}", format::count(part), format::count(whole));
     Ok((Found::Exact(share), place))

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::latency::Latency;
 use crate::missing::Cause;
 use crate::run::{BrokerCost, EventTotals, Tally};
-use crate::wave::WaveResult;
+use crate::wave::WaveFigures;
+use crate::waves::Distributions;
 
 /// What the values of a metric are counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +63,9 @@ pub(super) enum Source {
     /// Time until the last expected node had answered, one value a wave.
     ToComplete,
     /// Values of every reply or message of a wave.
-    WaveLatency(fn(&WaveResult) -> &Latency),
+    WaveLatency(fn(&Distributions) -> &Latency),
     /// One count a wave.
-    WaveCount(fn(&WaveResult) -> u64),
+    WaveCount(fn(&WaveFigures) -> u64),
     /// Nodes not on time for this cause, one count a wave.
     Missing(Cause),
     /// Values of the whole run.
@@ -159,7 +160,7 @@ const BROKER: &[&str] = &["broker"];
 
 const fn wave_latency(
     name: &'static str,
-    values: fn(&WaveResult) -> &Latency,
+    values: fn(&Distributions) -> &Latency,
     about: &'static str,
 ) -> Metric {
     let source = Source::WaveLatency(values);
@@ -168,7 +169,7 @@ const fn wave_latency(
 
 const fn wave_count(
     name: &'static str,
-    value: fn(&WaveResult) -> u64,
+    value: fn(&WaveFigures) -> u64,
     about: &'static str,
 ) -> Metric {
     let source = Source::WaveCount(value);
@@ -236,7 +237,7 @@ pub static CATALOGUE: &[Metric] = &[
     },
     wave_count("on_time", |w| w.on_time, "nodes that answered within the deadline"),
     wave_count("late", |w| w.late, "nodes that answered after the deadline"),
-    wave_count("missing", WaveResult::missing, "nodes that never answered"),
+    wave_count("missing", WaveFigures::missing, "nodes that never answered"),
     wave_count("duplicate", |w| w.duplicate, "further replies of nodes that had answered"),
     wave_count("unexpected", |w| w.unexpected, "replies of senders that were not expected"),
     wave_count("errors", |w| w.errors, "replies on time that report an error"),

@@ -19,7 +19,7 @@ pub(crate) fn key(name: &str, number: u32) -> WaveKey {
 
 /// A wave in which the first `answers` of [`NODES`] nodes answer, 20 us after one another.
 pub(crate) fn wave(kind: WaveKind, at: Duration, answers: u64) -> WaveResult {
-    let mut wave = WaveResult {
+    let mut wave: WaveResult = WaveResult {
         kind,
         intended_at: at,
         expected: NODES,
@@ -46,16 +46,24 @@ pub(crate) fn passed() -> RunResult {
         ending: Ending::Completed,
         ..RunResult::default()
     };
+    for (key, wave) in waves_of_passed() {
+        run.tally.waves.add(key, &wave);
+    }
+    fleet_and_cost(&mut run);
+    with_thresholds(run)
+}
+
+/// The waves of [`passed`] as they were when they ended, in run order.
+pub(crate) fn waves_of_passed() -> Vec<(WaveKey, WaveResult)> {
+    let warmup = WaveKey { warmup: true, ..key("rpc", 1) };
+    let mut waves = vec![(warmup, wave(WaveKind::Request, Duration::ZERO, NODES - 7))];
     let discover = (1..=2).map(|n| ("discovery", WaveKind::Discover, n));
     let request = (1..=3).map(|n| ("rpc", WaveKind::Request, n));
     for (i, (name, kind, n)) in discover.chain(request).enumerate() {
         let at = Duration::from_secs(1 + i as u64);
-        run.tally.waves.add(key(name, n), &wave(kind, at, NODES));
+        waves.push((key(name, n), wave(kind, at, NODES)));
     }
-    let warmup = WaveKey { warmup: true, ..key("rpc", 1) };
-    run.tally.waves.add(warmup, &wave(WaveKind::Request, Duration::ZERO, NODES - 7));
-    fleet_and_cost(&mut run);
-    with_thresholds(run)
+    waves
 }
 
 /// The same with 13 silent nodes and one late one in the last wave.

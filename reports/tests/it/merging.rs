@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use reports::latency::Latency;
+use reports::latency::{Latency, LatencyDigest, Merge};
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
 use reports::run::{
     BrokerCost, ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals,
     GroupTotals, Tally,
 };
 use reports::verdict::{Doubt, Severity};
-use reports::wave::{WaveKey, WaveKind, WaveMode, WaveResult, Waves};
+use reports::wave::{WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
+use reports::waves::Waves;
 
 /// Small counts: sums of a few never overflow, and equal ones are frequent.
 fn n() -> impl Strategy<Value = u64> {
@@ -227,6 +228,64 @@ proptest! {
     }
 
     #[test]
+    fn digests_merge_lawfully(a in latency(), b in latency(), c in latency()) {
+        let [a, b, c] = [a, b, c].map(|latency| LatencyDigest::of(&latency));
+        check_laws(LatencyDigest::merge, [&a, &b, &c])?;
+    }
+
+    #[test]
+    fn waves_that_are_over_merge_lawfully(a in wave(), b in wave(), c in wave()) {
+        let [a, b, c] = [a, b, c].map(|wave| WaveRecord::of(&wave));
+        check_laws(WaveRecord::merge, [&a, &b, &c])?;
+    }
+
+    #[test]
+    fn a_digest_has_the_figures_of_its_distribution(latency in latency()) {
+        prop_assert_eq!(LatencyDigest::of(&latency).figures(), latency.figures());
+    }
+
+    #[test]
+    fn merged_digests_bound_the_percentiles_of_all_values_from_above(
+        a in vec(time(), 1..40), b in vec(time(), 1..40),
+    ) {
+        let mut merged = LatencyDigest::of(&latency_of(&a));
+        merged.merge(&LatencyDigest::of(&latency_of(&b)));
+        let (bound, exact) = (merged.figures().unwrap(), latency_of(&[a, b].concat()));
+        let exact = exact.figures().unwrap();
+        prop_assert_eq!((bound.count, bound.min, bound.max), (exact.count, exact.min, exact.max));
+        prop_assert!((bound.mean - exact.mean).abs() < exact.mean / 1e6 + 0.01);
+        for (bound, exact) in [
+            (bound.p50, exact.p50),
+            (bound.p90, exact.p90),
+            (bound.p99, exact.p99),
+            (bound.p999, exact.p999),
+        ] {
+            prop_assert!(bound >= exact, "{bound} < {exact}");
+        }
+    }
+
+    #[test]
+    fn the_distributions_of_an_entry_are_those_of_all_its_counted_waves(
+        waves in vec((1_u32..4, any::<bool>(), wave()), 0..6),
+    ) {
+        let mut all = Waves::default();
+        let (mut counted, mut of_second) = (Latency::default(), Latency::default());
+        for (number, (client, warmup, wave)) in (1..).zip(&waves) {
+            let key = WaveKey { name: "a".into(), number, warmup: *warmup, client: *client };
+            all.add(key, wave);
+            if !warmup {
+                counted.merge(&wave.response_time);
+                if *client == 2 {
+                    of_second.merge(&wave.response_time);
+                }
+            }
+        }
+        prop_assert_eq!(all.distributions(|_| true).response_time, counted);
+        prop_assert_eq!(all.distributions(|key| key.client == 2).response_time, of_second);
+        prop_assert_eq!(all.len(), waves.len());
+    }
+
+    #[test]
     fn collections_of_waves_merge_lawfully(a in waves(), b in waves(), c in waves()) {
         check_laws(Waves::merge, [&a, &b, &c])?;
     }
@@ -333,7 +392,7 @@ proptest! {
 #[test]
 fn shares_of_one_wave_add_up_to_the_wave_of_the_whole_fleet() {
     let share = |nodes: u64, at_ms: u64| {
-        let mut wave = WaveResult {
+        let mut wave: WaveResult = WaveResult {
             intended_at: Duration::from_secs(3),
             expected: nodes,
             on_time: nodes - 2,

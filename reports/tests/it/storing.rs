@@ -73,12 +73,21 @@ fn the_predecessors_files_have_its_columns_in_nanoseconds() {
 }
 
 #[test]
-fn the_histogram_log_is_read_by_its_own_reader() {
+fn the_histograms_of_waves_are_in_the_summary_and_in_a_log_that_its_own_reader_reads() {
     let out = tempfile::tempdir().unwrap();
     let mut folder = folder(out.path());
     let run = examples::passed();
-    for (key, wave) in run.tally.waves.in_run_order() {
-        folder.record_wave(key, wave, &[]).unwrap();
+    for (key, wave) in examples::waves_of_passed() {
+        folder.record_wave(&key, &wave, &[]).unwrap();
+    }
+    folder.finish(&run).unwrap();
+    let summary = Summary::read(folder.path()).unwrap();
+    assert_eq!(summary.waves.len(), 6);
+    for (written, (_, wave)) in summary.waves.iter().zip(examples::waves_of_passed()) {
+        let texts = written.histograms.as_ref().unwrap();
+        assert_eq!(texts.response_time().unwrap(), wave.response_time);
+        assert_eq!(texts.service_time().unwrap(), wave.service_time);
+        assert_eq!(texts.send_delay().unwrap(), wave.send_delay);
     }
     let log = fs::read(folder.path().join("latency.hlog")).unwrap();
     let mut tags = Vec::new();
@@ -170,6 +179,7 @@ fn a_run_that_is_killed_leaves_a_summary_that_says_partial() {
     assert_eq!(summary.verdict, Verdict::Interrupted);
     assert_eq!(summary.waves.last().unwrap().number, 9);
     assert!(summary.waves.iter().all(|wave| wave.histograms.is_none()));
+    assert!(summary.entries.iter().all(|entry| entry.histograms.is_none()));
     assert_eq!(fs::read_to_string(path.join("times.csv")).unwrap(), "1000\n");
 }
 

@@ -12,8 +12,8 @@ use crate::examples;
 /// The samples' histograms are long: their presence is all that a snapshot shows.
 fn without_texts(summary: &Summary) -> serde_json::Value {
     let mut value = serde_json::to_value(summary).unwrap();
-    for wave in value["waves"].as_array_mut().unwrap() {
-        for text in wave["histograms"].as_object_mut().unwrap().values_mut() {
+    for entry in value["entries"].as_array_mut().unwrap() {
+        for text in entry["histograms"].as_object_mut().unwrap().values_mut() {
             *text = "(base64)".into();
         }
     }
@@ -45,16 +45,17 @@ fn a_summary_that_was_written_reads_back_the_same() {
 }
 
 #[test]
-fn the_histograms_of_a_summary_are_those_of_the_run() {
+fn the_histograms_of_an_entry_are_those_of_its_waves() {
     let run = examples::failed();
     let summary = Summary::of(&run);
-    let waves = run.tally.waves.in_run_order();
-    assert_eq!(summary.waves.len(), waves.len());
-    for (written, (_, wave)) in summary.waves.iter().zip(waves) {
-        let texts = written.histograms.as_ref().unwrap();
-        assert_eq!(texts.response_time().unwrap(), wave.response_time);
-        assert_eq!(texts.service_time().unwrap(), wave.service_time);
-        assert_eq!(texts.send_delay().unwrap(), wave.send_delay);
+    assert_eq!(summary.entries.len(), 2);
+    for entry in &summary.entries {
+        let merged = run.tally.waves.distributions(|key| key.name == entry.name);
+        let texts = entry.histograms.as_ref().unwrap();
+        assert_eq!(texts.response_time().unwrap(), merged.response_time);
+        assert_eq!(texts.service_time().unwrap(), merged.service_time);
+        assert_eq!(texts.send_delay().unwrap(), merged.send_delay);
+        assert_eq!(texts.response_time().unwrap().figures(), entry.response_time_us);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::conductor::orders::orders;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::crew::Crew;
 use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure};
-use crate::watch::{Activity, Usage};
+use crate::watch::{Activity, Backlog, Usage};
 
 /// From the last preparation to the first wave.
 const LEAD: Duration = Duration::from_millis(500);
@@ -121,6 +121,7 @@ impl Run<'_> {
         lock(activity).end(Instant::now(), Usage::now);
         let Some(order) = pending.take(&wave.key) else { return Ok(()) };
         self.note_failure(&wave)?;
+        self.note_backlog(&wave);
         let books = self.crew.as_ref().map(|crew| (crew, crew.close(&order.request_id)));
         let broker = self.network.as_ref().and_then(Network::name);
         let witness = Witness { crew: books, broker };
@@ -139,6 +140,13 @@ impl Run<'_> {
             result: Box::new(wave.result),
         });
         Ok(())
+    }
+
+    fn note_backlog(&mut self, wave: &WaveDone) {
+        if self.backlog.as_ref().is_none_or(|most| most.replies < wave.backlog_max) {
+            let name = format!("wave {} {}", wave.key.name, wave.key.number);
+            self.backlog = Some(Backlog { wave: name, replies: wave.backlog_max });
+        }
     }
 
     /// A wave that could not be carried out as ordered spoils the run, unless all that happened is that

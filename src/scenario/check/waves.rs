@@ -8,11 +8,18 @@ use super::{at, check_positive, check_span, check_token, choose, request, strang
 use crate::scenario::MAIN_COLLECTIVE;
 use crate::scenario::error::Problem;
 use crate::scenario::types::{Filter, Group, Mode, Scenario, Wave};
+use crate::scenario::units::Count;
 
 /// Most clients of a wave: each has a connection of its own.
 const MAX_CLIENTS: u64 = 1000;
 /// Most waves of an entry.
 const MAX_WAVES: u64 = 100_000;
+
+/// Most waves of a scenario, a wave counted once for each client: a run keeps some 2 KiB of each, as
+/// an order and as a record, and half a MiB of distributions for each entry and client.
+const MAX_WAVES_IN_ALL: u64 = 100_000;
+/// Most entries of a scenario, an entry counted once for each client.
+const MAX_SENDERS_IN_ALL: u64 = 2_000;
 
 /// Everything that is wrong with the waves.
 pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
@@ -27,6 +34,34 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         check_numbers(found, index, wave);
         check_mode(found, index, wave);
         check_question(found, index, wave, scenario);
+    }
+    check_totals(found, &scenario.waves);
+}
+
+/// What a run keeps until its end has a bound.
+fn check_totals(found: &mut Vec<Problem>, waves: &[Wave]) {
+    let of = |count: Option<Count>, default| count.map_or(default, |count| count.0);
+    let (mut in_all, mut senders) = (0_u64, 0_u64);
+    for wave in waves {
+        let clients = of(wave.clients, 1);
+        let each = of(wave.warmup, 0).saturating_add(of(wave.count, 1));
+        in_all = in_all.saturating_add(each.saturating_mul(clients));
+        senders = senders.saturating_add(clients);
+    }
+    for (what, number, most, advice) in [
+        (
+            "waves",
+            in_all,
+            MAX_WAVES_IN_ALL,
+            "write smaller numbers of `count`, or several scenarios",
+        ),
+        ("entries", senders, MAX_SENDERS_IN_ALL, "write fewer `clients`, or several scenarios"),
+    ] {
+        if number > most {
+            let message =
+                format!("{number} {what}, each counted once for each client: {most} at most");
+            found.push(Problem::new(at!["waves"], message, advice).of_key());
+        }
     }
 }
 
