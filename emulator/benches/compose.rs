@@ -9,7 +9,7 @@ use base64::Engine as _;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::Filter;
-use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login};
+use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, MoreAgents};
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -112,6 +112,7 @@ fn spec() -> GroupSpec {
         identity: "{group}-{index:06}.choria.local".to_owned(),
         collectives: vec!["mcollective".to_owned()],
         emulated_agents: 1,
+        more_agents: MoreAgents::default(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour: Behaviour::default(),

@@ -24,7 +24,8 @@ use std::time::Duration;
 use emulator::fleet::Fleet;
 use emulator::protocol::client::{RequestDraft, encode_request};
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server, Share,
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
+    Server, Share,
 };
 use support::{Counter, Process, bare, median, start_broker, start_child};
 
@@ -209,6 +210,7 @@ fn spec(
             identity: "{group}-{index}.choria.local".into(),
             collectives: names.collect(),
             emulated_agents: agents as u32,
+            more_agents: MoreAgents::default(),
             facts: serde_json::Map::new(),
             classes: Vec::new(),
             behaviour: Behaviour::default(),

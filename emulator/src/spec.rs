@@ -2,6 +2,7 @@
 //!
 //! Nothing here is worked out yet: patterns are texts that have been checked, addresses are addresses.
 
+use crate::agents::ddl::DdlAgent;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub struct GroupSpec {
     pub collectives: Vec<String>,
     /// How many agents `emulated0` .. besides discovery, rpcutil and choria_util.
     pub emulated_agents: u32,
+    /// Further agents.
+    pub more_agents: MoreAgents,
     /// The facts document: strings may hold patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The classes, in file order: patterns.
@@ -99,6 +102,15 @@ pub struct GroupSpec {
     pub shown: Option<Shown>,
     /// What the nodes publish without being asked.
     pub lifecycle: Lifecycle,
+}
+
+/// Agents that nodes host only where it is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MoreAgents {
+    /// Agents of go-choria: `scout`, `choria_provision`.
+    pub stock: Vec<String>,
+    /// The user's own.
+    pub ddl: Vec<DdlAgent>,
 }
 
 /// What a particular server shows of itself.

@@ -33,7 +33,9 @@ pub(super) struct Read {
 pub(super) fn read(path: &Path, params: &Params) -> anyhow::Result<Read> {
     let text = text(path)?;
     let file = path.display().to_string();
-    let scenario = Scenario::parse(&text, &file, &params.params)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = |named: &str| named_file(&folder.join(named));
+    let scenario = Scenario::parse_with(&text, &file, &params.params, &beside)?;
     let text = Scenario::text_as_run(&text, &file, &params.params)?;
     Ok(Read { scenario, text })
 }
@@ -68,6 +70,22 @@ fn text(path: &Path) -> anyhow::Result<String> {
         )));
     }
     Ok(text)
+}
+
+/// The text of a file that a scenario names.
+fn named_file(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            format!("there is no file {shown}\nname it with a path from the scenario's folder")
+        }
+        _ => format!("cannot read {shown}: {error}\ncheck the path and its permissions"),
+    })?;
+    if !meta.is_file() || meta.len() > MAX_BYTES {
+        return Err(format!("{shown} is no file that a scenario could mean\nname a smaller file"));
+    }
+    fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {shown}: {error}\nsave it as UTF-8 text"))
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> anyhow::Error {

@@ -210,7 +210,8 @@ impl Group {
     /// Agents of a node, the stock ones included.
     #[must_use]
     pub fn agents_per_node(&self) -> u64 {
-        count(STOCK_AGENTS.len()) + u64::from(self.emulated_agents)
+        let more = self.stock_agents.len() + self.ddl_agents.len();
+        count(STOCK_AGENTS.len() + more) + u64::from(self.emulated_agents)
     }
 
     /// Subscriptions of a node: one for each agent in each collective, and the node's own subject in

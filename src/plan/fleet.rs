@@ -44,6 +44,10 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
         identity: group.identity.clone(),
         collectives: group.collectives.clone(),
         emulated_agents: group.emulated_agents,
+        more_agents: spec::MoreAgents {
+            stock: group.stock_agents.clone(),
+            ddl: group.ddl_agents.clone(),
+        },
         facts: group.facts.clone(),
         classes: group.classes.clone(),
         behaviour: behaviour(&group.behaviour),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reports::wave::WaveMode;
+use serde_json::{Map, Value};
 
 use super::{
     Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
@@ -110,6 +111,8 @@ fn group(given: &scenario::Group, first: u64) -> Group {
         identity: given.identity.clone().unwrap_or_else(|| IDENTITY.to_owned()),
         collectives: given.collectives().map(str::to_owned).collect(),
         emulated_agents: u32::try_from(given.emulated_agents()).unwrap_or(u32::MAX),
+        stock_agents: given.more_stock_agents().map(str::to_owned).collect(),
+        ddl_agents: given.own_agents().cloned().collect(),
         facts: given.facts.clone().unwrap_or_default().0,
         classes: given.classes.clone().unwrap_or_default(),
         connect: Connect {
@@ -180,7 +183,7 @@ fn entries(given: &[scenario::Wave], groups: &[Group]) -> Vec<Entry> {
 }
 
 fn entry(given: &scenario::Wave, groups: &[Group], starts_at: Duration) -> Entry {
-    let (question, selects, collective) = question(given);
+    let (question, selects, collective) = question(given, groups);
     let main = || groups.first().and_then(|group| group.collectives.first()).cloned();
     let collective = collective.or_else(main).unwrap_or_else(|| MAIN_COLLECTIVE.to_owned());
     let mode = match (given.mode, &given.batch) {
@@ -215,13 +218,13 @@ fn entry(given: &scenario::Wave, groups: &[Group], starts_at: Duration) -> Entry
 }
 
 /// The question, the filter with the agent in it, and the collective if one is given.
-fn question(given: &scenario::Wave) -> (Question, Filter, Option<String>) {
+fn question(given: &scenario::Wave, groups: &[Group]) -> (Question, Filter, Option<String>) {
     let (question, agent, given_filter, collective) = match (&given.request, &given.discover) {
         (Some(request), _) => {
             let question = Question::Request {
                 agent: request.agent.clone(),
                 action: request.action.clone(),
-                data: request.data.clone().unwrap_or_default().0,
+                data: inputs(request, groups),
             };
             (question, Some(&request.agent), &request.filter, &request.collective)
         }
@@ -237,6 +240,16 @@ fn question(given: &scenario::Wave) -> (Question, Filter, Option<String>) {
         filter.agents.insert(0, agent.clone());
     }
     (question, filter, collective.clone())
+}
+
+/// The inputs, with the defaults that the real client takes from a DDL.
+fn inputs(request: &scenario::Request, groups: &[Group]) -> Map<String, Value> {
+    let mut data = request.data.clone().unwrap_or_default().0;
+    let ddl = groups.iter().find_map(|group| group.ddl(&request.agent));
+    if let Some(action) = ddl.and_then(|ddl| ddl.action(&request.action)) {
+        action.fill_in(&mut data);
+    }
+    data
 }
 
 fn filter(given: Option<&scenario::Filter>) -> Filter {

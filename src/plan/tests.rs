@@ -18,15 +18,19 @@ waves:
   - {name: slices, request: {agent: rpcutil, action: ping}, batch: {size: 1000}}
 ";
 
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+
 fn plan(text: &str) -> Plan {
-    let scenario = Scenario::parse(text, "small.yaml", &[]).unwrap_or_else(|e| panic!("{e}"));
+    let beside =
+        |file: &str| std::fs::read_to_string(format!("{FOLDER}/{file}")).map_err(|e| e.to_string());
+    let scenario = Scenario::parse_with(text, "small.yaml", &[], &beside);
+    let scenario = scenario.unwrap_or_else(|e| panic!("{e}"));
     resolve(&scenario).expect("resolves")
 }
 
 fn shipped() -> impl Iterator<Item = (String, String)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
     let files =
-        std::fs::read_dir(folder).expect("scenarios").map(|entry| entry.expect("entry").path());
+        std::fs::read_dir(FOLDER).expect("scenarios").map(|entry| entry.expect("entry").path());
     files.filter(|path| path.extension().is_some_and(|end| end == "yaml")).map(|path| {
         let text = std::fs::read_to_string(&path).expect("readable");
         (path.file_stem().expect("a name").to_string_lossy().into_owned(), text)
@@ -246,6 +250,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "first-look",
         "lifecycle-storm",
         "many-clients",
+        "own-agents",
         "registration-storm",
         "slow-and-silent",
     ];
@@ -260,6 +265,42 @@ fn ten_agents_in_five_collectives_are_55_subscriptions() {
         (plan.groups[0].agents_per_node(), plan.groups[0].subscriptions_per_node()),
         (10, 55)
     );
+}
+
+#[test]
+fn agents_of_the_users_own_are_planned_with_what_their_files_say() {
+    let (_, text) = shipped().find(|(name, _)| name == "own-agents").expect("shipped");
+    let plan = plan(&text);
+    let agents: Vec<_> = plan
+        .groups
+        .iter()
+        .map(|group| {
+            (group.agents_per_node(), group.subscriptions_per_node(), group.hosts("patching"))
+        })
+        .collect();
+    // Three of every node, scout and the user's own; and the node's own subject.
+    assert_eq!(agents, [(5, 6, true), (5, 6, true), (3, 4, false)]);
+    assert_eq!(Demand::of(&plan).subscriptions, 500 * (6 + 6 + 4));
+    let inputs = plan.entries.iter().map(|entry| match &entry.question {
+        Question::Request { data, .. } => serde_json::to_string(data).expect("json"),
+        Question::Discover => String::new(),
+    });
+    let expected = ["", r#"{"severity":"any"}"#, r#"{"name":"openssl","dry_run":false}"#, "{}"];
+    assert_eq!(inputs.collect::<Vec<_>>(), expected);
+    let expected: Vec<_> =
+        plan.entries.iter().map(|entry| (entry.expected.nodes, entry.expected.exact)).collect();
+    assert_eq!(expected, [(1000, true), (1000, true), (1000, false), (1000, true)]);
+    let locked = &plan.groups[1].ddl_agents[0];
+    assert_eq!((locked.ddl.name(), locked.replies["install"].statuscode), ("patching", 1));
+    let seat = Seat {
+        share: emulator::spec::Share::WHOLE,
+        shards: 1,
+        servers: Vec::new(),
+        source_addresses: Vec::new(),
+        login: emulator::spec::Login::default(),
+    };
+    let more = &plan.fleet_spec(&seat).groups[1].more_agents;
+    assert_eq!((&more.stock, &more.ddl), (&vec!["scout".to_owned()], &plan.groups[1].ddl_agents));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use emulator::agents::ddl::{Ddl, DdlAgent};
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,12 @@ pub struct Group {
     pub collectives: Vec<String>,
     /// How many agents `emulated0` .. besides the stock ones.
     pub emulated_agents: u32,
+    /// Agents of Choria Server besides those of every node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stock_agents: Vec<String>,
+    /// The user's own agents, with what their files said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ddl_agents: Vec<DdlAgent>,
     /// The facts; strings may hold patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The classes: patterns.
@@ -297,6 +304,14 @@ impl Group {
     #[must_use]
     pub fn hosts(&self, agent: &str) -> bool {
         scenario::hosts(u64::from(self.emulated_agents), agent)
+            || self.stock_agents.iter().any(|stock| stock == agent)
+            || self.ddl(agent).is_some()
+    }
+
+    /// What the DDL of one of the user's own agents says.
+    #[must_use]
+    pub fn ddl(&self, agent: &str) -> Option<&Ddl> {
+        self.ddl_agents.iter().map(|own| &own.ddl).find(|ddl| ddl.name() == agent)
     }
 }
 

@@ -8,6 +8,7 @@ mod document;
 mod error;
 mod hosted;
 mod overrides;
+mod own_agents;
 mod read;
 mod schema;
 mod tree;
@@ -20,12 +21,13 @@ pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;
 pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
+pub use own_agents::{DdlContent, Files};
 pub use schema::{json_schema, json_schema_text};
 pub use tree::Step;
 pub use types::{
-    Batch, Behaviour, Brokers, Client, Connect, Discover, Events, Fidelity, Filter, Group,
-    Lognormal, Mode, Registration, RegistrationContent, ReplyDelay, ReplyFlush, Request, Scenario,
-    Spread, StatusFiles, SubscribeFlush, Topology, Wave,
+    Batch, Behaviour, Brokers, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter,
+    Group, Lognormal, Mode, Registration, RegistrationContent, ReplyDelay, ReplyFlush, Request,
+    Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Topology, Wave,
 };
 pub use units::{Count, Percent, Rate, Span};
 
@@ -33,13 +35,29 @@ use error::{Desk, Finding};
 
 impl Scenario {
     /// Reads a scenario from `text`; `file` names it in errors; `overrides` are texts such as
-    /// `fleet.default.nodes=500`, applied in their order.
+    /// `fleet.default.nodes=500`, applied in their order. A scenario that names files is refused: see
+    /// [`Scenario::parse_with`].
     ///
     /// # Errors
     /// Everything that is wrong, each with its place and what to write instead.
     pub fn parse(text: &str, file: &str, overrides: &[String]) -> Result<Self, ScenarioErrors> {
+        Self::parse_with(text, file, overrides, &|named| {
+            Err(format!("no files are read here, such as {named}\nleave the agent out"))
+        })
+    }
+
+    /// The same; `files` reads the files that the scenario names.
+    ///
+    /// # Errors
+    /// As [`Scenario::parse`].
+    pub fn parse_with(
+        text: &str,
+        file: &str,
+        overrides: &[String],
+        files: Files<'_>,
+    ) -> Result<Self, ScenarioErrors> {
         let desk = Desk { file, text, overrides };
-        Self::read(text, overrides).map_err(|findings| desk.report(findings))
+        Self::read(text, overrides, files).map_err(|findings| desk.report(findings))
     }
 
     /// The scenario in `text` with `overrides` written in, as YAML: what was run. Without overrides it
@@ -67,9 +85,10 @@ impl Scenario {
         check::problems(self)
     }
 
-    fn read(text: &str, overrides: &[String]) -> Result<Self, Vec<Finding>> {
+    fn read(text: &str, overrides: &[String], files: Files<'_>) -> Result<Self, Vec<Finding>> {
         let tree = tree_of(text, overrides)?;
-        let scenario: Self = read::read(&tree)?;
+        let mut scenario: Self = read::read(&tree)?;
+        own_agents::read_files(&mut scenario, files);
         let problems = scenario.problems();
         if problems.is_empty() { Ok(scenario) } else { Err(Desk::place(&tree, problems)) }
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::document::{Document, Thresholds};
+use super::own_agents::DdlContent;
 use super::units::{Count, Percent, Rate, Span};
 
 /// One question to a Choria network: which nodes, which broker, which waves, and what must hold.
@@ -85,6 +86,11 @@ pub struct Group {
     pub collectives: Option<Vec<String>>,
     /// How many agents `emulated0` .. besides discovery, rpcutil and choria_util; default 1.
     pub agents: Option<Count>,
+    /// Agents of Choria Server that the nodes host besides; default none. A real server hosts scout
+    /// unless it is told otherwise, and choria_provision where it can be provisioned.
+    pub stock_agents: Option<Vec<StockAgent>>,
+    /// Agents of your own, from their DDL files.
+    pub ddl_agents: Option<Vec<DdlAgent>>,
     /// Pattern of the identity; default `{group}-{index}.choria.local`.
     pub identity: Option<String>,
     /// The facts; strings may hold patterns such as `dc{index % 4}`.
@@ -103,6 +109,31 @@ pub struct Group {
     pub registration: Option<Registration>,
     /// Where the nodes write their status files; default: nowhere, as a real server.
     pub status_files: Option<StatusFiles>,
+}
+
+/// An agent of Choria Server that nodes host only where it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StockAgent {
+    /// As on a server that has no checks.
+    Scout,
+    /// As on a server that is not being provisioned.
+    ChoriaProvision,
+}
+
+/// An agent that its DDL describes.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DdlAgent {
+    /// The agent's DDL in its JSON form, beside the scenario or with a path from there.
+    pub ddl: String,
+    /// `generated`, from the types and defaults of the outputs (the default), or a file (YAML or JSON)
+    /// of actions with `data`, `statuscode` and `statusmsg`; texts in `data` may be patterns.
+    pub replies: Option<String>,
+    /// What the files say.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub content: DdlContent,
 }
 
 /// How a group's nodes connect.

@@ -25,7 +25,10 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
     // Obtained once for all tests, so that no run waits for another's download.
     let _ = nats_server().await;
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-    let scenario = Scenario::parse(text, "test.yaml", &overrides).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let beside =
+        |file: &str| std::fs::read_to_string(folder.join(file)).map_err(|error| error.to_string());
+    let scenario = Scenario::parse_with(text, "test.yaml", &overrides, &beside).unwrap();
     Setup {
         plan: plan::resolve(&scenario).unwrap(),
         scenario_text: Scenario::text_as_run(text, "test.yaml", &overrides).unwrap(),

@@ -87,6 +87,22 @@ async fn many_clients_each_get_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn own_agents_answer_from_the_nodes_that_host_them() {
+    let small = ["fleet.plain.nodes=60", "fleet.locked.nodes=40", "fleet.others.nodes=40"];
+    let summary = check("own-agents.yaml", &small).await;
+    assert_eq!(summary.fleet.subscriptions, 100 * 6 + 40 * 4);
+    let waves = |name: &str| {
+        let waves = summary.waves.iter().filter(|wave| wave.name == name && !wave.warmup);
+        waves.map(|wave| (wave.expected, wave.on_time, wave.errors)).collect::<Vec<_>>()
+    };
+    assert_eq!(waves("hosts"), [(100, 100, 0); 3]);
+    assert_eq!(waves("pending"), [(100, 100, 0); 5]);
+    // A quarter of the nodes is meant; those of group locked say that they failed.
+    assert_eq!(waves("install"), [(25, 25, 10); 3]);
+    assert_eq!(waves("checks"), [(100, 100, 0); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn direct_and_batch_reach_everybody() {
     let small = ["fleet.default.nodes=100", "waves.batch.batch.size=25"];
     let summary = check("direct-and-batch.yaml", &small).await;

@@ -41,9 +41,9 @@ const ITEMS: [(&str, Kind, &str); 24] = [
     ("plugin.yaml", Kind::Text, ""),
     ("registerinterval", Kind::Number, "300"),
     ("registration", Kind::List, ""),
-    ("registration_splay", Kind::Bool, "0"),
+    ("registration_splay", Kind::Bool, "1"),
     ("rpcaudit", Kind::Bool, "0"),
-    ("rpcauthorization", Kind::Bool, "0"),
+    ("rpcauthorization", Kind::Bool, "1"),
     ("rpclimitmethod", Kind::Text, "first"),
     ("ttl", Kind::Number, "60"),
 ];

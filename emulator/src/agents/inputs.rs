@@ -9,6 +9,8 @@ use crate::protocol::json::{self, Kind, Reader};
 pub(super) enum Field<'a> {
     /// A text.
     Text(&'a mut String),
+    /// Texts.
+    Texts(&'a mut Vec<String>),
     /// A text that nobody looks at.
     IgnoredText,
     /// A Go `int`.
@@ -84,6 +86,10 @@ fn read_members(
                     Err(_) => (format!("number {number}"), "int"),
                 }
             }
+            (Kind::Array, Field::Texts(slot)) => match read_texts(reader, slot)? {
+                None => continue,
+                Some(kind) => (kind.name().to_owned(), "string"),
+            },
             (_, Field::Time) => match check_time(reader.skip()?) {
                 Ok(()) => continue,
                 Err(problem) => return Ok(Err(problem)),
@@ -93,6 +99,7 @@ fn read_members(
                 match field {
                     Field::IgnoredText if kind == Kind::String => continue,
                     Field::Integer(_) => (kind.name().to_owned(), "int"),
+                    Field::Texts(_) => (kind.name().to_owned(), "[]string"),
                     _ => (kind.name().to_owned(), "string"),
                 }
             }
@@ -103,6 +110,26 @@ fn read_members(
         )));
     }
     Ok(outcome)
+}
+
+/// Reads an array of texts, where null is an empty one; gives the kind of the first that is none.
+fn read_texts(reader: &mut Reader<'_>, texts: &mut Vec<String>) -> json::Result<Option<Kind>> {
+    let mut wrong = None;
+    texts.clear();
+    let mut elements = reader.array()?;
+    while reader.element(&mut elements)? {
+        let kind = reader.kind()?;
+        if kind == Kind::String {
+            texts.push(reader.text()?.decode().into_owned());
+            continue;
+        }
+        reader.skip()?;
+        texts.push(String::new());
+        if kind != Kind::Null {
+            wrong.get_or_insert(kind);
+        }
+    }
+    Ok(wrong)
 }
 
 /// Checks a JSON value as Go's `time.Time` does; `raw` includes the quotes.

@@ -1,21 +1,31 @@
 //! What agents say of themselves (recorded: `rpcutil#agent_inventory`).
 
+use super::ddl::Metadata;
 use super::{emulated, rpc};
+use crate::node::Group;
 use std::borrow::Cow;
 
 /// An agent's metadata as `rpcutil#agent_inventory` shows it.
-pub(super) fn of(agent: &str, server_version: &str) -> String {
-    format!(r#"{{"agent":{},{}}}"#, rpc::quoted(agent), members(agent, server_version))
+pub(super) fn of(agent: &str, group: &Group) -> String {
+    format!(r#"{{"agent":{},{}}}"#, rpc::quoted(agent), members(agent, group))
 }
 
 /// An agent's metadata as registrations carry it (recorded: `inventory_content`).
-pub(super) fn registered(agent: &str, server_version: &str) -> String {
-    format!("{{{}}}", members(agent, server_version))
+pub(super) fn registered(agent: &str, group: &Group) -> String {
+    format!("{{{}}}", members(agent, group))
+}
+
+fn members(agent: &str, group: &Group) -> String {
+    match group.hosted(agent) {
+        Some(hosted) => members_of(hosted.metadata()),
+        None => members_of(&stock(agent, &group.profile().version)),
+    }
 }
 
 /// All of go-choria's agents have one author and licence.
-fn members(agent: &str, server_version: &str) -> String {
+fn stock(agent: &str, server_version: &str) -> Metadata {
     let (timeout_s, version, url, description) = match agent {
+        "choria_provision" => (20, server_version, "https://choria.io", "Choria Provisioner"),
         "choria_util" => (10, server_version, "https://choria.io", "Choria Utilities"),
         "discovery" => (2, server_version, "http://choria.io", "Discovery Agent"),
         "rpcutil" => (2, server_version, "http://choria.io", "Choria RPC Utilities"),
@@ -23,10 +33,29 @@ fn members(agent: &str, server_version: &str) -> String {
         _ if emulated::is_agent(agent) => (5, "1.0.0", "http://choria.io", "Emulated Agent"),
         _ => (2, server_version, "http://choria.io", ""),
     };
-    let (agent, version) = (rpc::quoted(agent), rpc::quoted(version));
-    format!(
-        r#""license":"Apache-2.0","author":"R.I.Pienaar <rip@devco.net>","timeout":{timeout_s},"name":{agent},"version":{version},"url":"{url}","description":"{description}""#
-    )
+    Metadata {
+        name: agent.to_owned(),
+        license: "Apache-2.0".to_owned(),
+        author: "R.I.Pienaar <rip@devco.net>".to_owned(),
+        timeout_s,
+        version: version.to_owned(),
+        url: url.to_owned(),
+        description: description.to_owned(),
+        ..Metadata::default()
+    }
+}
+
+/// Provider and service stand there only where there is something to say (protocol document 4.5).
+fn members_of(metadata: &Metadata) -> String {
+    let Metadata { name, license, author, timeout_s, version, url, description, .. } = metadata;
+    let mut out = format!(r#""license":{},"author":{}"#, rpc::quoted(license), rpc::quoted(author));
+    out.push_str(&format!(r#","timeout":{timeout_s}"#));
+    let provider = Some(&metadata.provider).filter(|provider| !provider.is_empty());
+    let texts = [("name", name), ("version", version), ("url", url), ("description", description)];
+    for (member, text) in texts.into_iter().chain(provider.map(|provider| ("provider", provider))) {
+        out.push_str(&format!(r#","{member}":{}"#, rpc::quoted(text)));
+    }
+    out
 }
 
 /// A JSON array of texts.

@@ -2,18 +2,22 @@
 //!
 //! A request is looked at once for all nodes of a thread (`Call::of`); most answers are then the
 //! same for all of them. Whether a node hosts the agent, and whether it answers at all, is decided
-//! in [`crate::node`]. Agents of the machine kind (scout) have no answers here yet.
+//! in [`crate::node`]. `scout` and `choria_provision` answer as on a server that has no checks and is
+//! not being provisioned; agents of a user's own come from their [`ddl`].
 
 mod choria_util;
 mod config;
 mod data;
+pub mod ddl;
 mod emulated;
 mod inputs;
 mod metadata;
+mod provision;
 mod rpc;
 mod rpcutil;
+mod scout;
 
-use crate::node::NodeView;
+use crate::node::{Group, NodeView};
 use crate::protocol::request::Request;
 
 pub(crate) use config::STOCK as STOCK_CONFIG;
@@ -54,6 +58,13 @@ pub(crate) enum Question {
     Rpcutil(rpcutil::Question),
     /// To `choria_util`: `info`, which has no inputs.
     Info,
+    /// To an agent of the user's own, whose group knows what it answers.
+    Own {
+        /// Name of the agent.
+        agent: String,
+        /// The inputs as JSON.
+        data: Vec<u8>,
+    },
 }
 
 impl Call {
@@ -64,8 +75,10 @@ impl Call {
             "discovery" => return Self { action: None, answer: discovery(&request.payload) },
             "rpcutil" => rpcutil::ask,
             "choria_util" => choria_util::ask,
+            "choria_provision" => provision::ask,
+            "scout" => scout::ask,
             _ if emulated::is_agent(agent) => emulated::ask,
-            _ => return Self { action: None, answer: Answer::Nothing },
+            _ => own,
         };
         let (action, answer) = match rpc::read(&request.payload) {
             Ok(body) => {
@@ -89,12 +102,25 @@ impl Call {
         let answer = match question {
             Question::Rpcutil(question) => rpcutil::answer(question, node, now_unix),
             Question::Info => Ok(choria_util::info(node)),
+            Question::Own { agent, data } => {
+                let reply = node.group.hosted(agent)?.answer(action, data, &node.vars());
+                return (reply.len() <= ANSWER_BYTES_MAX).then_some(reply);
+            }
         };
         let reply = match answer {
             Ok(data) => rpc::reply(action, 0, "OK", &data),
             Err(failure) => failure.reply(action),
         };
         (reply.len() <= ANSWER_BYTES_MAX).then_some(reply)
+    }
+
+    /// Whether nodes of this group have an answer.
+    pub(crate) fn is_answered(&self, group: &Group) -> bool {
+        match &self.answer {
+            Answer::Nothing => false,
+            Answer::OfNode(Question::Own { agent, .. }) => group.hosted(agent).is_some(),
+            _ => true,
+        }
     }
 
     /// Whether the agent speaks RPC and has an error reply.
@@ -121,7 +147,7 @@ impl Call {
     }
 }
 
-/// The actions of an agent that nodes host; empty if they host none of this name.
+/// The actions of an agent that this tool has; empty if it has none of this name.
 #[must_use]
 pub fn actions(agent: &str) -> &'static [&'static str] {
     match agent {
@@ -129,6 +155,8 @@ pub fn actions(agent: &str) -> &'static [&'static str] {
         "discovery" => &["ping"],
         "rpcutil" => &rpcutil::ACTIONS,
         "choria_util" => &choria_util::ACTIONS,
+        "choria_provision" => &provision::ACTIONS,
+        "scout" => &scout::ACTIONS,
         _ if emulated::is_agent(agent) => &emulated::ACTIONS,
         _ => &[],
     }
@@ -148,8 +176,13 @@ pub(crate) fn plugin_data(
 
 /// The metadata of a node's agents as registrations carry it: JSON.
 pub(crate) fn registered(node: &NodeView<'_>) -> String {
-    let version = &node.group.profile().version;
-    metadata::array(node.group.agents_sorted().map(|agent| metadata::registered(agent, version)))
+    metadata::array(node.group.agents_sorted().map(|agent| metadata::registered(agent, node.group)))
+}
+
+/// What an agent of the user's own is asked.
+#[expect(clippy::unnecessary_wraps, reason = "one of several functions of this shape")]
+fn own(agent: &str, _: &str, data: &[u8]) -> Result<Answer, rpc::Failure> {
+    Ok(Answer::OfNode(Question::Own { agent: agent.to_owned(), data: data.to_vec() }))
 }
 
 /// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).
@@ -168,9 +201,11 @@ mod tests {
     #[test]
     fn the_actions_that_are_listed_are_those_that_are_known() {
         type Ask = fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure>;
-        let agents: [(&str, Ask); 3] = [
+        let agents: [(&str, Ask); 5] = [
             ("rpcutil", rpcutil::ask),
             ("choria_util", choria_util::ask),
+            ("choria_provision", provision::ask),
+            ("scout", scout::ask),
             ("emulated0", emulated::ask),
         ];
         for (agent, ask) in agents {

@@ -3,6 +3,7 @@
 
 use super::inputs::{self, Field};
 use crate::protocol::escape;
+use std::borrow::Cow;
 
 /// The parts of an RPC request that an agent looks at.
 #[derive(Debug, Default)]
@@ -37,25 +38,25 @@ pub(super) fn read(payload: &[u8]) -> Result<Body, String> {
 pub(super) struct Failure {
     code: u8,
     message: String,
-    data: &'static str,
+    data: Cow<'static, str>,
 }
 
 impl Failure {
     /// The action failed, statuscode 1.
     pub(super) fn aborted(message: impl Into<String>) -> Self {
-        Self { code: 1, message: message.into(), data: "{}" }
+        Self { code: 1, message: message.into(), data: "{}".into() }
     }
 
     /// The agent has no such action, statuscode 2.
     pub(super) fn unknown_action(agent: &str, action: &str) -> Self {
         let message = format!("Unknown action {action} for agent {agent}");
-        Self { code: 2, message, data: "{}" }
+        Self { code: 2, message, data: "{}".into() }
     }
 
     /// The inputs have the wrong types, statuscode 4.
     pub(super) fn bad_inputs(agent: &str, action: &str, problem: &str) -> Self {
         let message = format!("Could not parse request data for {agent}#{action}: {problem}");
-        Self { code: 4, message, data: "{}" }
+        Self { code: 4, message, data: "{}".into() }
     }
 
     /// The body is no RPC request, statuscode 4.
@@ -64,17 +65,17 @@ impl Failure {
             "Could not process request: could not parse incoming message as a MCollective \
              SimpleRPC Request: {problem}"
         );
-        Self { code: 4, message, data: "{}" }
+        Self { code: 4, message, data: "{}".into() }
     }
 
     /// The same failure with placeholder data.
-    pub(super) fn with_data(self, data: &'static str) -> Self {
-        Self { data, ..self }
+    pub(super) fn with_data(self, data: impl Into<Cow<'static, str>>) -> Self {
+        Self { data: data.into(), ..self }
     }
 
     /// The reply to `action`.
     pub(super) fn reply(&self, action: &str) -> String {
-        reply(action, self.code, &self.message, self.data)
+        reply(action, self.code, &self.message, &self.data)
     }
 }
 

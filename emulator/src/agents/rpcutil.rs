@@ -150,8 +150,7 @@ fn inventory(node: &NodeView<'_>) -> String {
 }
 
 fn agent_inventory(node: &NodeView<'_>) -> String {
-    let version = &node.group.profile().version;
-    let agents = node.group.agents_sorted().map(|agent| metadata::of(agent, version));
+    let agents = node.group.agents_sorted().map(|agent| metadata::of(agent, node.group));
     format!(r#"{{"agents":{}}}"#, array(agents))
 }
 

@@ -5,7 +5,7 @@ use crate::node::Counters;
 use crate::protocol::client::{self, RequestDraft};
 use crate::protocol::filter::Filter;
 use crate::spec::{
-    Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, Server as Address, Shown,
+    Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, MoreAgents, Server as Address, Shown,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -194,6 +194,7 @@ impl Server {
             identity: literal(&self.identity),
             collectives: self.collectives.clone(),
             emulated_agents: 0,
+            more_agents: MoreAgents::default(),
             facts: literal_members(&self.facts),
             classes: self.classes.iter().map(|class| literal(class)).collect(),
             behaviour: Behaviour::default(),

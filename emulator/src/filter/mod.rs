@@ -9,7 +9,7 @@ mod compound;
 mod fact;
 pub mod facts;
 pub mod path;
-mod regexp;
+pub(crate) mod regexp;
 
 use std::borrow::Cow;
 

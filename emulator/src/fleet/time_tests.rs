@@ -15,8 +15,8 @@ use super::counts::ShardCounts;
 use super::node::{Context, Node, live};
 use crate::node::Group;
 use crate::spec::{
-    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server,
-    Share,
+    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
+    Server, Share,
 };
 
 const MINUTES_2: Duration = Duration::from_secs(120);
@@ -37,6 +37,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         identity: "web{index}".to_owned(),
         collectives: vec!["mcollective".to_owned()],
         emulated_agents: 1,
+        more_agents: MoreAgents::default(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,

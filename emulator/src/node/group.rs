@@ -2,9 +2,10 @@
 
 use super::behaviour::{self, Answer};
 use crate::agents::STOCK_CONFIG;
+use crate::agents::ddl::{DdlAgent, Hosted};
 use crate::filter::CompiledFilter;
 use crate::pattern::{FactTemplate, Pattern, PatternSubject, Vars};
-use crate::spec::{Behaviour, GroupSpec, Shown};
+use crate::spec::{Behaviour, GroupSpec, MoreAgents, Shown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub struct Profile {
     pub collectives: Vec<String>,
     /// Hosted agents, in the order in which they are subscribed.
     pub agents: Vec<String>,
+    /// What those of them answer that are the user's own.
+    pub ddl_agents: Vec<DdlAgent>,
     /// The facts; strings are patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The lines of the classes file: patterns.
@@ -38,13 +41,15 @@ pub struct Profile {
 
 impl From<&GroupSpec> for Profile {
     fn from(spec: &GroupSpec) -> Self {
-        let shown = spec.shown.clone().unwrap_or_else(|| stock(spec.emulated_agents));
+        let shown =
+            spec.shown.clone().unwrap_or_else(|| stock(spec.emulated_agents, &spec.more_agents));
         let Shown { agents, version, config_file, config } = shown;
         Self {
             name: spec.name.clone(),
             identity: spec.identity.clone(),
             collectives: spec.collectives.clone(),
             agents,
+            ddl_agents: spec.more_agents.ddl.clone(),
             facts: spec.facts.clone(),
             classes: spec.classes.clone(),
             servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
@@ -55,13 +60,15 @@ impl From<&GroupSpec> for Profile {
     }
 }
 
-/// What a server of this tool shows, with so many emulated agents.
-fn stock(emulated_agents: u32) -> Shown {
+/// What a server of this tool shows, with so many emulated agents and these. A real server finds
+/// external agents in the background and subscribes them last.
+fn stock(emulated_agents: u32, more: &MoreAgents) -> Shown {
     let stock = ["discovery", "rpcutil", "choria_util"].map(str::to_owned);
+    let own = more.ddl.iter().map(|agent| agent.ddl.name().to_owned());
     let emulated = (0..emulated_agents).map(|number| format!("emulated{number}"));
     let config = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
     Shown {
-        agents: stock.into_iter().chain(emulated).collect(),
+        agents: stock.into_iter().chain(more.stock.clone()).chain(emulated).chain(own).collect(),
         version: SERVER_VERSION.to_owned(),
         config_file: "/etc/choria/server.conf".to_owned(),
         config: config.into(),
@@ -83,7 +90,7 @@ fn lifecycle_config(spec: &GroupSpec) -> Vec<(String, String)> {
     items
 }
 
-/// A group that cannot be: one of its texts is no pattern.
+/// A group that cannot be: one of its texts is no pattern, or one of its replies cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{part} of group {group}: {problem}")]
 pub struct GroupError {
@@ -105,6 +112,7 @@ pub struct Group {
     facts: FactTemplate,
     /// Positions of the agents, sorted by name.
     agents_sorted: Vec<usize>,
+    hosted: Vec<Hosted>,
 }
 
 impl Group {
@@ -112,7 +120,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// Names the pattern that is none.
+    /// Names the part that is wrong.
     pub fn new(spec: &GroupSpec) -> Result<Self, GroupError> {
         Self::with_profile(spec.into(), spec.behaviour.clone())
     }
@@ -121,7 +129,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// Names the pattern that is none.
+    /// Names the part that is wrong.
     pub fn with_profile(profile: Profile, behaviour: Behaviour) -> Result<Self, GroupError> {
         let wrong = |part, error: &dyn std::error::Error| GroupError {
             group: profile.name.clone(),
@@ -134,9 +142,11 @@ impl Group {
         let classes = classes.collect::<Result<_, _>>().map_err(|error| wrong("class", &error))?;
         let facts =
             FactTemplate::compile(&profile.facts).map_err(|error| wrong("facts", &error))?;
+        let hosted = profile.ddl_agents.iter().map(Hosted::new);
+        let hosted = hosted.collect::<Result<_, _>>().map_err(|error| wrong("agents", &error))?;
         let mut agents_sorted: Vec<usize> = (0..profile.agents.len()).collect();
         agents_sorted.sort_by_key(|&at| profile.agents.get(at));
-        Ok(Self { profile, behaviour, identity, classes, facts, agents_sorted })
+        Ok(Self { profile, behaviour, identity, classes, facts, agents_sorted, hosted })
     }
 
     /// What the group's nodes show of themselves.
@@ -154,6 +164,11 @@ impl Group {
     /// The hosted agents, in the order in which they are subscribed.
     pub fn agents(&self) -> &[String] {
         &self.profile.agents
+    }
+
+    /// What the nodes answer for an agent of the user's own; `None` if it is no such agent.
+    pub(crate) fn hosted(&self, agent: &str) -> Option<&Hosted> {
+        self.hosted.iter().find(|hosted| hosted.name() == agent)
     }
 
     /// How a node treats its nth request (from 0) that it accepted.

@@ -198,7 +198,7 @@ pub fn compose(
     out: &mut Vec<u8>,
 ) -> Result<(), Silence> {
     let content = opened.content().map_err(Silence::Refused)?;
-    if matches!(content.call.answer, AgentAnswer::Nothing) {
+    if !content.call.is_answered(node.group) {
         return Err(Silence::NoAnswer);
     }
     let written = write_reply(node, content, kind, now_unix, out);

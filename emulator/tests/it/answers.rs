@@ -4,7 +4,7 @@
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Silence};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::{FactFilter, Filter};
-use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login};
+use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, MoreAgents};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -13,14 +13,19 @@ const BROKER: &str = "nats://127.0.0.1:4222";
 const REPLY_TO: &str = "mcollective.reply.x.y";
 
 fn group() -> Group {
+    Group::new(&spec()).unwrap()
+}
+
+pub(super) fn spec() -> GroupSpec {
     let facts = json!({ "dc": "dc{index % 4}", "rack": "{index / 10}", "site": "{group}" });
-    Group::new(&GroupSpec {
+    GroupSpec {
         name: "web".to_owned(),
         first: 100,
         nodes: 50,
         identity: "{group}-{index:05}.example.net".to_owned(),
         collectives: vec!["mcollective".to_owned(), "eu".to_owned()],
         emulated_agents: 2,
+        more_agents: MoreAgents::default(),
         facts: facts.as_object().unwrap().clone(),
         classes: vec!["role::{group}".to_owned(), "Base".to_owned(), "rack{index / 10}".to_owned()],
         behaviour: Behaviour::default(),
@@ -31,11 +36,10 @@ fn group() -> Group {
         fidelity: Fidelity::default(),
         shown: None,
         lifecycle: Lifecycle::default(),
-    })
-    .unwrap()
+    }
 }
 
-fn request(agent: &str, body: String, filter: Filter) -> Vec<u8> {
+pub(super) fn request(agent: &str, body: String, filter: Filter) -> Vec<u8> {
     let draft = RequestDraft {
         caller_id: "choria=ops1.example.net".to_owned(),
         sender_id: "ops1.example.net".to_owned(),
@@ -49,7 +53,7 @@ fn request(agent: &str, body: String, filter: Filter) -> Vec<u8> {
 }
 
 /// Judges and answers one request; the reply's sender and body.
-fn answer(
+pub(super) fn answer(
     desk: &mut Desk,
     group: &Group,
     index: u64,

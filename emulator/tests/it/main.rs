@@ -12,3 +12,5 @@ mod fleet;
 mod fuzz;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod own_agents;

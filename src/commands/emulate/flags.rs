@@ -123,6 +123,8 @@ impl EmulateArgs {
             nodes: Count(self.instances.unwrap_or(1)),
             collectives: Some([MAIN_COLLECTIVE.to_owned()].into_iter().chain(further).collect()),
             agents: Some(Count(self.agents)),
+            stock_agents: None,
+            ddl_agents: None,
             identity: Some(identity(self.name.as_deref())?),
             facts: None,
             classes: None,

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use emulator::pattern::{FactTemplate, Pattern, Vars};
 
 use super::{
-    at, check_positive, check_span, check_subject_part, check_token, lifecycle, strangers_only,
+    agents, at, check_positive, check_span, check_subject_part, check_token, lifecycle,
+    strangers_only,
 };
 use crate::plan::IDENTITY;
 use crate::scenario::error::Problem;
@@ -110,6 +111,7 @@ fn check_group(found: &mut Vec<Problem>, index: usize, group: &Group) {
         found.push(Problem::new(at("agents"), format!("{} agents", agents.0), advice));
     }
     check_collectives(found, index, group);
+    agents::check(found, index, group);
     check_connect(found, index, group);
     check_behaviour(found, index, group);
     check_patterns(found, index, group);

@@ -2,6 +2,7 @@
 //!
 //! Pure: no file is looked for and no name resolved.
 
+mod agents;
 mod fleet;
 mod lifecycle;
 mod request;

@@ -146,7 +146,7 @@ fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, scenario:
         return;
     }
     if let Some(request) = &wave.request {
-        request::check(found, index, request);
+        request::check(found, index, request, fleet);
     }
     let at = |key: &str| at!["waves", index, kind, key];
     let main = || fleet.first().map_or(MAIN_COLLECTIVE, Group::main_collective);

@@ -21,7 +21,8 @@ use emulator::fleet::counts::FleetCounts;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, Server, Share,
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
+    Server, Share,
 };
 use script::{Broker, deadline};
 
@@ -37,6 +38,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         identity: "web{index}.example.net".to_owned(),
         collectives: vec!["mcollective".to_owned(), "web".to_owned()],
         emulated_agents: 1,
+        more_agents: MoreAgents::default(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour: Behaviour::default(),
