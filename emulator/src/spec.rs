@@ -144,11 +144,42 @@ pub struct Behaviour {
     pub no_reply: f64,
     /// Share of requests (0 to 1) to RPC agents that get an error reply (statuscode 1).
     pub error_reply: f64,
+    /// Where requests wait to be looked at, and how long that takes.
+    pub queue: Queue,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { reply_delay: Delay::None, no_reply: 0.0, error_reply: 0.0 }
+        Self { reply_delay: Delay::None, no_reply: 0.0, error_reply: 0.0, queue: Queue::REAL }
+    }
+}
+
+/// The queue in front of a server's one handler, which decodes and filters requests one after the
+/// other; agents run beside it, so that a reply delay does not hold it up (protocol document 1.8).
+///
+/// A message waits in the buffer of its subscription and then in the queue that all subscriptions
+/// share, both of this size; the library drops what finds the buffer full ("slow consumer").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Places in the buffer of a subscription and again in the shared queue.
+    pub size: u32,
+    /// How long the handler takes for one message; zero: no message ever waits, none is lost.
+    pub handling: Duration,
+}
+
+impl Queue {
+    /// As a real server has it: ten (go-choria, `server/instance.go`), and the time in which the
+    /// quickest of the recorded requests was answered.
+    pub const REAL: Self = Self { size: 10, handling: Duration::from_micros(100) };
+    /// A handler that takes no time: nothing waits, nothing is lost.
+    pub const AT_ONCE: Self = Self { size: 10, handling: Duration::ZERO };
+
+    /// Messages of one subscription that are inside at once: a buffer and a queue full, one on its way
+    /// between the two, and the one that is being handled. Nodes count as if all messages came on one
+    /// subscription; on several a real server has a buffer for each.
+    #[must_use]
+    pub const fn places(self) -> u64 {
+        2 * self.size as u64 + 2
     }
 }
 

@@ -254,6 +254,7 @@ fn departures(plan: &Plan) -> Vec<String> {
             !fidelity.flush_each_reply,
             "no flush after a reply, where a server flushes after each",
         );
+        group.queue.departures().iter().for_each(|what| depart(true, what));
         group.event_departures().iter().for_each(|what| depart(true, what));
     }
     departures

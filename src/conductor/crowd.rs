@@ -68,7 +68,8 @@ impl Crowd {
 
     /// Nodes that are not ours: all of them must answer everything.
     pub(super) fn of_strangers(plan: &Plan, names: &[String]) -> Result<Self, CrowdError> {
-        let roster = Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?;
+        let roster =
+            Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?.distinct()?;
         let all = Arc::new(BitSet::full(roster.len()));
         let expected = plan.entries.iter().map(|_| Arc::clone(&all)).collect();
         Ok(Self { roster: Arc::new(roster), expected, groups: Vec::new() })

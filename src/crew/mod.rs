@@ -95,6 +95,9 @@ impl Crew {
             Some(Fate::Refused) => {
                 (Cause::NoReply, Some("the node did not accept the request or has no answer to it"))
             }
+            Some(Fate::QueueFull) => {
+                (Cause::NoReply, Some("lost in its full request queue, as a slow consumer"))
+            }
             Some(Fate::Pending) => {
                 (Cause::NoReply, Some("its reply was not due or not written yet"))
             }

@@ -3,6 +3,7 @@
 //! All names lie in one text and the lookup table holds indexes only: about 12 bytes a node above
 //! the names themselves, shared by all waves.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
@@ -30,15 +31,18 @@ pub struct Roster {
     nodes: Vec<u64>,
     /// Open addressing with linear probing; at most half full.
     slots: Box<[u32]>,
+    /// The next entry with the same identity, where nodes share one.
+    twins: HashMap<u32, u32>,
     hasher: RandomState,
 }
 
 impl Roster {
-    /// Makes the roster of `(identity, global node index)` pairs, indexes in the given order.
+    /// Makes the roster of `(identity, global node index)` pairs, indexes in the given order. Where an
+    /// identity is listed twice, its entries are told apart by nothing but their order.
     ///
     /// # Errors
     ///
-    /// When an identity is listed twice or the list is beyond 32 bits.
+    /// When the list is beyond 32 bits.
     pub fn new<I: AsRef<str>>(
         entries: impl IntoIterator<Item = (I, u64)>,
     ) -> Result<Self, RosterError> {
@@ -54,15 +58,29 @@ impl Roster {
         }
         names.shrink_to_fit();
         let slots = vec![FREE; (ends.len() * 2).next_power_of_two()].into_boxed_slice();
-        let mut roster = Self { names, ends, nodes, slots, hasher: RandomState::default() };
-        for index in 0..roster.len() {
+        let (hasher, twins) = (RandomState::default(), HashMap::new());
+        let mut roster = Self { names, ends, nodes, slots, twins, hasher };
+        // From the last to the first, so that the first of equals is found and the others follow it.
+        for index in (0..roster.len()).rev() {
             let slot = roster.slot(roster.identity(index));
             if roster.slots[slot] != FREE {
-                return Err(RosterError::Duplicate(roster.identity(index).to_owned()));
+                roster.twins.insert(index, roster.slots[slot]);
             }
             roster.slots[slot] = index;
         }
         Ok(roster)
+    }
+
+    /// The same roster, if no identity is listed twice.
+    ///
+    /// # Errors
+    ///
+    /// The first that is.
+    pub fn distinct(self) -> Result<Self, RosterError> {
+        match self.twins.keys().min() {
+            None => Ok(self),
+            Some(first) => Err(RosterError::Duplicate(self.identity(*first).to_owned())),
+        }
     }
 
     /// How many entries there are.
@@ -97,6 +115,11 @@ impl Roster {
     pub fn find(&self, identity: &str) -> Option<u32> {
         let index = self.slots[self.slot(identity)];
         (index != FREE).then_some(index)
+    }
+
+    /// The entries with `identity`, in their order.
+    pub fn all(&self, identity: &str) -> impl Iterator<Item = u32> + '_ {
+        std::iter::successors(self.find(identity), |index| self.twins.get(index).copied())
     }
 
     /// The slot that holds `identity`, or the free one where it would go.
@@ -144,7 +167,22 @@ mod tests {
 
     #[test]
     fn an_identity_listed_twice_is_refused_by_name() {
-        let refused = Roster::new([("a", 0), ("b", 1), ("a", 2)]).err();
+        let roster =
+            |names: [&'static str; 3]| Roster::new(names.into_iter().zip(0..)).expect("short");
+        let refused = roster(["a", "b", "a"]).distinct().err();
         assert_eq!(refused, Some(RosterError::Duplicate("a".to_owned())));
+        assert!(roster(["a", "b", "c"]).distinct().is_ok());
+    }
+
+    #[test]
+    fn entries_that_share_an_identity_are_all_found_in_their_order() {
+        let names = ["a", "b", "a", "c", "a", "b"];
+        let roster = Roster::new(names.into_iter().zip(0..)).expect("short");
+        for (name, entries) in
+            [("a", vec![0, 2, 4]), ("b", vec![1, 5]), ("c", vec![3]), ("d", vec![])]
+        {
+            assert_eq!(roster.all(name).collect::<Vec<_>>(), entries, "{name}");
+            assert_eq!(roster.find(name), entries.first().copied());
+        }
     }
 }

@@ -115,16 +115,18 @@ impl Tally {
 
     /// Counts a valid reply of `sender` that arrived at `at`; `error`: its statuscode was not 0.
     pub(super) fn reply(&mut self, sender: &str, error: bool, at: Duration, sends: &SendLog) {
-        let Some(index) = self.roster.find(sender).filter(|&index| self.expected.contains(index))
-        else {
+        let mut expected =
+            self.roster.all(sender).filter(|&index| self.expected.contains(index)).peekable();
+        if expected.peek().is_none() {
             self.result.unexpected += 1;
             self.samples.unexpected(sender);
             return;
-        };
-        if self.has_answered(index) {
+        }
+        // Of nodes that share an identity, the first that has not answered is taken to have.
+        let Some(index) = expected.find(|&index| !self.has_answered(index)) else {
             self.result.duplicate += 1;
             return;
-        }
+        };
         if at <= self.deadline_at {
             self.on_time.insert(index);
             self.result.on_time += 1;
@@ -207,7 +209,12 @@ mod tests {
 
     /// A tally over the nodes a, b, c, d, of which a, b and c are expected.
     fn tally(mode: SendMode) -> Tally {
-        let roster = Roster::new([("a", 0), ("b", 1), ("c", 2), ("d", 3)]).expect("a roster");
+        tally_of(mode, ["a", "b", "c", "d"])
+    }
+
+    /// A tally over four nodes, of which the first three are expected.
+    fn tally_of(mode: SendMode, names: [&str; 4]) -> Tally {
+        let roster = Roster::new(names.into_iter().zip(0..)).expect("a roster");
         let draft = RequestDraft {
             caller_id: "choria=test.mcollective".into(),
             sender_id: "test".into(),
@@ -272,6 +279,17 @@ mod tests {
             assert_eq!(result.response_time.count(), answered, "{replies:?}");
             assert_eq!(result.service_time.count(), answered, "{replies:?}");
         }
+    }
+
+    #[test]
+    fn nodes_that_share_an_identity_answer_once_each() {
+        let sends = SendLog::broadcast();
+        let mut tally = tally_of(SendMode::Broadcast, ["a", "a", "b", "a"]);
+        for (sender, at) in [("a", 1001), ("b", 1002), ("a", 1600), ("a", 1601)] {
+            tally.reply(sender, false, ms(at), &sends);
+        }
+        // The fourth is not expected: a third answer of `a` is one too many.
+        assert_eq!(columns(&tally.close(&sends, ms(2000))), [2, 1, 1, 0, 0, 0, 0]);
     }
 
     #[test]

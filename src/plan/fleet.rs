@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use emulator::spec::{self, FleetSpec, GroupSpec, Server, Share};
 
-use super::{Behaviour, Group, Plan, ReplyDelay};
+use super::{Group, Plan, ReplyDelay};
 
 /// What a fleet needs beside the plan: where it sits.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
         },
         facts: group.facts.clone(),
         classes: group.classes.clone(),
-        behaviour: behaviour(&group.behaviour),
+        behaviour: behaviour(group),
         servers: seat.servers.clone(),
         source_addresses: seat.source_addresses.clone(),
         connect: spec::Connect {
@@ -68,7 +68,8 @@ fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
     }
 }
 
-fn behaviour(behaviour: &Behaviour) -> spec::Behaviour {
+fn behaviour(group: &Group) -> spec::Behaviour {
+    let Group { behaviour, queue, .. } = group;
     spec::Behaviour {
         reply_delay: match behaviour.reply_delay {
             ReplyDelay::None => spec::Delay::None,
@@ -78,5 +79,6 @@ fn behaviour(behaviour: &Behaviour) -> spec::Behaviour {
         },
         no_reply: behaviour.no_reply,
         error_reply: behaviour.error_reply,
+        queue: queue.spec(),
     }
 }

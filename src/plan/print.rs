@@ -130,6 +130,10 @@ fn behaviour_text(group: &Group) -> Option<String> {
     if !group.fidelity.flush_each_reply {
         parts.push("no flush with replies (departs from the real server)".to_owned());
     }
+    parts.extend(group.queue.in_words());
+    if group.shared_identities {
+        parts.push("several nodes may have one identity".to_owned());
+    }
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
-    NatsServer, Plan, Question, ReplyDelay, Threshold, lifecycle,
+    NatsServer, Plan, Question, Queue, ReplyDelay, Threshold, lifecycle,
 };
 use crate::scenario::{
     self, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology,
@@ -121,6 +121,8 @@ fn group(given: &scenario::Group, first: u64) -> Group {
             timeout: span(connect.timeout, CONNECT_TIMEOUT),
         },
         behaviour: behaviour(given.behaviour.as_ref()),
+        queue: Queue::of(given.queue),
+        shared_identities: given.shares_identities(),
         fidelity: Fidelity {
             flush_each_subscription: fidelity.subscribe_flush != Some(SubscribeFlush::Once),
             flush_each_reply: fidelity.reply_flush != Some(scenario::ReplyFlush::None),

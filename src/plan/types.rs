@@ -6,7 +6,7 @@ use emulator::agents::ddl::{Ddl, DdlAgent};
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
-use super::{Events, Registration, StatusFiles, micros};
+use super::{Events, Queue, Registration, StatusFiles, micros};
 use crate::scenario;
 
 /// A scenario with every default written in.
@@ -93,6 +93,10 @@ pub struct Group {
     pub connect: Connect,
     /// How the nodes answer.
     pub behaviour: Behaviour,
+    /// Where requests wait to be looked at.
+    pub queue: Queue,
+    /// Several nodes may have one identity.
+    pub shared_identities: bool,
     /// Where the nodes depart from the real server.
     pub fidelity: Fidelity,
     /// The lifecycle events that the nodes publish.

@@ -8,7 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::types::{ReplyDelay, Spread};
+use super::types::{FullQueue, Queue, ReplyDelay, Spread};
+use super::units::Count;
 use super::units::Span;
 
 /// A map that is handed on as it stands; `x-*` keys in it are the user's and stay.
@@ -114,3 +115,38 @@ impl<'de> Deserialize<'de> for ReplyDelay {
         deserializer.deserialize_any(FixedOrSpread)
     }
 }
+
+impl<'de> Deserialize<'de> for Queue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SizeOrFull;
+
+        impl<'de> Visitor<'de> for SizeOrFull {
+            type Value = Queue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of places such as `10`, or `{size: 10, handling: 2ms}`")
+            }
+
+            fn visit_u64<E: de::Error>(self, size: u64) -> Result<Queue, E> {
+                Ok(Queue::Size(Count(size)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Queue, E> {
+                let message = match text {
+                    "unbounded" => "a queue without a bound: a server has 10 places".to_owned(),
+                    other => format!("`{other}` is no number of places"),
+                };
+                Err(E::custom(format!("{message}\n{QUEUE_ADVICE}")))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Queue, A::Error> {
+                FullQueue::deserialize(MapAccessDeserializer::new(map)).map(Queue::Full)
+            }
+        }
+
+        deserializer.deserialize_any(SizeOrFull)
+    }
+}
+
+const QUEUE_ADVICE: &str =
+    "write `queue: 10`, or `queue: {handling: 0s}` for nodes that never lose a request";

@@ -54,6 +54,11 @@ impl Group {
         stock.chain(emulated).chain(self.own_agents().map(|own| own.ddl.name().to_owned()))
     }
 
+    /// Whether its nodes may have an identity that others have, too.
+    pub(crate) fn shares_identities(&self) -> bool {
+        self.shared_identities == Some(true)
+    }
+
     /// Whether its nodes host `agent`.
     pub(crate) fn hosts(&self, agent: &str) -> bool {
         hosts(self.emulated_agents(), agent)

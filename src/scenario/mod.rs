@@ -26,8 +26,8 @@ pub use schema::{json_schema, json_schema_text};
 pub use tree::Step;
 pub use types::{
     Batch, Behaviour, Brokers, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter,
-    Group, Lognormal, Mode, Registration, RegistrationContent, ReplyDelay, ReplyFlush, Request,
-    Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Topology, Wave,
+    FullQueue, Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay,
+    ReplyFlush, Request, Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Topology, Wave,
 };
 pub use units::{Count, Percent, Rate, Span};
 

@@ -150,6 +150,45 @@ fn what_nodes_say_unasked_must_be_what_a_server_can_do() {
 }
 
 #[test]
+fn a_request_queue_has_a_bound() {
+    let with = |queue: &str| {
+        FULL.replacen("    agents: 2", &format!("    agents: 2\n    queue: {queue}"), 1)
+    };
+    for (queue, says) in [
+        ("unbounded", "a queue without a bound"),
+        ("unbounded", "write `queue: 10`"),
+        ("many", "`many` is no number of places"),
+        ("0", "a queue of 0 places"),
+        ("{size: 0}", "a queue of 0 places"),
+        ("100000", "from 1 to 65536"),
+        ("-1", "expected a number of places"),
+        ("[10]", "expected a number of places"),
+        ("{handling: 5}", "`5s` for seconds"),
+        ("{handling: 8days}", "longer than a week"),
+        ("{sise: 10}", "did you mean `size`?"),
+    ] {
+        let told = refusal(&with(queue), &[]);
+        assert!(told.contains("full.yaml:14:") && told.contains(says), "{queue}: {told}");
+    }
+    let us = Duration::from_micros;
+    for (queue, size, handling, departs) in [
+        ("10", 10, us(100), false),
+        ("{}", 10, us(100), false),
+        ("{handling: 2ms}", 10, us(2000), false),
+        ("5", 5, us(100), true),
+        ("{size: 20, handling: 1ms}", 20, us(1000), true),
+        ("{handling: 0s}", 10, us(0), true),
+    ] {
+        let scenario = parse(&with(queue), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let plan = crate::plan::resolve(&scenario).expect("a plan");
+        assert_eq!(plan.groups[0].queue, crate::plan::Queue { size, handling }, "{queue}");
+        assert_eq!(!plan.groups[0].queue.departures().is_empty(), departs, "{queue}");
+        // Who says nothing has what a real server has.
+        assert!(plan.groups[1].queue.departures().is_empty());
+    }
+}
+
+#[test]
 fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
     for (this, that, says) in [
         ("version: 1", "version: 2", "write `version: 1`"),
@@ -216,6 +255,46 @@ fn names_must_serve_as_folders_subjects_and_selectors() {
         "    nodes: 5\n    identity: \"web-{index - 10}.example.net\"\n",
     );
     assert!(refusal(&same, &[]).contains("a node of group `web` and one of `db`"));
+}
+
+#[test]
+fn identities_that_subjects_forbid_are_refused_by_name() {
+    for (identity, says) in [
+        ("a b", "holds ' '"),
+        ("a\\tb", "holds '\\t'"),
+        ("a\\r\\nPUB x 0", "holds '\\r'"),
+        ("a\\0b", "holds '\\0'"),
+        ("a\\u00a0b", "NATS subjects forbid"),
+        ("a.*.b", "holds '*'"),
+        ("a.>", "holds '>'"),
+        (".a", "empty part"),
+        ("a.", "empty part"),
+        ("a..b", "empty part"),
+        ("", "an empty name"),
+    ] {
+        let that = format!("identity: \"{identity}\"");
+        check("identity: \"{group}-{index}.example.net\"", &that, &[says, "write an identity"]);
+    }
+    let fine = FULL.replace("{group}-{index}.example.net", "{group}-{index}.Zürich_1");
+    assert!(parse(&fine, &[]).is_ok());
+}
+
+#[test]
+fn two_nodes_have_one_identity_only_where_every_group_concerned_wants_it() {
+    const KEY: &str = "    shared_identities: true\n";
+    let web = |text: &str| text.replacen("    agents: 2\n", &format!("    agents: 2\n{KEY}"), 1);
+    let within = FULL.replace("{group}-{index}.example.net", "{group}.example.net");
+    let told = refusal(&within, &[]);
+    assert!(told.contains("two nodes of group `web` have identity `web.example.net`"), "{told}");
+    assert!(told.contains("shared_identities: true"), "{told}");
+    assert!(parse(&web(&within), &[]).is_ok());
+    let between = FULL.replace("    nodes: 5\n", "    nodes: 1\n    identity: web-3.example.net\n");
+    let text = between.replace("    nodes: 1\n", &format!("    nodes: 1\n{KEY}"));
+    for one in [&between, &text, &web(&between)] {
+        assert!(refusal(one, &[]).contains("a node of group `web` and one of `db`"));
+    }
+    let both = parse(&web(&text), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(crate::plan::resolve(&both).expect("a plan").groups[1].shared_identities);
 }
 
 #[test]

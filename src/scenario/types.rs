@@ -101,6 +101,12 @@ pub struct Group {
     pub connect: Option<Connect>,
     /// How the nodes answer.
     pub behaviour: Option<Behaviour>,
+    /// Where requests wait to be looked at, and what does not fit is lost; default `10` as the real
+    /// server's, each request taking 100us.
+    pub queue: Option<Queue>,
+    /// Several nodes may have one identity, in this group or in another that says so too; default false.
+    /// Who of them answered cannot be told.
+    pub shared_identities: Option<bool>,
     /// Where the nodes depart from a real Choria server for speed.
     pub fidelity: Option<Fidelity>,
     /// The lifecycle events that the nodes publish; default: those of a real server.
@@ -169,6 +175,28 @@ pub enum ReplyDelay {
     Fixed(Span),
     /// A distribution.
     Spread(Spread),
+}
+
+/// `10`, or `{size: 10, handling: 2ms}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[serde(untagged)]
+pub enum Queue {
+    /// The size alone.
+    Size(Count),
+    /// All of it.
+    Full(FullQueue),
+}
+
+/// The queue in front of a server's one handler. Agents run beside the handler: a reply delay does not
+/// hold it up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FullQueue {
+    /// Places in the buffer of a subscription, and again in the queue that all of them share; default 10.
+    #[schemars(extend("minimum" = 1))]
+    pub size: Option<Count>,
+    /// How long the handler takes to look at a request; default 100us. With 0s no request is ever lost.
+    pub handling: Option<Span>,
 }
 
 /// A distribution of reply delays.

@@ -1,6 +1,7 @@
 //! Brokers: obtained, started, watched, ended, for real.
 
 mod again;
+mod learning;
 mod obtaining;
 mod releases;
 mod running;

@@ -55,6 +55,43 @@ async fn odd_answers_of_others_are_counted_apart_and_the_run_goes_on() {
     assert_eq!(left.missing().len(), 0);
 }
 
+/// Twins answer for themselves, a queue that is full loses what comes, and both stand in the result.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_one_identity_count_each_and_a_full_queue_is_a_cause() {
+    let groups = [
+        "twins, nodes: 4, shared_identities: true, identity: twin.example.net",
+        // One is looked at for ever, one waits for it, one is between and one in the buffer.
+        "busy, nodes: 2, queue: {size: 1, handling: 600s}",
+    ];
+    let ask = |name, filter| {
+        format!(
+            "{name}, request: {{agent: emulated0, action: generate, filter: {{identity: [{filter}]}}}}, \
+             deadline: 500ms, every: 700ms, count: "
+        )
+    };
+    let twins = ask("twins", "twin.example.net") + "2";
+    let busy = ask("busy", "\"/^busy/\"") + "6";
+    let text = scenario(&real().await, &groups, &[&twins, &busy]) + "late_grace: 0s\n";
+    let out = tempfile::tempdir().unwrap();
+    let left = Left::by(&run_alone(setup(&text, &[], out.path()).await).await.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.doubts);
+    for wave in &left.summary.waves {
+        let expected = if wave.name == "twins" { (4, 4, 0, 0) } else { (0, 2, 0, 0) };
+        assert_eq!((wave.on_time, wave.expected, wave.duplicate, wave.unexpected), expected);
+    }
+    // The waves to the twins went to everybody: two of four places were taken.
+    let missing = left.missing();
+    let lost = missing.iter().filter(|node| {
+        node.detail.as_deref().is_some_and(|detail| detail.contains("request queue"))
+    });
+    assert_eq!(lost.count(), 2 * 4);
+    assert_eq!(left.summary.missing.by_cause[&Cause::NoReply], 2 * 6);
+    assert_eq!(
+        left.summary.departures,
+        ["group busy: a request queue of 1, where a server has 10"]
+    );
+}
+
 /// A run with nodes of every habit, and a result whose files all say the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_of_a_result_agrees_with_its_summary() {

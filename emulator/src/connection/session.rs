@@ -10,6 +10,8 @@
 //! unanswered. [`crate::spec::Fidelity`] names what a scenario may leave out.
 
 mod announce;
+mod info;
+mod pending;
 
 use std::future::Future;
 use std::io;
@@ -294,30 +296,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Brokers send `INFO` first, again after `CONNECT` since 2.12, and whenever the cluster changes. As
-    /// in the library, the first must be JSON; a later one that is not is passed over.
-    fn info(&mut self, scratch: &mut Scratch, json: &[u8]) -> Result<(), End> {
-        #[derive(serde::Deserialize)]
-        struct Info {
-            max_payload: Option<usize>,
-            #[serde(default)]
-            headers: bool,
-        }
-        let info: Option<Info> = serde_json::from_slice(json).ok();
-        if let Some(max_payload) = info.as_ref().and_then(|info| info.max_payload) {
-            self.max_payload = max_payload;
-        }
-        if self.phase == Phase::Info {
-            let headers = info.ok_or(End::Unexpected("an INFO that is no JSON"))?.headers;
-            self.step(ConnectStep::Info);
-            self.phase = Phase::Connect;
-            self.context.write_connect(&self.node.identity, headers, &mut scratch.out);
-            self.write_ping(&mut scratch.out);
-            self.confirmed_in = self.unanswered;
-        }
-        Ok(())
-    }
-
     fn step(&mut self, step: ConnectStep) {
         let now = Instant::now();
         self.context.counts.timed(step, now - self.step_began);
@@ -348,30 +326,32 @@ impl<'a> Session<'a> {
             self.step(ConnectStep::Connect);
             self.phase = Phase::Subscribe;
             self.next_ping = Instant::now() + self.node.ping_phase(PING_INTERVAL);
-            self.subscribe(&mut scratch.out);
+            self.node.pool.connected();
+            self.subscribe(scratch);
         } else if self.subscribed < self.context.subscriptions() {
-            self.subscribe(&mut scratch.out);
+            self.subscribe(scratch);
         } else {
             self.ready(scratch);
         }
         Ok(())
     }
 
-    fn subscribe(&mut self, out: &mut Vec<u8>) {
+    fn subscribe(&mut self, scratch: &mut Scratch) {
         let all = self.context.subscriptions();
         if self.node.was_ready {
-            self.context.write_subscriptions_shuffled(self.node, out);
+            self.context.write_subscriptions_shuffled(self.node, &mut scratch.out);
             self.subscribed = all;
+            self.write_pending(scratch);
         } else if self.context.spec.fidelity.flush_each_subscription {
-            self.context.write_subscription(&self.node.identity, self.subscribed, out);
+            self.context.write_subscription(&self.node.identity, self.subscribed, &mut scratch.out);
             self.subscribed += 1;
         } else {
             for number in 0..all {
-                self.context.write_subscription(&self.node.identity, number, out);
+                self.context.write_subscription(&self.node.identity, number, &mut scratch.out);
             }
             self.subscribed = all;
         }
-        self.write_ping(out);
+        self.write_ping(&mut scratch.out);
         self.confirmed_in = self.unanswered;
         self.deadline = (!self.node.was_ready).then(|| Instant::now() + FLUSH_TIMEOUT);
     }
@@ -391,9 +371,14 @@ impl<'a> Session<'a> {
     fn message(&mut self, scratch: &mut Scratch, payload: &[u8]) {
         let opened = scratch.desk.open(payload);
         let ledger = self.context.ledger(&opened);
+        let queue = self.context.spec.behaviour.queue;
+        let Some(wait) = self.node.handler.take(queue, Instant::now()) else {
+            return self.context.slow_consumer(self.node, ledger);
+        };
         let now = self.context.clock.unix_s();
         let judged = self.context.judge(self.node, self.url, &opened, ledger, now);
         let Some((kind, delay)) = judged else { return };
+        let delay = wait + delay;
         if delay.is_zero() {
             self.reply(scratch, &opened, kind, now);
         } else if !self.node.put_off(Instant::now() + delay, Arc::clone(&opened), kind) {
@@ -402,11 +387,23 @@ impl<'a> Session<'a> {
     }
 
     fn reply(&mut self, scratch: &mut Scratch, opened: &Arc<Opened>, kind: AnswerKind, now: i64) {
+        self.reply_as(scratch, opened, kind, now, self.url);
+    }
+
+    /// Writes a reply made at `now`, connected to `broker`.
+    fn reply_as(
+        &mut self,
+        scratch: &mut Scratch,
+        opened: &Arc<Opened>,
+        kind: AnswerKind,
+        now: i64,
+        broker: &str,
+    ) {
         scratch.body.clear();
         let answer = (kind, now, self.max_payload);
         let body = &mut scratch.body;
         let ledger = self.context.ledger(opened);
-        let subject = match self.context.compose(self.node, self.url, opened, answer, body) {
+        let subject = match self.context.compose(self.node, broker, opened, answer, body) {
             Ok(subject) => subject,
             Err(silence) => return self.context.kept_silent(self.node, silence, ledger),
         };

@@ -184,6 +184,14 @@ counts! {
     unpublishable,
     /// Requests dropped because the node had too many replies waiting to become due.
     overflowed,
+    /// Messages that a node lost because its request queue was full ("slow consumer").
+    slow_consumer,
+    /// Replies and events that a node lost because too much waited for a new connection.
+    lost_unconnected,
+    /// Lame duck notices of brokers.
+    lame_ducks,
+    /// Servers that nodes learnt of from a broker's `INFO`, each node counted.
+    servers_learnt,
 }
 
 impl ShardCounts {

@@ -80,6 +80,8 @@ pub enum Fate {
     /// The request arrived and gets no reply: the filter did not match, the window of time was over, the
     /// reply could not be published, too many replies were waiting already, ...
     Refused,
+    /// The request arrived and found the node's request queue full ("slow consumer").
+    QueueFull,
     /// The request arrived; its reply was not due or not written yet.
     Pending,
     /// The reply was written to the socket.
@@ -94,6 +96,7 @@ pub struct Ledger {
     pub(crate) answered: Bits,
     pub(crate) silent: Bits,
     pub(crate) refused: Bits,
+    pub(crate) queue_full: Bits,
     dropped: Bits,
 }
 
@@ -105,6 +108,7 @@ impl Ledger {
             answered: Bits::new(count),
             silent: Bits::new(count),
             refused: Bits::new(count),
+            queue_full: Bits::new(count),
             dropped: Bits::new(count),
         }
     }
@@ -128,6 +132,8 @@ impl Ledger {
             Fate::Silent
         } else if self.refused.get(slot) {
             Fate::Refused
+        } else if self.queue_full.get(slot) {
+            Fate::QueueFull
         } else if !presence.ever.get(slot) {
             Fate::NeverConnected
         } else if self.dropped.get(slot) || !self.connected_at_open.get(slot) {
@@ -213,12 +219,13 @@ mod tests {
         }
         ledgers.disconnected(2);
         let ledger = ledgers.open("r");
-        for slot in [4, 5, 6, 7, 8, 129] {
+        for slot in [4, 5, 6, 7, 8, 9, 129] {
             ledger.arrived.set(slot);
         }
         ledger.answered.set(4);
         ledger.silent.set(5);
         ledger.refused.set(6);
+        ledger.queue_full.set(9);
         ledgers.connected(7);
         ledgers.connected(8);
         ledger.answered.set(8);
@@ -235,8 +242,9 @@ mod tests {
         check(6, Fate::Refused);
         check(7, Fate::Pending);
         check(8, Fate::Answered);
+        check(9, Fate::QueueFull);
         check(129, Fate::Disconnected);
-        assert_eq!((ledger.arrived(), ledger.answered()), (6, 2));
+        assert_eq!((ledger.arrived(), ledger.answered()), (7, 2));
     }
 
     #[test]

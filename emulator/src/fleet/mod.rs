@@ -4,9 +4,11 @@
 //! that is the driver's, who sees what a client sees.
 
 pub mod counts;
+pub(crate) mod dice;
 mod failures;
 pub mod ledger;
 pub(crate) mod node;
+mod queue;
 mod shard;
 #[cfg(test)]
 mod time_tests;
@@ -26,6 +28,7 @@ use self::failures::Failures;
 use self::ledger::{Books, Fate, Ledger, Ledgers};
 use self::node::Context;
 use self::shard::{Part, Shard, members};
+use crate::connection::pool::Directory;
 use crate::node::{Group, GroupError};
 use crate::spec::{Clock, FleetSpec, GroupSpec, Share};
 
@@ -59,6 +62,15 @@ pub enum FleetError {
     /// The system gave no thread or runtime.
     #[error("no thread for the nodes: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+/// A group as all shards share it.
+struct Started {
+    spec: Arc<GroupSpec>,
+    compiled: Arc<Group>,
+    directory: Arc<Directory>,
+    /// First connections in flight.
+    in_flight: Arc<Semaphore>,
 }
 
 /// A running fleet. Dropping it stops it.
@@ -111,18 +123,24 @@ impl Fleet {
             let compiled =
                 Group::new(&group).map_err(|source| FleetError::Group { group: name, source })?;
             let in_flight = (group.connect.in_flight / spec.share.of.max(1) as usize).max(1);
-            groups.push((Arc::new(group), Arc::new(compiled), Arc::new(Semaphore::new(in_flight))));
+            let directory = Arc::new(Directory::new(&group.servers));
+            groups.push(Started {
+                spec: Arc::new(group),
+                compiled: Arc::new(compiled),
+                directory,
+                in_flight: Arc::new(Semaphore::new(in_flight)),
+            });
         }
         let began = Instant::now();
         let shards = spec.shards.max(1);
         for number in 0..shards {
             let counts = Arc::new(ShardCounts::default());
-            let context = |group: &(Arc<GroupSpec>, Arc<Group>, Arc<Semaphore>)| Part {
-                context: Arc::new(fleet.context(spec.seed, &group.0, &group.1, &counts)),
-                in_flight: Arc::clone(&group.2),
+            let context = |group: &Started| Part {
+                context: Arc::new(fleet.context(spec.seed, group, &counts)),
+                in_flight: Arc::clone(&group.in_flight),
             };
             let parts = groups.iter().map(context).collect();
-            for (group, _, _) in &groups {
+            for Started { spec: group, .. } in &groups {
                 let mine = members(group.first, group.nodes, spec.share)
                     .filter(|(_, _, slot)| slot % shards == number);
                 add(&counts.planned, mine.count() as u64);
@@ -154,22 +172,18 @@ impl Fleet {
         Ok(())
     }
 
-    fn context(
-        &self,
-        seed: u64,
-        spec: &Arc<GroupSpec>,
-        group: &Arc<Group>,
-        counts: &Arc<ShardCounts>,
-    ) -> Context {
+    fn context(&self, seed: u64, group: &Started, counts: &Arc<ShardCounts>) -> Context {
+        let Started { spec, compiled, directory, .. } = group;
         let mut broadcasts = Vec::new();
-        for agent in group.agents() {
+        for agent in compiled.agents() {
             for collective in &spec.collectives {
                 broadcasts.push(format!("{collective}.broadcast.agent.{agent}"));
             }
         }
         Context {
             spec: Arc::clone(spec),
-            group: Arc::clone(group),
+            group: Arc::clone(compiled),
+            directory: Arc::clone(directory),
             seed,
             started_unix: self.clock.unix_s(),
             clock: self.clock.clone(),

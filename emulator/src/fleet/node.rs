@@ -4,19 +4,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::{ShardCounts, add};
+use super::dice::Dice;
 use super::failures::Failures;
 use super::ledger::{Ledger, Ledgers};
-use crate::connection::backoff::Policy;
+use super::queue::Handler;
 use crate::connection::dial::{dial, out_of_files, out_of_ports};
+use crate::connection::pool::{Directory, Pool, Server};
 use crate::connection::session::{End, Session};
 use crate::lifecycle::Agenda;
 use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
@@ -29,6 +33,7 @@ const MAX_DUE: usize = 1024;
 pub struct Context {
     pub(crate) spec: Arc<GroupSpec>,
     pub(crate) group: Arc<Group>,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) seed: u64,
     pub(crate) clock: Clock,
     pub(crate) started_unix: i64,
@@ -102,7 +107,6 @@ impl Context {
             node.was_ready = true;
         }
         node.permit = None;
-        node.attempt = 0;
         add(&counts.connected, 1);
         add(&counts.subscriptions, self.subscriptions() as u64);
         self.ledgers.connected(node.slot);
@@ -161,6 +165,16 @@ impl Context {
         add(&self.counts.overflowed, 1);
         if let Some(ledger) = ledger {
             ledger.refused.set(node.slot);
+        }
+    }
+
+    /// Counts a message that found the node's request queue full: the library of a real server drops
+    /// it and says "slow consumer". The broker has delivered it, so the node is to blame.
+    pub(crate) fn slow_consumer(&self, node: &Node, ledger: Option<&Arc<Ledger>>) {
+        add(&self.counts.slow_consumer, 1);
+        if let Some(ledger) = ledger {
+            ledger.arrived.set(node.slot);
+            ledger.queue_full.set(node.slot);
         }
     }
 
@@ -257,11 +271,11 @@ pub struct Node {
     pub(crate) registrations: u32,
     /// When it says something without being asked.
     pub(crate) agenda: Agenda,
-    /// Dials since the start, or since the last complete connection.
-    attempt: u32,
-    /// Where in its pool of servers the node stands.
-    server: u32,
-    dice: u64,
+    /// What it knows of servers.
+    pub(crate) pool: Pool,
+    /// What handles its messages, one after the other.
+    pub(crate) handler: Handler,
+    pub(crate) dice: Dice,
     permit: Option<OwnedSemaphorePermit>,
     due: BinaryHeap<Reverse<Due>>,
 }
@@ -273,7 +287,7 @@ impl Node {
         slot: usize,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        let mut node = Self {
+        Self {
             index,
             slot,
             identity: context.group.identity(index).into_boxed_str(),
@@ -284,36 +298,25 @@ impl Node {
             last_message_unix: 0,
             registrations: 0,
             agenda: Agenda::default(),
-            attempt: 0,
-            server: 0,
-            dice: node::mix(context.seed, index),
+            pool: Pool::default(),
+            handler: Handler::default(),
+            dice: Dice::new(context.seed, index),
             permit: Some(permit),
             due: BinaryHeap::new(),
-        };
-        node.server = (node.dice() % context.spec.servers.len().max(1) as u64) as u32;
-        node
-    }
-
-    /// 64 random bits that depend on the seed, the index and how often they were asked for.
-    pub(crate) fn dice(&mut self) -> u64 {
-        self.dice = node::mix(self.dice, 1);
-        self.dice
+        }
     }
 
     /// The numbers below `count` in random order.
     pub(crate) fn shuffled(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
-        for last in (1..count).rev() {
-            let pick = self.dice() % (last as u64 + 1);
-            order.swap(last, pick as usize);
-        }
+        self.dice.shuffle(&mut order);
         order
     }
 
     /// When the first ping of a connection is sent: nodes that connect together do not ping together.
     pub(crate) fn ping_phase(&mut self, interval: Duration) -> Duration {
         let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-        Duration::from_millis(1 + self.dice() % ms)
+        Duration::from_millis(1 + self.dice.roll() % ms)
     }
 
     /// Holds a reply back; false if there are too many already.
@@ -342,27 +345,15 @@ impl Node {
     }
 }
 
-/// The wait before dial number `attempt` (from 1) of a node that knows `pool` servers: before the first
-/// connection the whole list is walked, then there is a pause; after a loss every `pool`-th dial has a
-/// pause before it (protocol document 1.7).
-fn pause_before(was_ready: bool, attempt: u32, pool: u32, dice: u64) -> Option<Duration> {
-    let pool = pool.max(1);
-    if was_ready {
-        attempt.is_multiple_of(pool).then(|| Policy::Again.delay(attempt / pool, dice))
-    } else {
-        let failed = attempt - 1;
-        (failed > 0 && failed.is_multiple_of(pool))
-            .then(|| Policy::First.delay(failed / pool, dice))
-    }
-}
-
 /// Keeps the node connected until the fleet stops, or its library would give up.
 pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
-    let pool = u32::try_from(context.spec.servers.len()).unwrap_or(u32::MAX);
     while !context.stop.is_cancelled() {
-        node.attempt += 1;
-        let dice = node.dice();
-        if let Some(pause) = pause_before(node.was_ready, node.attempt, pool, dice) {
+        let Node { pool, dice, was_ready, .. } = &mut *node;
+        let pause = match was_ready {
+            false => pool.next_first(&context.directory, dice),
+            true => pool.next_again(dice),
+        };
+        if let Some(pause) = pause {
             // A node that waits does not hold up the start of others.
             node.permit = None;
             if context.stop.run_until_cancelled(Box::pin(sleep(pause))).await.is_none() {
@@ -372,14 +363,26 @@ pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
         if connect_once(&mut node, context).await.is_break() {
             return;
         }
-        node.server = (node.server + 1) % pool.max(1);
     }
+}
+
+/// Opens a connection to a server of the pool.
+async fn reach(server: &Server, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let address = match server.address {
+        Some(address) => address,
+        None => {
+            let mut found = lookup_host(server.place()).await?;
+            found.next().ok_or(io::ErrorKind::NotFound)?
+        }
+    };
+    // An address to connect from leads to its own network only.
+    dial(address, source.filter(|source| source.is_loopback() == address.ip().is_loopback())).await
 }
 
 /// One dial and, if it succeeds, the connection until it ends.
 async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFlow<()> {
     use std::ops::ControlFlow::{Break, Continue};
-    let Some(server) = context.spec.servers.get(node.server as usize) else {
+    let Some(server) = context.directory.server(node.pool.current()) else {
         return Break(());
     };
     let sources = &context.spec.source_addresses;
@@ -387,7 +390,7 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
     let source = sources.get(node.slot % sources.len().max(1)).copied();
     let dialled = Instant::now();
     add(&context.counts.dials, 1);
-    let dialling = Box::pin(timeout(context.spec.connect.timeout, dial(server.address, source)));
+    let dialling = Box::pin(timeout(context.spec.connect.timeout, reach(&server, source)));
     let stream = match context.stop.run_until_cancelled(dialling).await {
         None => return Break(()),
         Some(Ok(Ok(stream))) => stream,
@@ -417,27 +420,4 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
         return Break(());
     }
     Continue(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_come_where_the_real_server_makes_them() {
-        let ms = |was_ready, attempt, pool| {
-            pause_before(was_ready, attempt, pool, 0).map(|pause| pause.as_millis())
-        };
-        assert_eq!([1, 2, 3].map(|n| ms(false, n, 1)), [None, Some(375), Some(500)]);
-        assert_eq!(
-            [1, 2, 3, 4, 7].map(|n| ms(false, n, 3)),
-            [None, None, None, Some(375), Some(500)]
-        );
-        assert_eq!([1, 2].map(|n| ms(true, n, 1)), [Some(375), Some(500)]);
-        assert_eq!(
-            [1, 2, 3, 4, 6].map(|n| ms(true, n, 3)),
-            [None, None, Some(375), None, Some(500)]
-        );
-        assert_eq!(ms(true, 5, 0), ms(true, 5, 1));
-    }
 }

@@ -10,13 +10,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::Fleet;
 use super::counts::ShardCounts;
 use super::node::{Context, Node, live};
+use super::{Fleet, Started};
+use crate::connection::pool::Directory;
 use crate::node::Group;
 use crate::spec::{
     Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
-    Server, Share,
+    Queue, Server, Share,
 };
 
 const MINUTES_2: Duration = Duration::from_secs(120);
@@ -58,8 +59,13 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         clock: Clock::System,
     };
     let fleet = Fleet::start(nobody).unwrap();
-    let group = Arc::new(Group::new(&spec).unwrap());
-    let mut context = fleet.context(1, &spec, &group, &Arc::new(ShardCounts::default()));
+    let group = Started {
+        compiled: Arc::new(Group::new(&spec).unwrap()),
+        directory: Arc::new(Directory::new(&spec.servers)),
+        in_flight: Arc::new(Semaphore::new(1)),
+        spec,
+    };
+    let mut context = fleet.context(1, &group, &Arc::new(ShardCounts::default()));
     // The fleet ends here; the node does not.
     context.stop = tokio_util::sync::CancellationToken::new();
     context
@@ -181,7 +187,10 @@ async fn after_a_reconnect_only_the_pings_tell_that_nobody_confirms() {
 async fn a_node_with_overdue_replies_that_nobody_takes_still_notices() {
     let listener = listener();
     let delay = Delay::Fixed(Duration::from_secs(1));
-    let context = context(&listener, Behaviour { reply_delay: delay, ..Behaviour::default() });
+    let context = context(
+        &listener,
+        Behaviour { reply_delay: delay, queue: Queue::AT_ONCE, ..Behaviour::default() },
+    );
     let body = r#"{"agent":"emulated0","action":"generate","data":{"size":100000}}"#;
     let draft = crate::protocol::client::RequestDraft {
         caller_id: "choria=ops".to_owned(),

@@ -65,9 +65,7 @@ impl Agenda {
     /// nothing could be written are made up for one by one, as the library writes what it kept.
     pub(crate) fn take(&mut self, of: &Lifecycle, now: Instant) -> Option<Due> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.alive) {
-            let every = of.events.alive_every.max(EVERY_MIN);
-            self.alive = self.alive.and_then(|at| at.checked_add(every));
+        if self.take_alive(of, now) {
             return Some(Due::Alive);
         }
         if due(self.registration) {
@@ -82,16 +80,42 @@ impl Agenda {
         None
     }
 
+    /// When the next alive event is due.
+    pub(crate) fn next_alive(&self) -> Option<Instant> {
+        self.alive
+    }
+
+    /// Takes an alive event that is due by `now`; false if none is.
+    pub(crate) fn take_alive(&mut self, of: &Lifecycle, now: Instant) -> bool {
+        let Some(at) = self.alive.filter(|at| *at <= now) else { return false };
+        self.alive = at.checked_add(of.events.alive_every.max(EVERY_MIN));
+        true
+    }
+
+    /// Leaves out the alive events that are due by `now`; how many they are.
+    pub(crate) fn skip_alive(&mut self, of: &Lifecycle, now: Instant) -> u64 {
+        let (next, ticks) = skip(self.alive, of.events.alive_every, now);
+        self.alive = next;
+        ticks
+    }
+
     /// Registrations that fell due while the node was not connected are left out: a server that finds
     /// itself disconnected waits for its next tick (protocol document 7.1).
     pub(crate) fn skip_registrations(&mut self, of: &Lifecycle, now: Instant) {
-        let (Some(at), Some(registration)) = (self.registration, &of.registration) else { return };
-        let Some(late) = now.checked_duration_since(at) else { return };
-        let every = registration.interval.max(EVERY_MIN);
-        let ticks = late.as_nanos() / every.as_nanos() + 1;
-        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
-        self.registration = every.checked_mul(ticks).and_then(|wait| at.checked_add(wait));
+        let Some(registration) = &of.registration else { return };
+        (self.registration, _) = skip(self.registration, registration.interval, now);
     }
+}
+
+/// The first instant after `now` of what is due at `at` and `every` so often from then on, and how
+/// many there are before it.
+fn skip(at: Option<Instant>, every: Duration, now: Instant) -> (Option<Instant>, u64) {
+    let late = at.and_then(|first| Some((first, now.checked_duration_since(first)?)));
+    let Some((first, late)) = late else { return (at, 0) };
+    let every = every.max(EVERY_MIN);
+    let ticks = u32::try_from(late.as_nanos() / every.as_nanos() + 1).unwrap_or(u32::MAX);
+    let next = every.checked_mul(ticks).and_then(|wait| first.checked_add(wait));
+    (next, u64::from(ticks))
 }
 
 #[cfg(test)]

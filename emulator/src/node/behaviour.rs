@@ -28,7 +28,7 @@ pub fn mix(seed: u64, number: u64) -> u64 {
 
 /// How the node `index` treats its nth accepted request.
 pub(super) fn behave(behaviour: &Behaviour, seed: u64, index: u64, nth: u32) -> Answer {
-    let Behaviour { reply_delay, no_reply, error_reply } = behaviour;
+    let Behaviour { reply_delay, no_reply, error_reply, queue: _ } = behaviour;
     if *reply_delay == Delay::None && *no_reply <= 0.0 && *error_reply <= 0.0 {
         return Answer { delay: Duration::ZERO, kind: Some(AnswerKind::Normal) };
     }
@@ -84,7 +84,7 @@ mod tests {
                 .prop_map(|(ms, sigma)| Delay::Lognormal { median: ms * MS, sigma }),
         ];
         (delays, 0.0..=1.0f64, 0.0..=1.0f64).prop_map(|(reply_delay, no_reply, error_reply)| {
-            Behaviour { reply_delay, no_reply, error_reply }
+            Behaviour { reply_delay, no_reply, error_reply, ..Behaviour::default() }
         })
     }
 

@@ -130,6 +130,8 @@ impl EmulateArgs {
             classes: None,
             connect: Some(Connect::default()),
             behaviour: None,
+            queue: None,
+            shared_identities: None,
             fidelity: None,
             events: None,
             registration: None,

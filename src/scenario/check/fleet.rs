@@ -10,10 +10,12 @@ use super::{
 };
 use crate::plan::IDENTITY;
 use crate::scenario::error::Problem;
-use crate::scenario::types::{Group, ReplyDelay, Scenario, Spread};
+use crate::scenario::types::{FullQueue, Group, Queue, ReplyDelay, Scenario, Spread};
 
 /// Most nodes of a fleet: what has been shown to work is 200,000, and every identity is compared.
 const MAX_NODES: u64 = 1_000_000;
+/// Most places of a request queue: far more than any real server has.
+const MAX_QUEUE: u64 = 65_536;
 /// Most emulated agents of a node.
 const MAX_AGENTS: u64 = 1000;
 
@@ -47,7 +49,7 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
 
 /// Every identity is a subject, and no two are the same (the real network would mix their replies).
 fn check_identities(found: &mut Vec<Problem>, fleet: &[Group]) {
-    let mut owners: HashMap<String, &str> = HashMap::new();
+    let mut owners: HashMap<String, &Group> = HashMap::new();
     let mut first = 0;
     for (position, group) in fleet.iter().enumerate() {
         let at = at!["fleet", position, "identity"];
@@ -69,15 +71,23 @@ fn check_identities(found: &mut Vec<Problem>, fleet: &[Group]) {
                 break;
             }
             if let Some(owner) = owners.get(&identity) {
-                let whose = match *owner == group.group {
-                    true => format!("two nodes of group `{owner}`"),
-                    false => format!("a node of group `{owner}` and one of `{}`", group.group),
+                if owner.shares_identities() && group.shares_identities() {
+                    continue;
+                }
+                let whose = match owner.group == group.group {
+                    true => format!("two nodes of group `{}`", owner.group),
+                    false => {
+                        format!("a node of group `{}` and one of `{}`", owner.group, group.group)
+                    }
                 };
-                let advice = format!("let the pattern differ for each node, as `{IDENTITY}` does");
+                let advice = format!(
+                    "let the pattern differ for each node, as `{IDENTITY}` does, or write \
+                     `shared_identities: true` in each group that wants it"
+                );
                 found.push(Problem::new(at, format!("{whose} have identity `{identity}`"), advice));
                 break;
             }
-            owners.insert(identity, &group.group);
+            owners.insert(identity, group);
         }
     }
 }
@@ -114,6 +124,7 @@ fn check_group(found: &mut Vec<Problem>, index: usize, group: &Group) {
     agents::check(found, index, group);
     check_connect(found, index, group);
     check_behaviour(found, index, group);
+    check_queue(found, index, group);
     check_patterns(found, index, group);
     lifecycle::check(found, index, group);
 }
@@ -146,6 +157,24 @@ fn check_connect(found: &mut Vec<Problem>, index: usize, group: &Group) {
     if let Some(timeout) = connect.timeout {
         let at = at!["fleet", index, "connect", "timeout"];
         check_positive(found, at, "connect timeout", timeout.0, "timeout: 2s");
+    }
+}
+
+fn check_queue(found: &mut Vec<Problem>, index: usize, group: &Group) {
+    let at = at!["fleet", index, "queue"];
+    let FullQueue { size, handling } = match group.queue {
+        None => return,
+        Some(Queue::Size(size)) => FullQueue { size: Some(size), handling: None },
+        Some(Queue::Full(queue)) => queue,
+    };
+    if let Some(size) = size
+        && !(1..=MAX_QUEUE).contains(&size.0)
+    {
+        let advice = format!("write a number from 1 to {MAX_QUEUE}; a real server has 10");
+        found.push(Problem::new(at.clone(), format!("a queue of {} places", size.0), advice));
+    }
+    if let Some(handling) = handling {
+        check_span(found, at, "handling", handling.0);
     }
 }
 

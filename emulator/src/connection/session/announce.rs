@@ -64,7 +64,7 @@ impl Session<'_> {
         self.phase = Phase::Leaving;
         self.deadline = Some(Instant::now() + LEAVE_WITHIN);
         let order = self.node.shuffled(self.context.subscriptions());
-        let before = (self.node.dice() % (order.len() as u64 + 1)) as usize;
+        let before = (self.node.dice.roll() % (order.len() as u64 + 1)) as usize;
         let (before, after) = order.split_at(before.min(order.len()));
         write_unsubscriptions(before, &mut scratch.out);
         self.publish_event(Kind::Shutdown, self.context.clock.unix_s(), scratch);
@@ -79,7 +79,7 @@ impl Session<'_> {
         if self.phase == Phase::Leaving { End::Stopped } else { end }
     }
 
-    fn publish_event(&mut self, kind: Kind, timestamp_unix: i64, scratch: &mut Scratch) {
+    pub(super) fn publish_event(&mut self, kind: Kind, timestamp_unix: i64, scratch: &mut Scratch) {
         let source = Source {
             seed: self.context.seed,
             index: self.node.index,

@@ -1,7 +1,6 @@
 //! What the books say of each node, and behaviours as they show on the wire.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use emulator::fleet::ledger::Fate;
 use emulator::protocol::client::DISCOVERY_BODY;
@@ -9,7 +8,7 @@ use emulator::protocol::filter::Filter;
 use emulator::spec::{Behaviour, Delay, GroupSpec};
 
 use super::script::{Broker, Peer};
-use super::{LONG, generate, generate_for, group, msg, request_id, start, until};
+use super::{LONG, at_once, generate, generate_for, group, msg, request_id, start, until};
 
 fn behaving(behaviour: Behaviour, broker: &Broker) -> GroupSpec {
     GroupSpec { behaviour, ..group(1, &[broker]) }
@@ -24,8 +23,8 @@ async fn every_fate_is_seen() {
         first,
         ..behaving(behaviour, &broker)
     };
-    let silent = special("silent", 5, Behaviour { no_reply: 1.0, ..Behaviour::default() });
-    let delay = Behaviour { reply_delay: Delay::Fixed(LONG), ..Behaviour::default() };
+    let silent = special("silent", 5, Behaviour { no_reply: 1.0, ..at_once() });
+    let delay = Behaviour { reply_delay: Delay::Fixed(LONG), ..at_once() };
     let slow = special("slow", 6, delay);
     let fleet = start(vec![plain, silent, slow]);
     let mut peers: BTreeMap<String, Peer> = BTreeMap::new();
@@ -79,7 +78,7 @@ async fn every_fate_is_seen() {
 #[tokio::test]
 async fn errors_are_replies_with_a_status_and_only_of_rpc_agents() {
     let broker = Broker::new().await;
-    let behaviour = Behaviour { error_reply: 1.0, ..Behaviour::default() };
+    let behaviour = Behaviour { error_reply: 1.0, ..at_once() };
     let fleet = start(vec![behaving(behaviour, &broker)]);
     let mut peer = broker.accept_ready().await;
     peer.send(msg(&generate(1, 10))).await;
@@ -95,7 +94,7 @@ async fn errors_are_replies_with_a_status_and_only_of_rpc_agents() {
 #[tokio::test]
 async fn a_share_of_the_requests_gets_no_answer_and_the_rest_does() {
     let broker = Broker::new().await;
-    let behaviour = Behaviour { no_reply: 0.5, ..Behaviour::default() };
+    let behaviour = Behaviour { no_reply: 0.5, ..at_once() };
     let fleet = start(vec![behaving(behaviour, &broker)]);
     let mut peer = broker.accept_ready().await;
     let ledgers: Vec<_> = (0..60).map(|id| fleet.open_ledger(&request_id(id))).collect();
@@ -113,36 +112,9 @@ async fn a_share_of_the_requests_gets_no_answer_and_the_rest_does() {
 }
 
 #[tokio::test]
-async fn a_delayed_reply_keeps_its_time_and_goes_out_after_a_reconnect() {
-    let broker = Broker::new().await;
-    let delay = Duration::from_millis(200);
-    let behaviour = Behaviour { reply_delay: Delay::Fixed(delay), ..Behaviour::default() };
-    let fleet = start(vec![behaving(behaviour, &broker)]);
-    let mut peer = broker.accept_ready().await;
-    until(&fleet, "connected", |counts| counts.connected == 1).await;
-    let sent = std::time::Instant::now();
-    peer.send(msg(&generate(1, 10))).await;
-    assert_eq!(peer.reply().await.0, 1);
-    assert!(sent.elapsed() >= delay);
-    let ledger = fleet.open_ledger(&request_id(2));
-    for id in 2..5 {
-        peer.send(msg(&generate(id, 10))).await;
-    }
-    until(&fleet, "arrived", |counts| counts.messages_in == 4).await;
-    drop(peer);
-    // The first wait is longer than the delay: they are due by then.
-    let mut peer = broker.accept_ready().await;
-    for id in 2..5 {
-        assert_eq!(peer.reply().await.0, id);
-    }
-    until(&fleet, "counted", |counts| counts.replies == 4).await;
-    assert_eq!(fleet.fate(&ledger, 0), Some(Fate::Answered));
-}
-
-#[tokio::test]
 async fn a_node_holds_back_only_so_many_replies() {
     let broker = Broker::new().await;
-    let behaviour = Behaviour { reply_delay: Delay::Fixed(LONG), ..Behaviour::default() };
+    let behaviour = Behaviour { reply_delay: Delay::Fixed(LONG), ..at_once() };
     let fleet = start(vec![behaving(behaviour, &broker)]);
     let mut peer = broker.accept_ready().await;
     let first = fleet.open_ledger(&request_id(0));

@@ -2,6 +2,7 @@
 //! withhold, and every byte that a node writes.
 
 mod bad_input;
+mod buffer;
 mod errors;
 mod fates;
 mod handshake;
@@ -9,6 +10,7 @@ mod lifecycle;
 mod messages;
 mod pacing;
 mod pressure;
+mod queue;
 mod reconnect;
 mod reference;
 mod script;
@@ -21,7 +23,7 @@ use emulator::fleet::counts::FleetCounts;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
+    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents, Queue,
     Server, Share,
 };
 use script::{Broker, deadline};
@@ -41,7 +43,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         more_agents: MoreAgents::default(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
-        behaviour: Behaviour::default(),
+        behaviour: at_once(),
         servers: brokers.iter().map(|broker| broker.server()).collect::<Vec<Server>>(),
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 100, timeout: LONG },
@@ -50,6 +52,11 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         shown: None,
         lifecycle: Lifecycle::SILENT,
     }
+}
+
+/// Nodes that lose no request, however fast they come: what the request queue does has tests of its own.
+fn at_once() -> Behaviour {
+    Behaviour { queue: Queue::AT_ONCE, ..Behaviour::default() }
 }
 
 /// How many subscriptions each node of [`group`] makes.

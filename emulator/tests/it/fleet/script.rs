@@ -154,12 +154,19 @@ impl Peer {
             if line == "PING" {
                 continue;
             }
-            let fields: Vec<&str> = line.split(' ').collect();
-            let ["PUB", subject, size] = fields.as_slice() else { panic!("{line:?}") };
-            let payload = self.bytes(size.parse().unwrap()).await;
-            assert_eq!(self.bytes(2).await, b"\r\n");
-            return ((*subject).to_owned(), payload);
+            let payload = self.payload_of(&line).await;
+            let subject = line.split(' ').nth(1).unwrap_or_default();
+            return (subject.to_owned(), payload);
         }
+    }
+
+    /// The payload behind the line of a `PUB`.
+    pub(super) async fn payload_of(&mut self, line: &str) -> Vec<u8> {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let ["PUB", _, size] = fields.as_slice() else { panic!("{line:?}") };
+        let payload = self.bytes(size.parse().unwrap()).await;
+        assert_eq!(self.bytes(2).await, b"\r\n");
+        payload
     }
 
     /// The next reply: the number of its request, its status and its sender.

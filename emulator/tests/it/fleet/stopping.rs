@@ -8,7 +8,7 @@ use emulator::spec::{Behaviour, Connect, Delay, GroupSpec, Server};
 use tokio::net::TcpSocket;
 
 use super::script::{Broker, Peer, deadline};
-use super::{LONG, generate, group, msg, start, until};
+use super::{LONG, at_once, generate, group, msg, start, until};
 
 /// Ends the fleet in both ways. All times of the fleet are far longer than the deadline.
 async fn end(fleet: Fleet, by_drop: bool) {
@@ -100,7 +100,7 @@ async fn while_it_is_connected_idle_with_replies_to_come_or_stuck() {
             let mut group = group(2, &[&broker]);
             if busy == 1 {
                 let reply_delay = Delay::Fixed(LONG);
-                group.behaviour = Behaviour { reply_delay, ..Behaviour::default() };
+                group.behaviour = Behaviour { reply_delay, ..at_once() };
             }
             let fleet = start(vec![group]);
             let mut peers = Vec::<Peer>::new();

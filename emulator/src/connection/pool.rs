@@ -1,0 +1,433 @@
+//! The servers that a node's library knows: those of its configuration, and those that brokers tell of
+//! (`connect_urls` in `INFO`), in the order in which it tries them (nats.go: `setupServerPool`,
+//! `selectNextServer`, `processInfo`).
+//!
+//! The servers themselves stand once, in the group's [`Directory`]; a node holds numbers, and a node
+//! that knows one server holds nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::backoff::Policy;
+use crate::fleet::dice::Dice;
+use crate::spec;
+
+/// Port of a URL that names none (nats.go, `defaultPortString`).
+const DEFAULT_PORT: &str = "4222";
+
+/// Most servers of a group, those of its configuration included: brokers that name more are not
+/// believed, and the rest is passed over.
+const MAX_SERVERS: usize = 1024;
+
+/// A server that nodes may connect to.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// `HOST:PORT`, by which servers are told apart.
+    place: Box<str>,
+    /// As it stands in `seen-by`.
+    pub(crate) url: String,
+    /// Where it is; `None`: `place` has to be looked up.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Server {
+    /// What to look up where there is no address.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+/// All servers that the nodes of a group have heard of.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    /// How many stand in the configuration: the first ones.
+    configured: usize,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    servers: Vec<Arc<Server>>,
+    numbers: HashMap<Box<str>, u16>,
+}
+
+impl Known {
+    fn add(&mut self, place: &str, url: String, address: Option<SocketAddr>) -> Option<u16> {
+        if self.servers.len() >= MAX_SERVERS {
+            return None;
+        }
+        let number = u16::try_from(self.servers.len()).ok()?;
+        self.servers.push(Arc::new(Server { place: place.into(), url, address }));
+        self.numbers.entry(place.into()).or_insert(number);
+        Some(number)
+    }
+}
+
+impl Directory {
+    /// The servers of a configuration.
+    pub(crate) fn new(servers: &[spec::Server]) -> Self {
+        let mut known = Known::default();
+        for server in servers {
+            known.add(&place_of(&server.url), server.url.clone(), Some(server.address));
+        }
+        Self { configured: known.servers.len(), known: RwLock::new(known) }
+    }
+
+    /// The server with this number.
+    pub(crate) fn server(&self, number: u16) -> Option<Arc<Server>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.servers.get(usize::from(number)).cloned()
+    }
+
+    /// The number of a server that a broker told of; `None` if there are too many.
+    fn number(&self, place: &str) -> Option<u16> {
+        {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(number) = known.numbers.get(place) {
+                return Some(*number);
+            }
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = known.numbers.get(place) {
+            return Some(*number);
+        }
+        known.add(place, format!("nats://{place}"), place.parse().ok())
+    }
+
+    fn is_learnt(&self, number: u16) -> bool {
+        usize::from(number) >= self.configured
+    }
+}
+
+/// `HOST:PORT` of a URL.
+fn place_of(url: &str) -> String {
+    let bare = url.split_once("://").map_or(url, |(_, bare)| bare);
+    let bare = bare.split('/').next().unwrap_or(bare);
+    let place = bare.rsplit_once('@').map_or(bare, |(_, place)| place);
+    let port =
+        place.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+    if port.is_some() { place.to_owned() } else { format!("{place}:{DEFAULT_PORT}") }
+}
+
+/// More than one server: their numbers in the order in which they are tried.
+#[derive(Debug, PartialEq, Eq)]
+struct Several {
+    order: Vec<u16>,
+    /// Where in `order` the current one stands.
+    current: usize,
+    /// Every server that this connection ever knew.
+    seen: Vec<u16>,
+}
+
+/// What a node knows of servers, and how far it is in trying them.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    /// `None`: the first of the configuration alone.
+    several: Option<Box<Several>>,
+    /// Servers tried since the last pause.
+    tried: u32,
+    /// Pauses since the start, or since the connection was lost.
+    pauses: u32,
+}
+
+impl Pool {
+    /// The pool of a library that was just started: the configuration, shuffled.
+    fn restart(&mut self, directory: &Directory, dice: &mut Dice) {
+        self.several = None;
+        if directory.configured > 1 {
+            let mut order: Vec<u16> = (0..).take(directory.configured).collect();
+            dice.shuffle(&mut order);
+            let seen = order.clone();
+            self.several = Some(Box::new(Several { order, current: 0, seen }));
+        }
+    }
+
+    fn len(&self) -> u32 {
+        let len = self.several.as_ref().map_or(1, |several| several.order.len());
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+
+    /// The current server.
+    pub(crate) fn current(&self) -> u16 {
+        self.several.as_ref().and_then(|s| s.order.get(s.current)).copied().unwrap_or(0)
+    }
+
+    /// The pause before the next try of a node that never was complete. The real server starts its
+    /// library anew after each walk through the list (go-choria, `choria/connection.go`: `Connect`).
+    pub(crate) fn next_first(
+        &mut self,
+        directory: &Directory,
+        dice: &mut Dice,
+    ) -> Option<Duration> {
+        if self.tried == 0 && self.pauses == 0 {
+            self.restart(directory, dice);
+        }
+        if self.tried < self.len() {
+            if let Some(several) = &mut self.several {
+                several.current = self.tried as usize;
+            }
+            self.tried += 1;
+            return None;
+        }
+        self.restart(directory, dice);
+        (self.tried, self.pauses) = (1, self.pauses.saturating_add(1));
+        Some(Policy::First.delay(self.pauses, dice.roll()))
+    }
+
+    /// The pause before the next try of a node that lost its connection: the current server goes to
+    /// the end of the list, and the whole list is tried between two pauses.
+    pub(crate) fn next_again(&mut self, dice: &mut Dice) -> Option<Duration> {
+        if let Some(several) = &mut self.several
+            && several.current < several.order.len()
+        {
+            several.order[several.current..].rotate_left(1);
+            several.current = 0;
+        }
+        self.tried += 1;
+        if self.tried < self.len() {
+            return None;
+        }
+        (self.tried, self.pauses) = (0, self.pauses.saturating_add(1));
+        Some(Policy::Again.delay(self.pauses, dice.roll()))
+    }
+
+    /// The library has its connection: the next loss begins a count of its own.
+    pub(crate) fn connected(&mut self) {
+        (self.tried, self.pauses) = (0, 0);
+    }
+
+    /// Takes over the servers that the current one tells of: those it no longer names are forgotten
+    /// unless they are configured or current, new ones are shuffled in behind the first. Says how many
+    /// were new. An empty list changes nothing.
+    pub(crate) fn learn(
+        &mut self,
+        places: &[impl AsRef<str>],
+        directory: &Directory,
+        dice: &mut Dice,
+    ) -> u64 {
+        let mut named: Vec<u16> =
+            places.iter().filter_map(|place| directory.number(place.as_ref())).collect();
+        named.sort_unstable();
+        named.dedup();
+        if named.is_empty() || (self.several.is_none() && named == [0]) {
+            return 0;
+        }
+        let current = self.current();
+        let fresh = || Box::new(Several { order: vec![0], current: 0, seen: vec![0] });
+        let several = self.several.get_or_insert_with(fresh);
+        several.order.retain(|number| {
+            !directory.is_learnt(*number) || *number == current || named.contains(number)
+        });
+        named.retain(|number| !several.order.contains(number));
+        // The library walks a hash table here.
+        dice.shuffle(&mut named);
+        let seen = several.seen.len();
+        for number in &named {
+            if !several.seen.contains(number) {
+                several.seen.push(*number);
+            }
+        }
+        let new = several.seen.len() - seen;
+        several.order.extend(named);
+        if new > 0
+            && let Some(behind_first) = several.order.get_mut(1..)
+        {
+            dice.shuffle(behind_first);
+        }
+        several.current = several.order.iter().position(|number| *number == current).unwrap_or(0);
+        if several.order == [0] {
+            self.several = None;
+        } else {
+            several.order.shrink_to_fit();
+        }
+        new as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(configured: u16) -> Directory {
+        let server = |port| {
+            let address: SocketAddr = ([127, 0, 0, 1], port).into();
+            spec::Server { address, url: format!("nats://{address}") }
+        };
+        Directory::new(&(1..=configured).map(server).collect::<Vec<_>>())
+    }
+
+    fn place(port: u16) -> String {
+        format!("127.0.0.1:{port}")
+    }
+
+    /// The pool of a node that is connected.
+    fn connected(directory: &Directory, dice: &mut Dice) -> Pool {
+        let mut pool = Pool::default();
+        assert_eq!(pool.next_first(directory, dice), None);
+        pool.connected();
+        pool
+    }
+
+    fn order(pool: &Pool) -> Vec<u16> {
+        pool.several.as_ref().map_or(vec![0], |several| several.order.clone())
+    }
+
+    fn sorted(pool: &Pool) -> Vec<u16> {
+        let mut order = order(pool);
+        order.sort_unstable();
+        order
+    }
+
+    /// Whether each of the first tries has a pause before it, in middle milliseconds of the table.
+    fn pauses(
+        servers: u16,
+        mut next: impl FnMut(&mut Pool, &Directory, &mut Dice) -> Option<Duration>,
+    ) -> Vec<bool> {
+        let (directory, mut dice) = (directory(servers), Dice::new(1, 1));
+        let mut pool = Pool::default();
+        (0..7).map(|_| next(&mut pool, &directory, &mut dice).is_some()).collect()
+    }
+
+    #[test]
+    fn pauses_come_where_the_real_server_makes_them() {
+        let first = |pool: &mut Pool, directory: &Directory, dice: &mut Dice| {
+            pool.next_first(directory, dice)
+        };
+        let again = |pool: &mut Pool, _: &Directory, dice: &mut Dice| pool.next_again(dice);
+        let (o, x) = (false, true);
+        assert_eq!(pauses(1, first), [o, x, x, x, x, x, x]);
+        assert_eq!(pauses(3, first), [o, o, o, x, o, o, x]);
+        assert_eq!(pauses(1, again), [x, x, x, x, x, x, x]);
+        let directory = directory(3);
+        let again_of_three = |pool: &mut Pool, _: &Directory, dice: &mut Dice| {
+            if pool.several.is_none() {
+                *pool = connected(&directory, dice);
+            }
+            pool.next_again(dice)
+        };
+        assert_eq!(pauses(3, again_of_three), [o, o, x, o, o, x, o]);
+    }
+
+    #[test]
+    fn pauses_grow_and_start_over_with_each_loss() {
+        let (directory, mut dice) = (directory(1), Dice::new(1, 1));
+        let mut pool = connected(&directory, &mut dice);
+        for _ in 0..2 {
+            let longest = (0..60).filter_map(|_| pool.next_again(&mut dice)).max().unwrap();
+            assert!(longest > Duration::from_secs(15), "{longest:?}");
+            pool.connected();
+            let first = pool.next_again(&mut dice).unwrap();
+            assert!(first < Duration::from_millis(1125), "{first:?}");
+            pool.connected();
+        }
+    }
+
+    #[test]
+    fn a_node_walks_its_list_in_its_own_order_and_the_lost_server_goes_to_the_end() {
+        let directory = directory(4);
+        let mut orders = Vec::new();
+        for index in 0..20 {
+            let mut dice = Dice::new(7, index);
+            let mut pool = connected(&directory, &mut dice);
+            let list = order(&pool);
+            let walked: Vec<u16> = (0..8)
+                .map(|_| {
+                    let current = pool.current();
+                    pool.next_again(&mut dice);
+                    current
+                })
+                .collect();
+            assert_eq!(walked, [list.clone(), list.clone()].concat());
+            orders.push(list);
+        }
+        orders.sort();
+        orders.dedup();
+        assert!(orders.len() > 10, "{orders:?}");
+    }
+
+    #[test]
+    fn a_server_that_was_passed_over_comes_next_after_a_loss() {
+        let (directory, mut dice) = (directory(3), Dice::new(1, 1));
+        let mut pool = Pool::default();
+        pool.next_first(&directory, &mut dice);
+        let list = order(&pool);
+        pool.next_first(&directory, &mut dice);
+        assert_eq!(pool.current(), list[1]);
+        pool.connected();
+        pool.next_again(&mut dice);
+        assert_eq!(order(&pool), [list[0], list[2], list[1]]);
+        assert_eq!(pool.current(), list[0]);
+    }
+
+    #[test]
+    fn what_a_broker_tells_of_joins_behind_the_first_and_what_it_no_longer_tells_of_leaves() {
+        let (directory, mut dice) = (directory(2), Dice::new(1, 1));
+        let mut pool = connected(&directory, &mut dice);
+        let current = pool.current();
+        let told = [place(1), place(2), place(11), place(12), place(11)];
+        assert_eq!(pool.learn(&told, &directory, &mut dice), 2);
+        assert_eq!((pool.current(), order(&pool)[0]), (current, current));
+        assert_eq!(sorted(&pool), [0, 1, 2, 3]);
+        // Nothing new, nothing moves.
+        let before = order(&pool);
+        assert_eq!(pool.learn(&told, &directory, &mut dice), 0);
+        assert_eq!(pool.learn(&[] as &[&str], &directory, &mut dice), 0);
+        assert_eq!(order(&pool), before);
+        // Configured ones stay although nobody names them.
+        assert_eq!(pool.learn(&[place(12), place(13)], &directory, &mut dice), 1);
+        assert_eq!(sorted(&pool), [0, 1, 3, 4]);
+        // So does the current one, until it is left and the next broker does not name it.
+        while pool.current() != 4 {
+            pool.next_again(&mut dice);
+        }
+        pool.connected();
+        assert_eq!(pool.learn(&[place(11)], &directory, &mut dice), 0);
+        assert_eq!((sorted(&pool), pool.current()), (vec![0, 1, 2, 4], 4));
+        pool.next_again(&mut dice);
+        pool.connected();
+        assert_eq!(pool.learn(&[place(11)], &directory, &mut dice), 0);
+        assert_eq!(sorted(&pool), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_node_that_knows_one_server_holds_no_list() {
+        let (directory, mut dice) = (directory(1), Dice::new(1, 1));
+        let mut pool = connected(&directory, &mut dice);
+        assert_eq!(pool.learn(&[place(1)], &directory, &mut dice), 0);
+        assert!(pool.several.is_none());
+        assert_eq!(pool.learn(&[place(1), place(2)], &directory, &mut dice), 1);
+        assert_eq!(pool.len(), 2);
+        assert_eq!(pool.learn(&[place(1)], &directory, &mut dice), 0);
+        assert!(pool.several.is_none());
+        assert_eq!(std::mem::size_of::<Pool>(), 16);
+    }
+
+    #[test]
+    fn a_broker_that_names_thousands_is_believed_up_to_a_bound() {
+        let (directory, mut dice) = (directory(1), Dice::new(1, 1));
+        let mut pool = connected(&directory, &mut dice);
+        for thousand in 0..5 {
+            let told: Vec<_> =
+                (0..1000).map(|n| format!("host{n}.example.net:{}", thousand + 1)).collect();
+            pool.learn(&told, &directory, &mut dice);
+        }
+        assert!(pool.len() as usize <= MAX_SERVERS);
+        assert_eq!(directory.known.read().unwrap().servers.len(), MAX_SERVERS);
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_host_and_port() {
+        for (url, expected) in [
+            ("nats://127.0.0.1:4222", "127.0.0.1:4222"),
+            ("nats://broker", "broker:4222"),
+            ("broker:5222", "broker:5222"),
+            ("nats://user:secret@broker:5222/", "broker:5222"),
+            ("nats://[::1]:4222", "[::1]:4222"),
+            ("nats://[::1]", "[::1]:4222"),
+        ] {
+            assert_eq!(place_of(url), expected);
+        }
+    }
+}
