@@ -2,6 +2,7 @@
 //!
 //! No tasks, sockets or clocks here: everything is a function of what was measured elsewhere.
 
+pub mod broker;
 pub mod format;
 pub mod latency;
 pub mod missing;

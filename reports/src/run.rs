@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::broker::BrokerCost;
 use crate::latency::Latency;
 use crate::missing::Missing;
 use crate::threshold::ThresholdOutcome;
@@ -415,40 +416,6 @@ impl DriverCost {
         let Self { cpu, replies } = other;
         self.cpu += *cpu;
         self.replies += replies;
-    }
-}
-
-/// What one broker cost. Several observers of one broker agree on the largest reading.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BrokerCost {
-    /// The version it reports.
-    pub version: String,
-    /// The Go toolchain that built it, where it says so.
-    pub go: Option<String>,
-    /// Largest resident memory seen; `None` where it is not ours to see.
-    pub rss_bytes: Option<u64>,
-    /// CPU time over the whole run; `None` where it is not ours to see.
-    pub cpu: Option<Duration>,
-    /// Most connections seen.
-    pub connections: Option<u64>,
-    /// Connections that the broker cut off because they read too slowly.
-    pub slow_consumers: Option<u64>,
-}
-
-impl BrokerCost {
-    /// Takes over what another observer saw of the same broker.
-    pub fn merge(&mut self, other: &Self) {
-        let Self { version, go, rss_bytes, cpu, connections, slow_consumers } = other;
-        if *version > self.version {
-            self.version.clone_from(version);
-        }
-        if *go > self.go {
-            self.go.clone_from(go);
-        }
-        self.rss_bytes = self.rss_bytes.max(*rss_bytes);
-        self.cpu = self.cpu.max(*cpu);
-        self.connections = self.connections.max(*connections);
-        self.slow_consumers = self.slow_consumers.max(*slow_consumers);
     }
 }
 

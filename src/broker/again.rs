@@ -246,6 +246,12 @@ impl Control {
         &self.monitoring
     }
 
+    /// The process number of what it is now, or was last.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.seat.with(|process| process.keeper.pid())
+    }
+
     /// Ends the broker and returns when its process is gone; it stays away until it is started.
     ///
     /// # Errors

@@ -7,8 +7,10 @@
 
 mod again;
 pub mod config;
+pub mod connections;
 mod keeper;
 pub mod launch;
+mod links;
 mod look_up;
 pub mod monitor;
 pub mod obtain;
@@ -19,9 +21,11 @@ pub mod version;
 
 pub use again::{By, Control, ControlError};
 pub use config::{LeftOut, Limits};
+pub use connections::Connections;
 pub use launch::Launcher;
+pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};
-pub use monitor::{BrokerSample, Monitor, Varz};
+pub use monitor::{BrokerSample, Look, Monitor, MonitorError, ProcessSample, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
 pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};
 pub use version::Version;

@@ -1,19 +1,24 @@
 //! What a broker says about itself, and what the system says about its process.
 //!
-//! Only `/varz` is asked, which costs the broker 0.1 to 0.3 ms; `/connz` copies every connection
-//! under the server's lock whatever its limit, and has no place in a loop.
+//! `/varz`, `/routez`, `/gatewayz` and `/leafz` cost the broker 0.1 to 0.3 ms each (brokers-checked, 7);
+//! [`Monitor::look`] asks for them. `/connz` copies every connection under the server's lock whatever
+//! its limit, tens of milliseconds: it has no place in a loop ([`super::connections`]).
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use procfs::process::Process;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// A monitoring request that takes longer than this is a failure of the broker.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A `/varz` has some 3 KiB.
-const VARZ_BYTES: u64 = 4 * 1024 * 1024;
+use super::links::{Gatewayz, Leafz, LinkSample, Routez};
+
+/// A monitoring request that takes longer than this is a failure of the broker. Whoever looks once a
+/// second misses two looks then.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Most that is read of an answer: a `/varz` has some 3 KiB, 10,000 closed connections have 5 MiB.
+const ANSWER_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Monitoring that did not answer as it should.
 #[derive(Debug, Error)]
@@ -25,6 +30,14 @@ pub enum MonitorError {
         url: String,
         /// What went wrong.
         source: Box<ureq::Error>,
+    },
+    /// An answer that is not nats-server's.
+    #[error("{url}: {source}")]
+    Answer {
+        /// What was asked.
+        url: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
     },
     /// The process is not there.
     #[error("process {pid}: {source}")]
@@ -78,6 +91,45 @@ pub struct Varz {
     pub out_bytes: u64,
     /// Connections cut because they read too slowly, since the start.
     pub slow_consumers: u64,
+    /// The same by kind (since 2.10.0).
+    #[serde(default)]
+    pub slow_consumer_stats: Option<SlowConsumers>,
+    /// Times that a fast producer was held up for a slow consumer (since 2.12.15).
+    #[serde(default)]
+    pub stalled_clients: Option<u64>,
+    /// Connections cut because they answered no PING (since 2.12.15).
+    #[serde(default)]
+    pub stale_connections: Option<u64>,
+    /// Connections of routes.
+    #[serde(default)]
+    pub routes: u64,
+    /// Leaf connections (since 2.0.4).
+    #[serde(default)]
+    pub leafnodes: u64,
+    /// Its gateways.
+    #[serde(default)]
+    pub gateway: GatewayVarz,
+}
+
+/// Slow consumers by what they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct SlowConsumers {
+    /// Clients.
+    pub clients: u64,
+    /// Routes.
+    pub routes: u64,
+    /// Gateways.
+    pub gateways: u64,
+    /// Leaf connections.
+    pub leafs: u64,
+}
+
+/// What `/varz` says about gateways.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct GatewayVarz {
+    /// Name of the cluster; absent where there are no gateways.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// One look at a broker: what it says and what the system says. The instant is the caller's.
@@ -98,6 +150,8 @@ pub struct ProcessSample {
     pub rss_bytes: u64,
     /// Threads.
     pub threads: u64,
+    /// Whether it runs: it neither stands still nor has ended.
+    pub is_live: bool,
 }
 
 impl ProcessSample {
@@ -115,48 +169,76 @@ impl ProcessSample {
             cpu: ticks.saturating_mul(used),
             rss_bytes: stat.rss.saturating_mul(procfs::page_size()),
             threads: u64::try_from(stat.num_threads).unwrap_or(0),
+            // Stopped by a signal or a tracer, dead, a zombie (proc_pid_stat(5)).
+            is_live: !matches!(stat.state, 'T' | 't' | 'X' | 'x' | 'Z'),
         })
     }
+}
+
+/// What a broker says of itself at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The server.
+    pub varz: Varz,
+    /// Its connections to other brokers.
+    pub links: Vec<LinkSample>,
 }
 
 /// The monitoring of one broker.
 #[derive(Debug, Clone)]
 pub struct Monitor {
-    url: String,
+    base: String,
     agent: ureq::Agent,
 }
 
 impl Monitor {
-    /// Monitoring at this address, by plain HTTP.
+    /// Monitoring of our own broker at this address, by plain HTTP.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(ANSWER_WITHIN))
-            // Our own broker on loopback: a proxy meant for the outside has no part in it.
-            .proxy(None)
-            .max_redirects(0)
-            .build();
-        Self { url: format!("http://{address}/varz"), agent: config.new_agent() }
+        Self { base: format!("http://{address}"), agent: agent(true) }
+    }
+
+    /// Monitoring of somebody else's broker: `http://HOST:PORT`, or what stands before `/varz` there.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self { base: url.trim_end_matches('/').to_owned(), agent: agent(false) }
+    }
+
+    /// What its paths are appended to.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.base
     }
 
     /// Asks for `/varz`.
     ///
     /// # Errors
-    /// When there is no answer within five seconds or it is not what nats-server answers.
+    /// When there is no answer within two seconds or it is not what nats-server answers.
     pub async fn varz(&self) -> Result<Varz, MonitorError> {
-        let Self { url, agent } = self.clone();
-        let ending = MonitorError::Ending { url: url.clone() };
-        tokio::task::spawn_blocking(move || {
-            agent
-                .get(&url)
-                .call()
-                .and_then(|mut answer| {
-                    answer.body_mut().with_config().limit(VARZ_BYTES).read_json()
-                })
-                .map_err(|source| MonitorError::Http { url, source: Box::new(source) })
-        })
-        .await
-        .unwrap_or(Err(ending))
+        self.json("/varz").await
+    }
+
+    /// Asks for what is cheap: `/varz`, and what it says that there is of routes, gateways and leaf
+    /// connections.
+    ///
+    /// # Errors
+    /// When one of them does not answer.
+    pub async fn look(&self) -> Result<Look, MonitorError> {
+        let varz = self.varz().await?;
+        let mut links = Vec::new();
+        if varz.routes > 0 {
+            links.extend(self.json::<Routez>("/routez").await?.links());
+        }
+        if varz.gateway.name.is_some() {
+            links.extend(self.json::<Gatewayz>("/gatewayz").await?.links());
+        }
+        // Since 2.1.0; the count is known since 2.0.4.
+        if varz.leafnodes > 0
+            && let Ok(leafs) = self.json::<Leafz>("/leafz").await
+        {
+            links.extend(leafs.links());
+        }
+        Ok(Look { varz, links })
     }
 
     /// One sample of the broker in this process.
@@ -167,4 +249,36 @@ impl Monitor {
         let varz = self.varz().await?;
         Ok(BrokerSample { varz, process: ProcessSample::read(pid)? })
     }
+
+    /// Asks for a path and reads the answer as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, MonitorError> {
+        let text = self.text(path).await?;
+        serde_json::from_str(&text).map_err(|source| {
+            let url = format!("{}{path}", self.base);
+            MonitorError::Answer { url, source }
+        })
+    }
+
+    /// Asks for a path and reads the answer as text.
+    pub(super) async fn text(&self, path: &str) -> Result<String, MonitorError> {
+        let (url, agent) = (format!("{}{path}", self.base), self.agent.clone());
+        let ending = MonitorError::Ending { url: url.clone() };
+        tokio::task::spawn_blocking(move || {
+            let answer = agent.get(&url).call();
+            answer
+                .and_then(|mut answer| {
+                    answer.body_mut().with_config().limit(ANSWER_BYTES).read_to_string()
+                })
+                .map_err(|source| MonitorError::Http { url, source: Box::new(source) })
+        })
+        .await
+        .unwrap_or(Err(ending))
+    }
+}
+
+fn agent(ours: bool) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_WITHIN)).max_redirects(0);
+    // Ours is on loopback: a proxy meant for the outside has no part in it.
+    let config = if ours { config.proxy(None) } else { config };
+    config.build().new_agent()
 }

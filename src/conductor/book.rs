@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use procfs::FromRead as _;
 use reports::missing::{Cause, MissingNode};
 use reports::run::{About, Ending, Host, Origin, RunResult, Tool};
-use reports::store::{Event, FolderName, ResultFolder, Sample, StoreError};
+use reports::store::{BrokerRow, Event, FolderName, ResultFolder, Sample, StoreError};
 use reports::threshold::Threshold;
 use reports::verdict::ExitCode;
 use serde_json::json;
@@ -80,9 +80,13 @@ impl Book {
         self.folder.record_event(&Event { at_s, kind: kind.to_owned(), detail, fields })
     }
 
-    /// Writes a row of the time series.
-    pub(super) fn sample(&mut self, sample: &Sample) -> Result<(), StoreError> {
-        self.folder.record_sample(sample)
+    /// Writes rows of the time series.
+    pub(super) fn sample(
+        &mut self,
+        sample: &Sample,
+        brokers: &[BrokerRow],
+    ) -> Result<(), StoreError> {
+        self.folder.record_sample(sample, brokers)
     }
 
     /// Takes over a wave that is over: counts it, names who stayed away and why, and writes it down.

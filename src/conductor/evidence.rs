@@ -14,8 +14,8 @@ pub(super) fn gather(run: &mut Run<'_>) {
     let foreign = run.is_foreign();
     let tally = &mut run.book.run.tally;
     tally.scheduler_lag = run.lag.distribution();
-    if let Some(network) = &run.network {
-        tally.cost.brokers = network.costs();
+    if let Some(telemetry) = &run.telemetry {
+        tally.cost.brokers = telemetry.costs();
     }
     tally.cost.driver.cpu = run.waves_usage.other_cpu;
     tally.cost.driver.replies = replies;
@@ -61,6 +61,8 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let near = near.map(|check| {
         (format!("{}: {}, needed {}", check.name, check.have, check.need), check.advice.clone())
     });
+    let brokers = tally.cost.brokers.iter().filter(|(_, broker)| !broker.silent.is_zero());
+    let silent = brokers.map(|(name, broker)| (name.clone(), broker.silent));
     Evidence {
         debug_build: cfg!(debug_assertions),
         lag: tally.scheduler_lag.clone(),
@@ -77,6 +79,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         fleet: if run.is_foreign() { (0, 0) } else { (tally.fleet.planned, tally.fleet.connected) },
         preflight: near.collect(),
         failures: run.wave_failures.clone(),
+        silent: silent.collect(),
     }
 }
 

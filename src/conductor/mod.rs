@@ -15,6 +15,7 @@ mod orders;
 mod pending;
 mod progress;
 mod run;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

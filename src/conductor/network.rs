@@ -1,15 +1,14 @@
 //! The brokers of a run: started here, or found where the scenario says.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use emulator::spec::Server;
-use futures_util::future::{self, BoxFuture};
-use reports::run::BrokerCost;
+use futures_util::future;
+use reports::broker::BrokerCost;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{self, Broker, BrokerSample, Limits, PortChoice, Request, StartSpec, look_up};
+use crate::broker::{self, Broker, Limits, PortChoice, Request, StartSpec, look_up};
 use crate::driver::SeenBroker;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
 
@@ -23,20 +22,7 @@ pub(super) struct Network {
     /// Where the driver connects.
     pub(super) urls: Vec<String>,
     managed: Vec<Broker>,
-    costs: BTreeMap<String, BrokerCost>,
 }
-
-/// All managed brokers at one instant.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct NetworkSample {
-    pub(super) rss_bytes: u64,
-    pub(super) cpu: Duration,
-    pub(super) connections: u64,
-    pub(super) slow_consumers: u64,
-}
-
-/// What was seen of each broker that answered, by name.
-pub(super) type Look = Vec<(String, BrokerSample)>;
 
 impl Network {
     /// Starts or finds the brokers of the plan; `folder` takes their files.
@@ -88,47 +74,39 @@ impl Network {
         for left in broker.left_out() {
             tracing::info!(key = left.key, effect = left.effect, "left out of the configuration");
         }
-        reporter.tell(Progress::Broker {
-            name: name.clone(),
-            version: version.clone(),
-            go: None,
-            url: url.clone(),
-        });
+        reporter.tell(Progress::Broker { name, version, go: None, url: url.clone() });
         Ok(Self {
             servers: vec![Server { address: broker.client().into(), url: url.clone() }],
             urls: vec![url],
             managed: vec![broker],
-            costs: BTreeMap::from([(name, BrokerCost { version, ..BrokerCost::default() })]),
         })
     }
 
     async fn find(urls: &[String]) -> Result<Self, RunError> {
-        let mut network = Self {
-            servers: Vec::new(),
-            urls: urls.to_vec(),
-            managed: Vec::new(),
-            costs: BTreeMap::new(),
-        };
+        let mut network = Self { servers: Vec::new(), urls: urls.to_vec(), managed: Vec::new() };
         network.servers = look_up(urls).await.map_err(unreachable)?;
         Ok(network)
     }
 
-    /// Takes note of what brokers that are not ours say of themselves.
-    pub(super) fn introduce(&mut self, brokers: Vec<SeenBroker>, reporter: &Reporter) {
+    /// The brokers that are not ours by what they say of themselves, each with a name.
+    pub(super) fn introduced(
+        &self,
+        brokers: Vec<SeenBroker>,
+        reporter: &Reporter,
+    ) -> Vec<(String, BrokerCost)> {
         if !self.managed.is_empty() {
-            return;
+            return Vec::new();
         }
-        for broker in brokers {
-            let SeenBroker { name, version, go, url } = broker;
+        let named = brokers.into_iter().map(|SeenBroker { name, version, go, url }| {
             let number = self.servers.iter().position(|server| server.url == url);
             let name = name.unwrap_or_else(|| format!("n{}", number.map_or(1, |n| n + 1)));
+            tracing::info!(%name, %version, go, %url, "broker is reached");
             let cost =
                 BrokerCost { version: version.clone(), go: go.clone(), ..Default::default() };
-            if self.costs.insert(name.clone(), cost).is_none() {
-                tracing::info!(%name, %version, go, %url, "broker is reached");
-                reporter.tell(Progress::Broker { name, version, go, url });
-            }
-        }
+            reporter.tell(Progress::Broker { name: name.clone(), version, go, url });
+            (name, cost)
+        });
+        named.collect()
     }
 
     /// Ends when a managed broker has ended unasked, with what there is to say; never otherwise.
@@ -144,47 +122,9 @@ impl Network {
         future::select_all(watches).await.0
     }
 
-    /// Looks at every managed broker. One that hangs takes seconds to give up on: the run goes on
-    /// meanwhile.
-    pub(super) fn look(&self) -> BoxFuture<'static, Look> {
-        let seen =
-            |broker: &Broker| (broker.name().to_owned(), broker.monitoring().clone(), broker.pid());
-        let brokers: Vec<_> = self.managed.iter().map(seen).collect();
-        Box::pin(async move {
-            let mut look = Vec::with_capacity(brokers.len());
-            for (name, monitoring, pid) in brokers {
-                if let Ok(sample) = monitoring.sample(pid).await {
-                    look.push((name, sample));
-                }
-            }
-            look
-        })
-    }
-
-    /// Adds up what a look has seen, and remembers the largest readings.
-    pub(super) fn note(&mut self, look: Look) -> NetworkSample {
-        let mut sum = NetworkSample::default();
-        for (name, BrokerSample { varz, process }) in look {
-            let seen = BrokerCost {
-                version: varz.version,
-                go: Some(varz.go).filter(|go| !go.is_empty()),
-                rss_bytes: Some(process.rss_bytes),
-                cpu: Some(process.cpu),
-                connections: Some(varz.connections),
-                slow_consumers: Some(varz.slow_consumers),
-            };
-            self.costs.entry(name).or_default().merge(&seen);
-            sum.rss_bytes += process.rss_bytes;
-            sum.cpu += process.cpu;
-            sum.connections += varz.connections;
-            sum.slow_consumers += varz.slow_consumers;
-        }
-        sum
-    }
-
-    /// What the brokers cost, as far as it was looked at.
-    pub(super) fn costs(&self) -> BTreeMap<String, BrokerCost> {
-        self.costs.clone()
+    /// The managed brokers, for whoever looks at them.
+    pub(super) fn managed(&self) -> &[Broker] {
+        &self.managed
     }
 
     /// The brokers' name for a node; there is one.

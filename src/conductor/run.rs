@@ -8,10 +8,8 @@ mod meet;
 mod waves;
 
 use std::collections::HashSet;
-use std::future::ready;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reports::run::Ending;
 use reports::store::{Sample, StoreError};
@@ -23,8 +21,9 @@ use super::book::Book;
 use super::crowd::Crowd;
 use super::early::{asked, broken, died, fault};
 use super::events;
-use super::network::{Look, Network};
+use super::network::Network;
 use super::orders::clients;
+use super::telemetry::{Notice, Seen, Telemetry};
 use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::Crew;
 use crate::doctor::Check;
@@ -43,6 +42,7 @@ pub(super) struct Run<'a> {
     reporter: &'a Reporter,
     pub(super) book: Book,
     pub(super) network: Option<Network>,
+    pub(super) telemetry: Option<Telemetry>,
     pub(super) crew: Option<Crew>,
     pub(super) driver: Option<Driver>,
     listener: Option<Listener>,
@@ -79,6 +79,7 @@ pub(super) async fn run(
         reporter,
         book,
         network: None,
+        telemetry: None,
         crew: None,
         driver: None,
         listener: None,
@@ -134,6 +135,7 @@ impl Run<'_> {
         // As nodes show it: without credentials.
         let urls: Vec<_> = network.servers.iter().map(|server| server.url.clone()).collect();
         let urls = urls.join(", ");
+        self.telemetry = Some(Telemetry::start(network.managed(), &[], self.epoch).await);
         self.network = Some(network);
         self.book.event("network", format!("brokers: {urls}"), json!({})).map_err(broken)
     }
@@ -157,25 +159,15 @@ impl Run<'_> {
             told = network.died() => return Err(died(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
         };
-        if let Some(network) = &mut self.network {
-            network.introduce(driver.brokers(), self.reporter);
+        if let (Some(network), Some(telemetry)) = (&self.network, &mut self.telemetry) {
+            telemetry.introduce(network.introduced(driver.brokers(), self.reporter));
         }
         self.driver = Some(driver);
         Ok(())
     }
 
-    /// Writes down the state of the run at this instant.
-    async fn sample(&mut self, phase: &str) -> Result<(), Ending> {
-        let look = self.look().await;
-        self.note_sample(phase, look)
-    }
-
-    fn look(&self) -> BoxFuture<'static, Look> {
-        self.network.as_ref().map_or_else(|| Box::pin(ready(Look::new())), Network::look)
-    }
-
-    fn note_sample(&mut self, phase: &str, look: Look) -> Result<(), Ending> {
-        let brokers = self.network.as_mut().map(|network| network.note(look)).unwrap_or_default();
+    /// Writes down the state of the run at this instant, and what was seen of brokers until now.
+    fn sample(&mut self, phase: &str) -> Result<(), Ending> {
         let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
         let lag = self.crew.as_ref().map(Crew::take_lag_max).unwrap_or_default();
         let usage = Usage::now();
@@ -190,12 +182,26 @@ impl Run<'_> {
             rss_bytes: usage.rss_bytes,
             cpu: usage.cpu(),
             scheduler_lag_max: self.lag.take_largest().max(lag),
-            brokers_rss_bytes: brokers.rss_bytes,
-            brokers_cpu: brokers.cpu,
-            broker_connections: brokers.connections,
-            broker_slow_consumers: brokers.slow_consumers,
         };
-        self.book.sample(&sample).map_err(broken)
+        let Seen { rows, notices } =
+            self.telemetry.as_ref().map(Telemetry::take).unwrap_or_default();
+        for Notice { kind, text, figures } in notices {
+            self.book.event(kind, text, figures).map_err(broken)?;
+        }
+        self.book.sample(&sample, &rows).map_err(broken)
+    }
+
+    /// Looks at the connections of the brokers, between two phases.
+    async fn inspect(&self, when: &'static str) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.inspect(when).await;
+        }
+    }
+
+    fn enter(&self, phase: &'static str) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.enter(phase);
+        }
     }
 
     /// Whether no fleet of ours is part of the run.

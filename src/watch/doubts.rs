@@ -72,6 +72,8 @@ pub struct Evidence {
     pub fleet: (u64, u64),
     /// Warnings of the preflight, as `name: have, need`.
     pub preflight: Vec<(String, String)>,
+    /// Brokers whose monitoring did not answer although they were there, and for how long.
+    pub silent: Vec<(String, Duration)>,
     /// Waves that could not be carried out as ordered, with the reason and what it means.
     pub failures: Vec<(String, Severity)>,
 }
@@ -128,6 +130,17 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
             Severity::Note,
             format!("{connected} of {planned} nodes were connected when the waves began"),
             "see missing.jsonl for their names and run.log for the reason",
+        );
+    }
+    for (broker, silent) in &evidence.silent {
+        doubt(
+            "monitoring_silent",
+            Severity::Note,
+            format!(
+                "monitoring of broker {broker} did not answer for {:.1} s, in which nothing is known of it",
+                silent.as_secs_f64()
+            ),
+            "look whether the broker is overloaded, or its monitoring is at another address",
         );
     }
     for (detail, advice) in &evidence.preflight {
@@ -275,6 +288,8 @@ mod tests {
         }
         check(&Evidence { fleet: (10, 9), ..clean() }, &[("fleet_incomplete", Note)]);
         check(&Evidence { fleet: (10, 10), ..clean() }, &[]);
+        let silent = vec![("n1".into(), Duration::from_secs(4))];
+        check(&Evidence { silent, ..clean() }, &[("monitoring_silent", Note)]);
         let near = Evidence { preflight: vec![("files".into(), "ulimit".into())], ..clean() };
         check(&near, &[("host_limit_near", Note)]);
         for (replies, expected) in [

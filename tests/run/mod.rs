@@ -8,6 +8,7 @@ mod rig;
 mod scenarios;
 mod signals;
 mod strangers;
+mod telemetry;
 mod verdicts;
 
 use std::path::Path;

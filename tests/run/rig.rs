@@ -294,7 +294,9 @@ impl Program {
             else {
                 return false;
             };
-            let value = rows.next_back().and_then(|row| row.trim().split(',').nth(position));
+            // Brokers have rows of their own.
+            let mut values = rows.rev().filter_map(|row| row.trim().split(',').nth(position));
+            let value = values.find(|value| !value.is_empty());
             value.is_some_and(|value| value.parse::<u64>().unwrap() >= at_least)
         });
     }

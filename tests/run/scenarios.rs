@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use choria_emulator::conductor::Stop;
+use reports::broker::BrokerFigure;
 use reports::run::Ending;
 use reports::summary::Summary;
 use reports::verdict::Severity;
@@ -114,7 +115,7 @@ async fn direct_and_batch_reach_everybody() {
 async fn fifteen_thousand_runs_at_a_tenth() {
     let summary = check("fifteen-thousand.yaml", &with(&["fleet.default.nodes=1500"])).await;
     assert_eq!(summary.fleet.connected, 1500);
-    assert_eq!(summary.cost.brokers[0].slow_consumers, Some(0));
+    assert_eq!(summary.cost.brokers[0].figure(BrokerFigure::SlowConsumers), Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

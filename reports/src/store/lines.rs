@@ -6,13 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Sample, StoreError};
-
-/// Columns of `timeseries.csv`: one row an instant. Counters count from the start of the run;
-/// `scheduler_lag_max_us` is the largest since the row before; the unit ends the name.
-pub const TIMESERIES_COLUMNS: &str = "at_s,phase,connected,disconnects,received,answered,replies,\
-    rss_bytes,cpu_s,scheduler_lag_max_us,brokers_rss_bytes,brokers_cpu_s,broker_connections,\
-    broker_slow_consumers";
+use super::StoreError;
 
 /// One file of lines. What is buffered is lost with the process until it is flushed.
 #[derive(Debug)]
@@ -66,34 +60,6 @@ impl LineFile {
     ) -> Result<(), StoreError> {
         write(&mut self.file).map_err(|e| StoreError::new("write", &self.path, e))
     }
-}
-
-pub(super) fn timeseries_row(sample: &Sample) -> String {
-    let Sample {
-        at,
-        phase,
-        connected,
-        disconnects,
-        received,
-        answered,
-        replies,
-        rss_bytes,
-        cpu,
-        scheduler_lag_max,
-        brokers_rss_bytes,
-        brokers_cpu,
-        broker_connections,
-        broker_slow_consumers,
-    } = sample;
-    format!(
-        "{:.3},{},{connected},{disconnects},{received},{answered},{replies},{rss_bytes},{:.3},{},\
-         {brokers_rss_bytes},{:.3},{broker_connections},{broker_slow_consumers}",
-        at.as_secs_f64(),
-        csv_text(phase),
-        cpu.as_secs_f64(),
-        scheduler_lag_max.as_micros(),
-        brokers_cpu.as_secs_f64(),
-    )
 }
 
 /// A text as a CSV field (RFC 4180).

@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod lines;
 mod texts;
+mod timeseries;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use error::StoreError;
 use files::WaveFiles;
 use lines::LineFile;
-pub use lines::TIMESERIES_COLUMNS;
 use texts::Texts;
+pub use timeseries::timeseries_columns;
 
+use crate::broker::BrokerFigures;
 use crate::missing::MissingNode;
 use crate::render;
 use crate::run::RunResult;
@@ -64,7 +66,7 @@ pub struct Event {
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The state of a run at one instant: one row of `timeseries.csv`.
+/// The state of the tool itself at one instant: one row of `timeseries.csv`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
     /// Since the run's epoch.
@@ -87,14 +89,19 @@ pub struct Sample {
     pub cpu: Duration,
     /// Largest lag of the tool's own timers since the last sample.
     pub scheduler_lag_max: Duration,
-    /// Resident memory of all managed brokers.
-    pub brokers_rss_bytes: u64,
-    /// CPU time of all managed brokers so far.
-    pub brokers_cpu: Duration,
-    /// Connections of all brokers.
-    pub broker_connections: u64,
-    /// Slow consumers of all brokers so far.
-    pub broker_slow_consumers: u64,
+}
+
+/// A broker at one instant: one row of `timeseries.csv`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BrokerRow {
+    /// Since the run's epoch: when the broker had answered.
+    pub at: Duration,
+    /// Its name.
+    pub broker: String,
+    /// What the run was doing.
+    pub phase: String,
+    /// What is known of it; counters count from the broker's first start in the run.
+    pub figures: BrokerFigures,
 }
 
 /// A result folder that is being written.
@@ -123,7 +130,7 @@ impl ResultFolder {
             texts: Texts::default(),
             missing: LineFile::create(path.join("missing.jsonl"))?,
             events: LineFile::create(path.join("events.jsonl"))?,
-            timeseries: LineFile::create_with(path.join("timeseries.csv"), TIMESERIES_COLUMNS)?,
+            timeseries: LineFile::create_with(path.join("timeseries.csv"), &timeseries_columns())?,
             path,
         };
         point_latest(out, &folder)?;
@@ -229,12 +236,19 @@ impl ResultFolder {
         self.events.flush()
     }
 
-    /// Writes one sample of the time series.
+    /// Writes one sample of the time series: the rows of brokers, then that of the tool.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn record_sample(&mut self, sample: &Sample) -> Result<(), StoreError> {
-        self.timeseries.line(&lines::timeseries_row(sample))?;
+    pub fn record_sample(
+        &mut self,
+        sample: &Sample,
+        brokers: &[BrokerRow],
+    ) -> Result<(), StoreError> {
+        for row in brokers {
+            self.timeseries.line(&timeseries::broker_row(row))?;
+        }
+        self.timeseries.line(&timeseries::tool_row(sample))?;
         self.timeseries.flush()
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::broker::{BrokerCost, BrokerFigure, ConnectionLook};
 use crate::latency::{HistogramTextError, Latency, LatencyFigures};
-use crate::run::{BrokerCost, Cost, FleetTotals, GroupTotals, Origin};
+use crate::run::{Cost, FleetTotals, GroupTotals, Origin};
 use crate::wave::{ToComplete, WaveFigures, WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
 use crate::waves::{Distributions, Waves};
 
@@ -421,7 +422,7 @@ pub struct DriverSummary {
     pub cpu_us_per_reply: Option<f64>,
 }
 
-/// What one broker cost.
+/// What one broker cost, and what was seen of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BrokerSummary {
     /// Its name.
@@ -431,14 +432,24 @@ pub struct BrokerSummary {
     /// The Go toolchain that built it, where it says so.
     #[serde(default)]
     pub go: Option<String>,
-    /// Largest resident memory.
-    pub rss_bytes: Option<u64>,
-    /// CPU time over the whole run.
-    pub cpu_s: Option<f64>,
-    /// Most connections.
-    pub connections: Option<u64>,
-    /// Connections cut off because they read too slowly.
-    pub slow_consumers: Option<u64>,
+    /// How long its monitoring did not answer although the broker was there, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silent_s: f64,
+    /// Connections that ended, by the reason that the broker gives, of the last ones that it remembers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub closed: BTreeMap<String, u64>,
+    /// Looks at its connections before and after the phases of the run, by when that was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub looks: BTreeMap<String, ConnectionLook>,
+    /// The figures by name ([`BrokerFigure`]), each a member of its own: counters over the whole run, of all
+    /// else the largest reading; `null` where it was not measured.
+    #[serde(flatten)]
+    pub figures: BTreeMap<String, Option<serde_json::Number>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 impl CostSummary {
@@ -458,16 +469,30 @@ impl CostSummary {
 }
 
 impl BrokerSummary {
+    /// A figure in the unit of its name.
+    #[must_use]
+    pub fn figure(&self, figure: BrokerFigure) -> Option<f64> {
+        self.figures.get(figure.name())?.as_ref()?.as_f64()
+    }
+
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, go, rss_bytes, cpu, connections, slow_consumers } = broker;
+        let BrokerCost { version, go, figures, silent, closed, looks } = broker;
+        let number = |figure: BrokerFigure, value: u64| match figure {
+            BrokerFigure::CpuUs => serde_json::Number::from_f64(figure.in_its_unit(value)),
+            _ => Some(value.into()),
+        };
+        let member = |figure: BrokerFigure| {
+            let value = figures.get(figure).and_then(|value| number(figure, value));
+            (figure.name().to_owned(), value)
+        };
         Self {
             name: name.to_owned(),
             version: version.clone(),
             go: go.clone(),
-            rss_bytes: *rss_bytes,
-            cpu_s: cpu.map(seconds),
-            connections: *connections,
-            slow_consumers: *slow_consumers,
+            silent_s: seconds(*silent),
+            closed: closed.clone(),
+            looks: looks.clone(),
+            figures: BrokerFigure::ALL.into_iter().map(member).collect(),
         }
     }
 }

@@ -5,9 +5,10 @@
 use super::metric::Source;
 use super::value::{Found, Fraction};
 use super::{Aggregation, Selector, Threshold, ThresholdOutcome};
+use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::Latency;
-use crate::run::{BrokerCost, EventTotals, RunResult};
+use crate::run::{EventTotals, RunResult};
 use crate::wave::{WaveKey, WaveRecord};
 use crate::waves::Distributions;
 
@@ -57,7 +58,7 @@ impl Threshold {
             Source::Connected => self.connected(run),
             Source::Disconnects => self.disconnects(run),
             Source::Events(value) => self.events(run, value),
-            Source::Broker(value) => self.brokers(run, value),
+            Source::Broker(figure) => self.brokers(run, figure),
             Source::Single(value) => value(tally)
                 .map(|value| (Found::Measured(value), String::new()))
                 .ok_or_else(|| "it was not measured".to_owned()),
@@ -167,13 +168,14 @@ impl Threshold {
         })
     }
 
-    fn brokers(&self, run: &RunResult, value: fn(&BrokerCost) -> Option<f64>) -> Observation {
+    fn brokers(&self, run: &RunResult, figure: BrokerFigure) -> Observation {
         let wanted = self.selector.broker.as_deref();
         let selected = run.tally.cost.brokers.iter();
         let selected = selected.filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
         let points = selected.map(|(name, broker)| {
-            let value = value(broker).ok_or_else(|| format!("broker {name} was not measured"))?;
-            Ok((Found::Measured(value), format!("broker {name}")))
+            let value = broker.figures.get(figure);
+            let value = value.ok_or_else(|| format!("broker {name} was not measured"))?;
+            Ok((Found::Measured(figure.in_its_unit(value)), format!("broker {name}")))
         });
         let points: Vec<_> = points.collect::<Result<_, String>>()?;
         match (self.aggregation, points.as_slice()) {

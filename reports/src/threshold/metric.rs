@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::broker::BrokerFigure;
 use crate::latency::Latency;
 use crate::missing::Cause;
-use crate::run::{BrokerCost, EventTotals, Tally};
+use crate::run::{EventTotals, Tally};
 use crate::wave::WaveFigures;
 use crate::waves::Distributions;
 
@@ -77,7 +78,7 @@ pub(super) enum Source {
     /// Messages that nodes published without being asked, by kind.
     Events(fn(&EventTotals) -> u64),
     /// One value a broker.
-    Broker(fn(&BrokerCost) -> Option<f64>),
+    Broker(BrokerFigure),
     /// One value of the run.
     Single(fn(&Tally) -> Option<f64>),
 }
@@ -131,7 +132,7 @@ impl Metric {
 
     /// True where the name has the unit in it, so that plain numbers are understood.
     pub(super) fn names_its_unit(&self) -> bool {
-        ["rss_bytes", "cpu_s", "cpu_us"].iter().any(|unit| self.name.contains(unit))
+        ["_bytes", "cpu_s", "cpu_us", "_rtt_us"].iter().any(|unit| self.name.contains(unit))
     }
 }
 
@@ -185,10 +186,10 @@ const fn broker(
     name: &'static str,
     unit: Unit,
     aggregations: &'static [&'static str],
-    value: fn(&BrokerCost) -> Option<f64>,
+    figure: BrokerFigure,
     about: &'static str,
 ) -> Metric {
-    Metric { name, unit, aggregations, tags: BROKER, about, source: Source::Broker(value) }
+    Metric { name, unit, aggregations, tags: BROKER, about, source: Source::Broker(figure) }
 }
 
 const fn single(
@@ -280,29 +281,148 @@ pub static CATALOGUE: &[Metric] = &[
         "broker.slow_consumers",
         Unit::Count,
         BROKER_COUNT,
-        |b| b.slow_consumers.map(|n| n as f64),
+        BrokerFigure::SlowConsumers,
         "connections that a broker cut off because they read too slowly",
+    ),
+    broker(
+        "broker.slow_clients",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::SlowClients,
+        "those of them that were clients (nats-server 2.10 and later)",
+    ),
+    broker(
+        "broker.slow_routes",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::SlowRoutes,
+        "those of them that were routes (nats-server 2.10 and later)",
+    ),
+    broker(
+        "broker.slow_gateways",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::SlowGateways,
+        "those of them that were gateways (nats-server 2.10 and later)",
+    ),
+    broker(
+        "broker.slow_leafs",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::SlowLeafs,
+        "those of them that were leaf connections (nats-server 2.10 and later)",
+    ),
+    broker(
+        "broker.stalls",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::Stalls,
+        "times that a broker held up a fast producer (nats-server 2.12 and later)",
+    ),
+    broker(
+        "broker.stale_connections",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::StaleConnections,
+        "connections that answered no PING (nats-server 2.12 and later)",
     ),
     broker(
         "broker.rss_bytes",
         Unit::Bytes,
         BROKER_LEVEL,
-        |b| b.rss_bytes.map(|n| n as f64),
+        BrokerFigure::RssBytes,
         "largest resident memory of a broker",
     ),
     broker(
         "broker.cpu_s",
         Unit::S,
         BROKER_LEVEL,
-        |b| b.cpu.map(|cpu| cpu.as_secs_f64()),
-        "CPU time of a broker over the run",
+        BrokerFigure::CpuUs,
+        "CPU time of a managed broker over the run",
     ),
     broker(
         "broker.connections",
         Unit::Count,
         BROKER_COUNT,
-        |b| b.connections.map(|n| n as f64),
+        BrokerFigure::Connections,
         "most connections of a broker",
+    ),
+    broker(
+        "broker.subscriptions",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::Subscriptions,
+        "most subscriptions of a broker",
+    ),
+    broker(
+        "broker.msgs_in",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::MsgsIn,
+        "messages that came into a broker, from clients and other brokers",
+    ),
+    broker(
+        "broker.msgs_out",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::MsgsOut,
+        "messages that went out of a broker",
+    ),
+    broker(
+        "broker.bytes_in",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::BytesIn,
+        "bytes that came into a broker",
+    ),
+    broker(
+        "broker.bytes_out",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::BytesOut,
+        "bytes that went out of a broker",
+    ),
+    broker(
+        "broker.links",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::Links,
+        "most connections of a broker to other brokers",
+    ),
+    broker(
+        "broker.link_pending_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::LinkPendingBytes,
+        "most bytes that waited for another broker",
+    ),
+    broker(
+        "broker.link_rtt_us",
+        Unit::Us,
+        BROKER_LEVEL,
+        BrokerFigure::LinkRttUs,
+        "slowest round trip to another broker",
+    ),
+    broker(
+        "broker.goroutines",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::Goroutines,
+        "most goroutines of a broker, where profiling is on",
+    ),
+    broker(
+        "broker.heap_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::HeapBytes,
+        "largest heap of a broker, where profiling is on",
+    ),
+    broker(
+        "broker.stack_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::StackBytes,
+        "largest stacks of a broker, where profiling is on",
     ),
     single(
         "emulator.rss_bytes_per_node",

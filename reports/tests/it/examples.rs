@@ -1,11 +1,13 @@
 //! Runs as examples: one that passed, one that failed, one that is invalid.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures};
 use reports::missing::{Cause, MissingNode};
 use reports::run::{
-    About, BrokerCost, DriverCost, EmulatorCost, Ending, EventTotals, GroupTotals, Host, Origin,
-    RunResult, Tool,
+    About, DriverCost, EmulatorCost, Ending, EventTotals, GroupTotals, Host, Origin, RunResult,
+    Tool,
 };
 use reports::threshold::Threshold;
 use reports::verdict::{Doubt, Severity};
@@ -162,16 +164,35 @@ fn fleet_and_cost(run: &mut RunResult) {
     let broker = BrokerCost {
         version: "2.14.5".to_owned(),
         go: Some("go1.26.8".to_owned()),
-        rss_bytes: Some(141_000_000),
-        cpu: Some(Duration::from_millis(1_530)),
-        connections: Some(NODES + 1),
-        slow_consumers: Some(0),
+        figures: broker_figures(),
+        closed: BTreeMap::from([("Client Closed".to_owned(), 3)]),
+        ..BrokerCost::default()
     };
     cost.brokers.insert("n1".to_owned(), broker);
     run.tally.scheduler_lag.record(Duration::from_micros(1_100));
     for (kind, published, received) in [("startup", NODES, NODES), ("alive", 70, 67)] {
         run.tally.events.insert(kind.to_owned(), EventTotals { published, received });
     }
+}
+
+fn broker_figures() -> BrokerFigures {
+    let mut figures = BrokerFigures::default();
+    for figure in BrokerFigure::ALL {
+        let value = match figure {
+            BrokerFigure::RssBytes => 141_000_000,
+            BrokerFigure::CpuUs => 1_530_000,
+            BrokerFigure::Connections => NODES + 1,
+            BrokerFigure::Subscriptions => 5 * NODES,
+            BrokerFigure::MsgsIn => 6 + 6 * NODES,
+            BrokerFigure::MsgsOut => 12 * NODES,
+            BrokerFigure::BytesIn | BrokerFigure::BytesOut => 900 * NODES,
+            BrokerFigure::Goroutines => 2 * NODES,
+            BrokerFigure::HeapBytes | BrokerFigure::StackBytes => 40_000_000,
+            _ => 0,
+        };
+        figures.set(figure, Some(value));
+    }
+    figures
 }
 
 fn with_thresholds(mut run: RunResult) -> RunResult {

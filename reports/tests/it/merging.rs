@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
 use reports::latency::{Latency, LatencyDigest, Merge};
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
 use reports::run::{
-    BrokerCost, ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals,
-    GroupTotals, Tally,
+    ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals, GroupTotals, Tally,
 };
 use reports::verdict::{Doubt, Severity};
 use reports::wave::{WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
@@ -135,24 +135,38 @@ fn group(counts: &[u64]) -> GroupTotals {
     }
 }
 
+fn figures() -> impl Strategy<Value = BrokerFigures> {
+    vec((0..BrokerFigure::ALL.len(), n()), 0..5).prop_map(|readings| {
+        let mut figures = BrokerFigures::default();
+        readings.iter().for_each(|(at, n)| figures.set(BrokerFigure::ALL[*at], Some(*n)));
+        figures
+    })
+}
+
+fn look() -> impl Strategy<Value = ConnectionLook> {
+    (n(), n(), vec(("[ab]", n()), 0..3)).prop_map(|(at_ms, connections, fullest)| ConnectionLook {
+        at_ms,
+        connections,
+        fullest: fullest
+            .into_iter()
+            .map(|(name, pending_bytes)| PendingConnection { pending_bytes, name })
+            .collect(),
+    })
+}
+
 fn broker() -> impl Strategy<Value = BrokerCost> {
-    let some = || proptest::option::of(n());
-    (
-        "2\\.[0-9]",
-        proptest::option::of("go1\\.[0-9]"),
-        some(),
-        proptest::option::of(time()),
-        some(),
-        some(),
-    )
-        .prop_map(|(version, go, rss_bytes, cpu, connections, slow_consumers)| BrokerCost {
+    let closed = vec(("[ab]", n()), 0..3);
+    let go = proptest::option::of("go1\\.[0-9]");
+    ("2\\.[0-9]", go, figures(), time(), closed, vec(("[ab]", look()), 0..3)).prop_map(
+        |(version, go, figures, silent, closed, looks)| BrokerCost {
             version,
             go,
-            rss_bytes,
-            cpu,
-            connections,
-            slow_consumers,
-        })
+            figures,
+            silent,
+            closed: closed.into_iter().collect(),
+            looks: looks.into_iter().collect(),
+        },
+    )
 }
 
 fn cost() -> impl Strategy<Value = Cost> {

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use reports::broker::{BrokerFigure, BrokerFigures};
 use reports::missing::{Cause, MissingNode};
 use reports::run::{Ending, RunResult};
-use reports::store::{Event, FolderName, ResultFolder, Sample, TIMESERIES_COLUMNS};
+use reports::store::{BrokerRow, Event, FolderName, ResultFolder, Sample, timeseries_columns};
 use reports::summary::Summary;
 use reports::verdict::Verdict;
 use reports::wave::{WaveKey, WaveKind};
@@ -136,7 +137,13 @@ fn lines_of_json_and_samples_are_written_as_they_come() {
         cpu: Duration::from_millis(30),
         ..Sample::default()
     };
-    folder.record_sample(&sample).unwrap();
+    let figures = BrokerFigures::default()
+        .with(BrokerFigure::CpuUs, 1_234_567)
+        .with(BrokerFigure::MsgsIn, 12)
+        .with(BrokerFigure::LinkRttUs, 70);
+    let (at, phase) = (Duration::from_millis(1_400), "connect".to_owned());
+    let broker = BrokerRow { at, broker: "leaf1".to_owned(), phase, figures };
+    folder.record_sample(&sample, &[broker]).unwrap();
     folder
         .record_wave(&key("rpc", 1), &examples::wave(WaveKind::Request, Duration::ZERO, 1), &[])
         .unwrap();
@@ -151,10 +158,14 @@ fn lines_of_json_and_samples_are_written_as_they_come() {
     assert_eq!(read_back, node);
     assert_eq!(serde_json::from_str::<Event>(&read(&folder, "events.jsonl")).unwrap(), event);
     let timeseries = read(&folder, "timeseries.csv");
-    let (columns, row) = timeseries.trim_end().split_once('\n').unwrap();
-    assert_eq!(columns, TIMESERIES_COLUMNS);
-    assert_eq!(row, "1.500,connect,7,0,0,0,0,0,0.030,0,0,0.000,0,0");
-    assert_eq!(row.split(',').count(), columns.split(',').count());
+    let rows: Vec<Vec<&str>> = timeseries.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0].join(","), timeseries_columns());
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{timeseries}");
+    insta::assert_snapshot!(timeseries, @r"
+    at_s,broker,phase,rss_bytes,cpu_s,connected,disconnects,received,answered,replies,scheduler_lag_max_us,connections,subscriptions,msgs_in,msgs_out,bytes_in,bytes_out,slow_consumers,slow_clients,slow_routes,slow_gateways,slow_leafs,stalls,stale_connections,links,link_pending_bytes,link_rtt_us,goroutines,heap_bytes,stack_bytes
+    1.400,leaf1,connect,,1.235,,,,,,,,,12,,,,,,,,,,,,,70,,,
+    1.500,,connect,0,0.030,7,0,0,0,0,0,,,,,,,,,,,,,,,,,,,
+    ");
 }
 
 #[test]

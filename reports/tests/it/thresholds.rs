@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reports::run::{BrokerCost, Origin, RunResult};
+use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures};
+use reports::run::{Origin, RunResult};
 use reports::threshold::{CATALOGUE, Threshold, ThresholdOutcome};
 use reports::wave::{WaveKey, WaveKind, WaveResult};
 
@@ -273,7 +274,8 @@ fn warm_up_waves_are_never_selected() {
 #[test]
 fn one_value_of_several_brokers_has_to_be_asked_for_by_name() {
     let mut run = examples::passed();
-    let second = BrokerCost { slow_consumers: Some(3), ..BrokerCost::default() };
+    let figures = BrokerFigures::default().with(BrokerFigure::SlowConsumers, 3);
+    let second = BrokerCost { figures, ..BrokerCost::default() };
     run.tally.cost.brokers.insert("n2".to_owned(), second);
     for (metric, expression, value) in [
         ("broker.slow_consumers", "value == 0", None),

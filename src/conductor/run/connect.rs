@@ -42,6 +42,8 @@ impl Run<'_> {
 
     /// Connects the fleet and waits until it is complete, or gets no further.
     pub(super) async fn start_fleet(&mut self, spec: FleetSpec) -> Result<(), Ending> {
+        self.inspect("before connect").await;
+        self.enter("connect");
         let began = Instant::now();
         self.crew = Some(Crew::start(spec).map_err(|error| fault(&error.to_string()))?);
         self.connecting().await?;
@@ -72,7 +74,7 @@ impl Run<'_> {
             }
             if next_sample <= Instant::now() {
                 next_sample += SAMPLE_EVERY;
-                self.sample("connect").await?;
+                self.sample("connect")?;
             }
             let Some((crew, network)) = self.crew.as_ref().zip(self.network.as_ref()) else {
                 return Err(fault("no crew"));
@@ -173,8 +175,7 @@ impl Run<'_> {
             "out_of_files": counts.out_of_files,
             "handshake_failures": counts.handshake_failures });
         self.book.event("connected", text, figures).map_err(broken)?;
-        self.sample("connect").await?;
-        Ok(())
+        self.sample("connect")
     }
 }
 

@@ -20,8 +20,7 @@ impl Run<'_> {
     pub(super) async fn finish(mut self, ending: Ending) -> Result<Finished, RunError> {
         self.reporter.tell(Progress::Stopping);
         let patience = if ending == Ending::Completed {
-            // A full disk must not keep what was started running.
-            let _ = self.sample("end").await;
+            self.last_look().await;
             STOP_WITHIN
         } else {
             // Whoever asked to end waits for the end, not for figures.
@@ -38,6 +37,9 @@ impl Run<'_> {
                 events::settle(listener, &counts, &kinds, &mut self.book.run.tally).await;
             }
         }
+        if let Some(telemetry) = self.telemetry.take() {
+            telemetry.stop().await;
+        }
         if let Some(network) = self.network.take() {
             network.close(patience).await;
         }
@@ -51,5 +53,16 @@ impl Run<'_> {
         })?;
         let folder = self.book.path().to_owned();
         Ok(Finished { result: self.book.run, folder })
+    }
+
+    /// The state of everything after the last wave.
+    async fn last_look(&mut self) {
+        self.enter("end");
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.look().await;
+            telemetry.inspect("after waves").await;
+        }
+        // A full disk must not keep what was started running.
+        let _ = self.sample("end");
     }
 }

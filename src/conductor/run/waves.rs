@@ -3,11 +3,9 @@
 //! The driver and the attendant of the books are tasks of their own: what is done here, however long it
 //! takes, makes no wave late.
 
-use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::Severity;
@@ -21,7 +19,7 @@ use crate::conductor::Progress;
 use crate::conductor::book::Witness;
 use crate::conductor::crowd::Crowd;
 use crate::conductor::early::{broken, fault, trouble};
-use crate::conductor::network::{Look, Network};
+use crate::conductor::network::Network;
 use crate::conductor::orders::orders;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::crew::Crew;
@@ -39,6 +37,8 @@ type Driven = (Driver, Result<RunSummary, DriverError>);
 impl Run<'_> {
     /// Sends all waves and writes each down when it is over.
     pub(super) async fn waves(&mut self, crowd: &Crowd) -> Result<(), Ending> {
+        self.inspect("before waves").await;
+        self.enter("waves");
         let plan = &self.setup.plan;
         let go = self.epoch.now() + LEAD;
         let orders = orders(plan, crowd, go).map_err(|error| fault(&error.to_string()))?;
@@ -62,7 +62,6 @@ impl Run<'_> {
         self.lag.record(true);
         let mut ending = None;
         let mut next_sample = tokio::time::Instant::now();
-        let mut looking = None;
         loop {
             let outcome = tokio::select! {
                 biased;
@@ -74,15 +73,9 @@ impl Run<'_> {
                     // The driver has ended and with it the sink.
                     None => break,
                 },
-                look = seen(&mut looking) => {
-                    looking = None;
-                    self.note_sample("waves", look)
-                }
                 () = tokio::time::sleep_until(next_sample) => {
                     next_sample += SAMPLE_EVERY;
-                    // A look that still goes on stands for this one.
-                    looking.get_or_insert_with(|| self.look());
-                    Ok(())
+                    self.sample("waves")
                 }
             };
             if let Err(early) = outcome {
@@ -170,12 +163,4 @@ impl Run<'_> {
 
 fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {
     activity.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a look has seen, if one goes on.
-async fn seen(looking: &mut Option<BoxFuture<'static, Look>>) -> Look {
-    match looking {
-        Some(look) => look.await,
-        None => pending().await,
-    }
 }

@@ -1,6 +1,7 @@
 //! The answers: one section for each question that the measurements can answer.
 
 use super::{Line, Mood, Section, Table};
+use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::LatencyFigures;
 use crate::run::Origin;
@@ -169,10 +170,14 @@ fn brokers(summary: &Summary) -> Option<Section> {
         ("connections", true),
         ("memory", true),
         ("CPU", true),
+        ("messages in", true),
+        ("out", true),
         ("slow consumers", true),
     ];
     let rows = brokers.iter().map(broker_row).collect();
-    let lines = vec![Line::plain(format!("topology: {}", summary.topology))];
+    let topology = Line::plain(format!("topology: {}", summary.topology));
+    let trouble = brokers.iter().flat_map(broker_trouble);
+    let lines = std::iter::once(topology).chain(trouble).collect();
     Some(Section {
         title: "What do the brokers carry?",
         table: Some(Table { columns, rows }),
@@ -198,17 +203,54 @@ fn events(summary: &Summary) -> Option<Section> {
 }
 
 fn broker_row(broker: &BrokerSummary) -> (Mood, Vec<String>) {
-    let slow = broker.slow_consumers.unwrap_or_default();
-    let mood = if slow > 0 { Mood::Warning } else { Mood::Plain };
+    let figure = |figure| broker.figure(figure);
+    let show = |value: Option<f64>, as_text: fn(f64) -> String| value.map_or_else(nothing, as_text);
+    let count = |name| show(figure(name), |n| format::count(n as u64));
+    let slow = figure(BrokerFigure::SlowConsumers).unwrap_or_default();
+    let mood = if slow > 0.0 { Mood::Warning } else { Mood::Plain };
     let cells = vec![
         broker.name.clone(),
         broker.version.clone(),
-        broker.connections.map_or_else(nothing, format::count),
-        broker.rss_bytes.map_or_else(nothing, |n| format::bytes(n as f64)),
-        broker.cpu_s.map_or_else(nothing, |s| format::micros(s * 1e6)),
-        broker.slow_consumers.map_or_else(nothing, format::count),
+        count(BrokerFigure::Connections),
+        show(figure(BrokerFigure::RssBytes), format::bytes),
+        show(figure(BrokerFigure::CpuUs), |s| format::micros(s * 1e6)),
+        count(BrokerFigure::MsgsIn),
+        count(BrokerFigure::MsgsOut),
+        count(BrokerFigure::SlowConsumers),
     ];
     (mood, cells)
+}
+
+/// What was wrong with connections or with monitoring.
+fn broker_trouble(broker: &BrokerSummary) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let name = &broker.name;
+    let kinds = [
+        (BrokerFigure::SlowClients, "clients"),
+        (BrokerFigure::SlowRoutes, "routes"),
+        (BrokerFigure::SlowGateways, "gateways"),
+        (BrokerFigure::SlowLeafs, "leaf connections"),
+    ];
+    let slow = kinds.map(|(figure, what)| (broker.figure(figure).unwrap_or_default(), what));
+    let slow = slow.iter().filter(|(n, _)| *n > 0.0);
+    let slow: Vec<_> =
+        slow.map(|(n, what)| format!("{} {what}", format::count(*n as u64))).collect();
+    if !slow.is_empty() {
+        lines
+            .push(Line::new(Mood::Warning, format!("{name}, slow consumers: {}", slow.join(", "))));
+    }
+    if !broker.closed.is_empty() {
+        let closed = broker.closed.iter();
+        let closed: Vec<_> =
+            closed.map(|(reason, n)| format!("{reason} {}", format::count(*n))).collect();
+        lines.push(Line::plain(format!("{name}, connections ended: {}", closed.join(", "))));
+    }
+    if broker.silent_s > 0.0 {
+        let silent = format::micros(broker.silent_s * 1e6);
+        let text = format!("{name}: its monitoring did not answer for {silent}");
+        lines.push(Line::new(Mood::Warning, text));
+    }
+    lines
 }
 
 fn connections(summary: &Summary) -> Option<Section> {

@@ -1,0 +1,316 @@
+//! One broker under watch: looks, what came of them, and how long there was no answer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
+use reports::store::BrokerRow;
+use serde_json::json;
+
+use super::lives::Lives;
+use super::{Notice, Seen, silence};
+use crate::broker::{Connections, Control, LinkSample, Look, Monitor, ProcessSample, Varz};
+use crate::driver::Epoch;
+
+/// Rows that wait to be written down; then the oldest goes.
+const ROWS_WAITING: usize = 256;
+/// Without an answer for so long, a broker that is there is called silent.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+
+/// One broker under watch.
+pub(super) struct Eye {
+    name: String,
+    monitor: Monitor,
+    /// Of a managed broker: what knows its process.
+    control: Option<Control>,
+    epoch: Epoch,
+    phase: Arc<Mutex<&'static str>>,
+    notes: Mutex<Notes>,
+    /// One look at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Notes {
+    rows: VecDeque<BrokerRow>,
+    notices: Vec<Notice>,
+    cost: BrokerCost,
+    of_broker: Lives,
+    of_process: Lives,
+    /// When the first of the looks was made that had no answer.
+    unanswered_since: Option<Duration>,
+    /// Whether that was said.
+    is_silent: bool,
+}
+
+impl Eye {
+    pub(super) fn on_managed(
+        control: Control,
+        version: String,
+        epoch: Epoch,
+        phase: Arc<Mutex<&'static str>>,
+    ) -> Self {
+        let cost = BrokerCost { version, ..BrokerCost::default() };
+        Self {
+            name: control.name().to_owned(),
+            monitor: control.monitoring().clone(),
+            control: Some(control),
+            epoch,
+            phase,
+            notes: Mutex::new(Notes { cost, ..Notes::default() }),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// A broker that is not ours is asked for its name; `number` makes one if it has none or does not
+    /// answer.
+    pub(super) async fn on_external(
+        number: usize,
+        monitor: Monitor,
+        epoch: Epoch,
+        phase: Arc<Mutex<&'static str>>,
+    ) -> Self {
+        let given = |varz: Varz| varz.server_name.filter(|name| *name != varz.server_id);
+        let name = monitor.varz().await.ok().and_then(given);
+        Self {
+            name: name.unwrap_or_else(|| format!("n{number}")),
+            monitor,
+            control: None,
+            epoch,
+            phase,
+            notes: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn cost(&self) -> BrokerCost {
+        let notes = self.notes();
+        let mut cost = notes.cost.clone();
+        if let (Some(since), true) = (notes.unanswered_since, notes.is_silent) {
+            cost.silent += self.epoch.now().saturating_sub(since);
+        }
+        cost
+    }
+
+    pub(super) fn take(&self, seen: &mut Seen) {
+        let mut notes = self.notes();
+        seen.rows.extend(notes.rows.drain(..));
+        seen.notices.append(&mut notes.notices);
+    }
+
+    /// One cheap look. It takes as long as monitoring may take to answer, at most.
+    pub(super) async fn look(&self) {
+        let _turn = self.turn.lock().await;
+        let asked_at = self.epoch.now();
+        let process = self.control.as_ref().map(|control| {
+            let pid = control.pid();
+            (pid, ProcessSample::read(pid).ok().filter(|process| process.is_live))
+        });
+        let mut figures = BrokerFigures::default();
+        match process {
+            // It is not there, or stands still: it cannot answer, and nobody wonders.
+            Some((_, None)) => return self.notes().answered(&self.name, asked_at),
+            Some((pid, Some(process))) => {
+                let now = process_figures(&process);
+                figures.merge(&self.notes().of_process.over(&pid.to_string(), now));
+            }
+            None => {}
+        }
+        let answer = self.monitor.look().await;
+        let at = self.epoch.now();
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.notes();
+        match answer {
+            Ok(look) => {
+                let mut now = broker_figures(&look);
+                if self.control.is_none() {
+                    now.set(BrokerFigure::RssBytes, Some(look.varz.mem));
+                }
+                figures.merge(&notes.of_broker.over(&look.varz.server_id, now));
+                notes.answered(&self.name, at);
+                notes.cost.merge(&BrokerCost {
+                    version: look.varz.version,
+                    go: Some(look.varz.go).filter(|go| !go.is_empty()),
+                    ..BrokerCost::default()
+                });
+            }
+            Err(error) => notes.not_answered(&self.name, asked_at, at, &error.to_string()),
+        }
+        notes.cost.figures.merge(&figures);
+        if figures != BrokerFigures::default() {
+            let (broker, phase) = (self.name.clone(), phase.to_owned());
+            notes.row(BrokerRow { at, broker, phase, figures });
+        }
+    }
+
+    /// One expensive look at the connections.
+    pub(super) async fn inspect(&self, when: &'static str) {
+        if self.notes().unanswered_since.is_some() {
+            return;
+        }
+        let Ok(connections) = self.monitor.connections().await else { return };
+        let at = self.epoch.now();
+        self.notes().inspected(&self.name, when, at, connections);
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notes {
+    fn row(&mut self, row: BrokerRow) {
+        if self.rows.len() >= ROWS_WAITING {
+            self.rows.pop_front();
+        }
+        self.rows.push_back(row);
+    }
+
+    fn answered(&mut self, name: &str, at: Duration) {
+        let Some(since) = self.unanswered_since.take() else { return };
+        if !std::mem::take(&mut self.is_silent) {
+            return;
+        }
+        let silent = at.saturating_sub(since);
+        self.cost.silent += silent;
+        self.notices.push(Notice {
+            kind: "monitoring_answers",
+            text: format!("monitoring of broker {name} answers again or is no longer expected to"),
+            figures: json!({ "broker": name, "silent_s": silent.as_secs_f64() }),
+        });
+    }
+
+    fn not_answered(&mut self, name: &str, asked_at: Duration, at: Duration, why: &str) {
+        let since = *self.unanswered_since.get_or_insert(asked_at);
+        if !self.is_silent && at.saturating_sub(since) >= SILENT_AFTER {
+            self.is_silent = true;
+            self.notices.push(silence(name, why));
+        }
+    }
+
+    fn inspected(&mut self, name: &str, when: &str, at: Duration, connections: Connections) {
+        let Connections { count, fullest, closed } = connections;
+        let fullest: Vec<_> = fullest
+            .into_iter()
+            .map(|(pending_bytes, name)| PendingConnection { pending_bytes, name })
+            .collect();
+        self.notices.push(Notice {
+            kind: "broker_connections",
+            text: format!("broker {name} {when}: {count} connections"),
+            figures: json!({ "broker": name, "when": when, "connections": count,
+                "fullest": fullest, "closed": closed }),
+        });
+        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let look = ConnectionLook { at_ms, connections: count, fullest };
+        self.cost.merge(&BrokerCost {
+            closed,
+            looks: [(when.to_owned(), look)].into(),
+            ..BrokerCost::default()
+        });
+    }
+}
+
+fn process_figures(process: &ProcessSample) -> BrokerFigures {
+    let cpu_us = u64::try_from(process.cpu.as_micros()).unwrap_or(u64::MAX);
+    BrokerFigures::default()
+        .with(BrokerFigure::RssBytes, process.rss_bytes)
+        .with(BrokerFigure::CpuUs, cpu_us)
+}
+
+fn broker_figures(Look { varz, links }: &Look) -> BrokerFigures {
+    let mut figures = BrokerFigures::default()
+        .with(BrokerFigure::Connections, varz.connections)
+        .with(BrokerFigure::Subscriptions, varz.subscriptions)
+        .with(BrokerFigure::MsgsIn, varz.in_msgs)
+        .with(BrokerFigure::MsgsOut, varz.out_msgs)
+        .with(BrokerFigure::BytesIn, varz.in_bytes)
+        .with(BrokerFigure::BytesOut, varz.out_bytes)
+        .with(BrokerFigure::SlowConsumers, varz.slow_consumers)
+        .with(BrokerFigure::Links, links.len() as u64);
+    let slow = varz.slow_consumer_stats;
+    figures.set(BrokerFigure::SlowClients, slow.map(|slow| slow.clients));
+    figures.set(BrokerFigure::SlowRoutes, slow.map(|slow| slow.routes));
+    figures.set(BrokerFigure::SlowGateways, slow.map(|slow| slow.gateways));
+    figures.set(BrokerFigure::SlowLeafs, slow.map(|slow| slow.leafs));
+    figures.set(BrokerFigure::Stalls, varz.stalled_clients);
+    figures.set(BrokerFigure::StaleConnections, varz.stale_connections);
+    let pending = links.iter().filter_map(|link| link.pending_bytes).max();
+    figures.set(BrokerFigure::LinkPendingBytes, pending);
+    figures.set(BrokerFigure::LinkRttUs, links.iter().filter_map(rtt_us).max());
+    figures
+}
+
+fn rtt_us(link: &LinkSample) -> Option<u64> {
+    u64::try_from(link.rtt?.as_micros()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const VARZ: &str = r#"{"server_id":"X","server_name":"far","version":"2.14.5","go":"go1.26",
+        "max_connections":9,"max_payload":9,"mem":4096,"cpu":0,"connections":7,
+        "total_connections":7,"subscriptions":35,"in_msgs":1,"out_msgs":2,"in_bytes":3,
+        "out_bytes":4,"slow_consumers":0}"#;
+
+    /// Monitoring that answers so many requests and then takes them and says nothing: no real broker
+    /// can be brought to do that.
+    async fn falls_silent(answers: usize) -> (String, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut kept = Vec::new();
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                if number < answers {
+                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length";
+                    let answer = format!("{head}: {}\r\n\r\n{VARZ}", VARZ.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                } else {
+                    kept.push(stream);
+                }
+            }
+        });
+        (url, tasks)
+    }
+
+    #[tokio::test]
+    async fn monitoring_that_stops_answering_is_said_and_holds_up_nobody() {
+        let (url, _tasks) = falls_silent(2).await;
+        let epoch = Epoch::at(std::time::Instant::now());
+        let eye = Eye::on_external(1, Monitor::at(&url), epoch, Arc::default()).await;
+        assert_eq!(eye.name(), "far");
+        eye.look().await;
+        let mut seen = Seen::default();
+        eye.take(&mut seen);
+        let row = &seen.rows[0];
+        assert_eq!((row.broker.as_str(), seen.notices.len()), ("far", 0));
+        assert_eq!(row.figures.get(BrokerFigure::Connections), Some(7));
+        assert_eq!(row.figures.get(BrokerFigure::RssBytes), Some(4096), "as it says itself");
+        // Each look has a bound; after a few of them it is said, once.
+        for _ in 0..3 {
+            let look = tokio::time::timeout(Duration::from_secs(30), eye.look());
+            look.await.expect("a look ends");
+        }
+        let mut later = Seen::default();
+        eye.take(&mut later);
+        assert!(later.rows.is_empty(), "nothing is invented");
+        let kinds: Vec<_> = later.notices.iter().map(|notice| notice.kind).collect();
+        assert_eq!(kinds, ["monitoring_silent"]);
+        assert!(eye.cost().silent >= SILENT_AFTER);
+        // Nobody waits for the expensive look then.
+        eye.inspect("after waves").await;
+        assert!(eye.cost().looks.is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! What is seen of real brokers, held against counts that are known from the plan.
+
+use reports::broker::BrokerFigure;
+
+use super::rig::{Left, real, run_alone, scenario};
+use super::setup;
+
+const NODES: u64 = 200;
+const WAVES: u64 = 4;
+
+/// The time series as rows of fields, by column name.
+struct Series {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Series {
+    fn of(left: &Left) -> Self {
+        let text = std::fs::read_to_string(left.folder.join("timeseries.csv")).unwrap();
+        let fields = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let mut rows: Vec<_> = text.lines().map(fields).collect();
+        Self { columns: rows.remove(0), rows }
+    }
+
+    /// A column of the rows of one broker, or of the tool (empty).
+    fn column(&self, broker: &str, name: &str) -> Vec<f64> {
+        let at = |name: &str| self.columns.iter().position(|column| column == name).unwrap();
+        let (whose, column) = (at("broker"), at(name));
+        let mine = self.rows.iter().filter(|row| row[whose] == broker);
+        mine.map(|row| row[column].parse().unwrap_or(f64::NAN)).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_counts_agrees_with_the_plan() {
+    let quiet = "events: {startup: false, alive: false, shutdown: false}";
+    let group = format!("web, nodes: {NODES}, {quiet}");
+    let wave =
+        format!("rpc, request: {{agent: emulated0, action: generate}}, every: 1s, count: {WAVES}");
+    let text = scenario(&real().await, &[&group], &[&wave])
+        + "thresholds:\n  \"broker.msgs_in{broker:n1}\": [\"value >= 804\"]\n  \
+           broker.slow_consumers: [\"count == 0\"]\n  broker.rss_bytes: [\"max < 1GiB\"]\n  \
+           broker.cpu_s: [\"value > 0\"]\n";
+    let out = tempfile::tempdir().unwrap();
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.thresholds);
+
+    // A broadcast is one message in and one to each node; each reply is one in and one out. Beside
+    // that the driver proves its connections and subscriptions with a few messages to itself.
+    let broker = &left.summary.cost.brokers[0];
+    let figure = |figure| broker.figure(figure).unwrap() as u64;
+    let (msgs_in, msgs_out) = (figure(BrokerFigure::MsgsIn), figure(BrokerFigure::MsgsOut));
+    let (sure_in, sure_out) = (WAVES * (1 + NODES), WAVES * 2 * NODES);
+    let few = NODES / 2;
+    assert!((sure_in..sure_in + few).contains(&msgs_in), "{msgs_in} in, {sure_in} by the plan");
+    assert!((sure_out..sure_out + few).contains(&msgs_out), "{msgs_out} out, {sure_out} by plan");
+    assert!(figure(BrokerFigure::BytesOut) > figure(BrokerFigure::BytesIn));
+    assert_eq!(figure(BrokerFigure::SlowConsumers), 0);
+    assert_eq!(figure(BrokerFigure::Links), 0);
+    // Five subjects a node, and a few of the driver.
+    let subscriptions = figure(BrokerFigure::Subscriptions);
+    assert!(subscriptions >= 5 * NODES, "{subscriptions}");
+    // The nodes, a publisher and a receiver.
+    assert_eq!(figure(BrokerFigure::Connections), NODES + 2);
+
+    // Once a second on the axis of the waves, counters that never go back.
+    let series = Series::of(&left);
+    let (at, seen_in) = (series.column("n1", "at_s"), series.column("n1", "msgs_in"));
+    assert!(at.len() >= 4 && at.is_sorted() && seen_in.is_sorted(), "{at:?} {seen_in:?}");
+    assert_eq!(seen_in.last().copied(), Some(msgs_in as f64));
+    assert!(series.column("n1", "cpu_s").is_sorted());
+    assert!(series.column("n1", "connected").iter().all(|value| value.is_nan()));
+    let tool = series.column("", "connected");
+    assert_eq!(tool.last().copied(), Some(NODES as f64));
+    assert!(series.column("", "msgs_in").iter().all(|value| value.is_nan()));
+    let first_wave = left.summary.waves[0].intended_at_s;
+    let last_wave = left.summary.waves.last().unwrap().intended_at_s;
+    let before = at.iter().zip(&seen_in).filter(|(at, _)| **at < first_wave);
+    assert!(before.clone().all(|(_, seen)| *seen < few as f64), "no wave before the first");
+    let between = at.iter().filter(|at| (first_wave..last_wave).contains(*at)).count();
+    assert!(between >= 1, "{at:?} has nothing between {first_wave} and {last_wave}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_looked_at_before_and_after_each_phase() {
+    let text = scenario(&real().await, &["web, nodes: 30"], &["all, discover: {}"]);
+    let out = tempfile::tempdir().unwrap();
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    let broker = &left.summary.cost.brokers[0];
+    let looks: Vec<_> =
+        broker.looks.iter().map(|(when, l)| (when.as_str(), l.connections)).collect();
+    // A publisher, a receiver and the listener are there before the nodes.
+    assert_eq!(looks, [("after waves", 33), ("before connect", 3), ("before waves", 33)]);
+    assert_eq!(broker.silent_s, 0.0);
+    let events = left.lines("events.jsonl");
+    let seen = events.iter().filter(|event| event["kind"] == "broker_connections");
+    assert_eq!(seen.count(), 3);
+}
