@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use choria_emulator::broker::obtain::{self, Request, Sources};
-use choria_emulator::broker::{Broker, Launcher, Limits, PortChoice, StartSpec};
+use choria_emulator::broker::{Broker, Launcher, Limits, PortChoice, StartSpec, Wiring};
 use choria_emulator::driver::{
     BitSet, ClientSpec, ConnectionOptions, Driver, Epoch, Roster, SendMode, WaveDone, WaveOrder,
 };
@@ -68,7 +68,8 @@ async fn measure() {
 
     let roster = Arc::new(Roster::new((0..replies).map(|n| (identity(n), n.into()))).unwrap());
     let options = ConnectionOptions { servers: vec![broker.url()], ..Default::default() };
-    let client = ClientSpec { number: 1, caller_id: CALLER.into(), receivers: 1 };
+    let client =
+        ClientSpec { number: 1, caller_id: CALLER.into(), receivers: 1, servers: Vec::new() };
     let epoch = Epoch::at(Instant::now());
     let driver = Driver::connect(vec![client], &options, roster, epoch).await.unwrap();
     driver.settle(Duration::from_secs(10)).await.unwrap();
@@ -165,6 +166,8 @@ async fn broker(folder: &Path) -> Broker {
         folder: folder.to_owned(),
         ports: PortChoice::Free,
         limits: Limits::default(),
+        wiring: Wiring::default(),
+        own_config: serde_json::Map::new(),
         extra_config: String::new(),
         environment: Vec::new(),
         ready_within: Duration::from_secs(30),

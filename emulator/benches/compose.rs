@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot be set up has no figures")]
 
 use base64::Engine as _;
+use emulator::homes::Homes;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::Filter;
@@ -117,6 +118,7 @@ fn spec() -> GroupSpec {
         classes: Vec::new(),
         behaviour: Behaviour::default(),
         servers: Vec::new(),
+        homes: Homes::default(),
         login: Login::default(),
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },

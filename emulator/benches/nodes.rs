@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use emulator::fleet::Fleet;
+use emulator::homes::Homes;
 use emulator::protocol::client::{RequestDraft, encode_request};
 use emulator::spec::{
     Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
@@ -215,6 +216,7 @@ fn spec(
             classes: Vec::new(),
             behaviour: Behaviour::default(),
             servers: vec![Server { address: server, url: format!("nats://{server}") }],
+            homes: Homes::default(),
             source_addresses: Vec::new(),
             connect: Connect { rate_per_s: None, in_flight: 300, timeout: Duration::from_secs(10) },
             login: Login::default(),

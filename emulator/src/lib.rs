@@ -9,6 +9,7 @@ pub mod connection;
 pub mod fidelity;
 pub mod filter;
 pub mod fleet;
+pub mod homes;
 pub mod lifecycle;
 pub mod node;
 pub mod pattern;

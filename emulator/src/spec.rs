@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::homes::Homes;
+
 /// The part of a fleet that this process carries: node `i` of a group belongs to share
 /// `i % of == index`, so that a node is the same node whichever process runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +90,10 @@ pub struct GroupSpec {
     pub classes: Vec<String>,
     /// How the nodes answer.
     pub behaviour: Behaviour,
-    /// Where the nodes connect: the pool of a server, every address with the URL shown to peers.
+    /// Where the nodes connect, every address with the URL shown to peers.
     pub servers: Vec<Server>,
+    /// Which of them each node is configured with, and where it is at home.
+    pub homes: Homes,
     /// Source addresses to spread the connections of every share over; empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
     /// How the group connects.

@@ -3,7 +3,7 @@
 //! One list of figures serves the columns of `timeseries.csv`, the members of `summary.json` and the
 //! metrics of thresholds: what a broker shows has one name everywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -211,6 +211,8 @@ pub struct BrokerCost {
     pub closed: BTreeMap<String, u64>,
     /// Looks at its connections before and after the phases of the run, by when that was.
     pub looks: BTreeMap<String, ConnectionLook>,
+    /// Keys of its configuration that its release does not know and that were left out.
+    pub left_out: BTreeSet<String>,
 }
 
 /// A look at the connections of a broker.
@@ -236,7 +238,7 @@ pub struct PendingConnection {
 impl BrokerCost {
     /// Takes over what another observer saw of the same broker.
     pub fn merge(&mut self, other: &Self) {
-        let Self { version, go, figures, silent, closed, looks } = other;
+        let Self { version, go, figures, silent, closed, looks, left_out } = other;
         if *version > self.version {
             self.version.clone_from(version);
         }
@@ -244,6 +246,7 @@ impl BrokerCost {
             self.go.clone_from(go);
         }
         self.figures.merge(figures);
+        self.left_out.extend(left_out.iter().cloned());
         self.silent = self.silent.max(*silent);
         for (reason, count) in closed {
             let mine = self.closed.entry(reason.clone()).or_default();

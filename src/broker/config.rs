@@ -8,10 +8,12 @@
 //! suits all releases), `log_file` (the log is the program's standard error, so that a panic is
 //! in it too).
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+use serde_json::{Map, Value, json};
+
+use super::conf::{self, merge};
 use super::version::Version;
 
 /// What a release would allow as connections if nothing were written.
@@ -57,7 +59,7 @@ impl Default for Limits {
 }
 
 /// Everything that goes into the configuration file of one broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerConfig {
     /// The broker's name in the plan.
     pub name: String,
@@ -69,8 +71,57 @@ pub struct ServerConfig {
     pub ports_folder: PathBuf,
     /// Its limits.
     pub limits: Limits,
-    /// The user's own configuration, appended as it is: in nats-server the last word wins.
+    /// How it is joined with others.
+    pub wiring: Wiring,
+    /// The user's own keys, merged into ours.
+    pub own: Map<String, Value>,
+    /// The user's own text, appended as it is: in nats-server the last word wins.
     pub extra: String,
+}
+
+/// How a broker is joined with others, all on loopback.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wiring {
+    /// The cluster that it is in.
+    pub cluster: Option<Cluster>,
+    /// The clusters that its own is joined with.
+    pub gateway: Option<Gateway>,
+    /// Port for leaves.
+    pub leaf_port: Option<u16>,
+    /// Port for leaves of the hub's broker to which it connects as a leaf; it learns the others from it.
+    pub hub_port: Option<u16>,
+}
+
+/// A cluster as one of its brokers sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Our port for routes.
+    pub port: u16,
+    /// The ports for routes of all its brokers.
+    pub routes: Vec<u16>,
+}
+
+/// Gateways as one broker sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// The name of our own cluster.
+    pub name: String,
+    /// Our port for gateways.
+    pub port: u16,
+    /// All clusters, our own included, with the ports for gateways of their brokers.
+    pub clusters: Vec<(String, Vec<u16>)>,
+}
+
+impl Wiring {
+    /// The ports that it listens on.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        let cluster = self.cluster.as_ref().map(|cluster| cluster.port);
+        let gateway = self.gateway.as_ref().map(|gateway| gateway.port);
+        cluster.into_iter().chain(gateway).chain(self.leaf_port).collect()
+    }
 }
 
 /// A setting that a release does not know.
@@ -97,84 +148,133 @@ impl ServerConfig {
     /// The configuration in the words of this release.
     #[must_use]
     pub fn render(&self, version: &Version) -> Rendered {
-        let mut left_out = Vec::new();
+        let mut told = Told { version, keys: Map::new(), left_out: Vec::new() };
+        self.tell_settings(&mut told);
+        self.tell_wiring(&mut told);
+        let Told { mut keys, left_out, .. } = told;
+        merge(&mut keys, &self.own);
         let mut text = format!("# nats-server {version}, written by choria-emulator\n");
-        for Setting { key, value, since } in self.settings() {
-            match since {
-                Some((since, effect)) if *version < since => {
-                    left_out.push(LeftOut { key, since, effect });
-                }
-                // Writing to a String cannot fail.
-                _ => drop(writeln!(text, "{key}: {value}")),
-            }
-        }
-        // Written without users it leaves anonymous clients allowed and gives a stampede of
-        // thousands time to log in: the default is 1 s before 2.2 and 2 s since.
-        text.push_str("authorization { timeout: 10 }\n");
+        conf::write(&mut text, &keys);
         if !self.extra.is_empty() {
             text.push_str("\n# from the scenario\n");
-            text.push_str(&self.extra);
+            text.push_str(self.extra.trim_end());
             text.push('\n');
         }
         Rendered { text, left_out }
     }
 
-    fn settings(&self) -> Vec<Setting> {
-        let always = |key, value: String| Setting { key, value, since: None };
-        let monitor = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.monitor_port).to_string();
-        vec![
-            Setting {
-                key: "server_name",
-                value: quoted(&self.name),
-                since: Some((Version::new(2, 1, 9), "the broker is known by its id only")),
-            },
-            always("host", quoted(&Ipv4Addr::LOCALHOST.to_string())),
-            always("port", self.client_port.to_string()),
-            always("http", quoted(&monitor)),
-            always("ports_file_dir", quoted(&self.ports_folder.to_string_lossy())),
-            always("max_connections", self.limits.max_connections.to_string()),
-            always("max_payload", self.limits.max_payload_bytes.to_string()),
-            always("max_pending", self.limits.max_pending_bytes.to_string()),
-            always("max_control_line", "4096".to_owned()),
-            // 2 s before 2.2. A bare number is a warning that `-t` counts as a failure.
-            always("write_deadline", quoted("10s")),
-            always("ping_max", "2".to_owned()),
-            // The least that a server takes.
-            always("lame_duck_duration", quoted("30s")),
-            Setting {
-                key: "lame_duck_grace_period",
-                value: quoted("1s"),
-                since: Some((
-                    Version::new(2, 2, 0),
-                    "a lame duck waits its fixed ten seconds before it closes clients",
-                )),
-            },
-        ]
+    fn tell_settings(&self, told: &mut Told<'_>) {
+        told.since(
+            (2, 1, 9),
+            "server_name",
+            json!(self.name),
+            "the broker is known by its id only",
+        );
+        told.always("host", json!(LOOPBACK));
+        told.always("port", json!(self.client_port));
+        told.always("http", json!(at(self.monitor_port)));
+        told.always("ports_file_dir", json!(self.ports_folder.to_string_lossy()));
+        told.always("max_connections", json!(self.limits.max_connections));
+        told.always("max_payload", json!(self.limits.max_payload_bytes));
+        told.always("max_pending", json!(self.limits.max_pending_bytes));
+        told.always("max_control_line", json!(4096));
+        // 2 s before 2.2. A bare number is a warning that `-t` counts as a failure.
+        told.always("write_deadline", json!("10s"));
+        told.always("ping_max", json!(2));
+        // The least that a server takes.
+        told.always("lame_duck_duration", json!("30s"));
+        told.since(
+            (2, 2, 0),
+            "lame_duck_grace_period",
+            json!("1s"),
+            "a lame duck waits its fixed ten seconds before it closes clients",
+        );
+        // Written without users it leaves anonymous clients allowed and gives a stampede of
+        // thousands time to log in: the default is 1 s before 2.2 and 2 s since.
+        told.always("authorization", json!({ "timeout": 10 }));
     }
-}
 
-struct Setting {
-    key: &'static str,
-    value: String,
-    since: Option<(Version, &'static str)>,
-}
-
-/// A string as nats-server's configuration language has it.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            plain => quoted.push(plain),
+    fn tell_wiring(&self, told: &mut Told<'_>) {
+        let Wiring { cluster, gateway, leaf_port, hub_port } = &self.wiring;
+        if let Some(cluster) = cluster {
+            told.always("cluster.listen", json!(at(cluster.port)));
+            told.since((2, 2, 0), "cluster.name", json!(cluster.name), "the cluster has no name");
+            told.always("cluster.routes", urls("nats", &cluster.routes));
+            // The default, said so that a result shows it.
+            told.since(
+                (2, 10, 0),
+                "cluster.pool_size",
+                json!(3),
+                "one connection carries all that goes to another broker of the cluster",
+            );
+        }
+        if let Some(gateway) = gateway {
+            let cluster = |(name, ports): &(String, Vec<u16>)| json!({ "name": name, "urls": urls("nats", ports) });
+            told.always("gateway.name", json!(gateway.name));
+            told.always("gateway.listen", json!(at(gateway.port)));
+            told.always("gateway.gateways", gateway.clusters.iter().map(cluster).collect());
+        }
+        if let Some(port) = leaf_port {
+            told.always("leafnodes.listen", json!(at(*port)));
+        }
+        if let Some(port) = hub_port {
+            // `url`, since `urls` came with 2.0.4; `reconnect` has no spelling that fits all releases.
+            told.always("leafnodes.remotes", json!([{ "url": url("nats-leaf", *port) }]));
         }
     }
-    quoted.push('"');
-    quoted
+}
+
+/// What a release is told, as far as it understands.
+struct Told<'a> {
+    version: &'a Version,
+    keys: Map<String, Value>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Told<'_> {
+    fn always(&mut self, key: &'static str, value: Value) {
+        let (block, key) =
+            key.split_once('.').map_or((None, key), |(block, key)| (Some(block), key));
+        let keys = match block {
+            None => &mut self.keys,
+            Some(block) => {
+                let block = self.keys.entry(block).or_insert_with(|| Value::Object(Map::new()));
+                let Value::Object(keys) = block else { return };
+                keys
+            }
+        };
+        keys.insert(key.to_owned(), value);
+    }
+
+    fn since(
+        &mut self,
+        (major, minor, patch): (u32, u32, u32),
+        key: &'static str,
+        value: Value,
+        effect: &'static str,
+    ) {
+        let since = Version::new(major, minor, patch);
+        if *self.version < since {
+            self.left_out.push(LeftOut { key, since, effect });
+        } else {
+            self.always(key, value);
+        }
+    }
+}
+
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// An address on loopback.
+fn at(port: u16) -> String {
+    SocketAddrV4::new(LOOPBACK, port).to_string()
+}
+
+fn url(scheme: &str, port: u16) -> String {
+    format!("{scheme}://{}", at(port))
+}
+
+fn urls(scheme: &str, ports: &[u16]) -> Value {
+    ports.iter().map(|port| url(scheme, *port)).collect()
 }
 
 #[cfg(test)]
@@ -188,6 +288,8 @@ mod tests {
             monitor_port: 14_002,
             ports_folder: PathBuf::from("/run/a \"quoted\" folder"),
             limits: Limits::carrying(100_000, 0),
+            wiring: Wiring::default(),
+            own: Map::new(),
             extra: String::new(),
         }
     }
@@ -211,7 +313,9 @@ mod tests {
         ping_max: 2
         lame_duck_duration: "30s"
         lame_duck_grace_period: "1s"
-        authorization { timeout: 10 }
+        authorization: {
+          timeout: 10
+        }
         "#);
     }
 

@@ -6,6 +6,7 @@
 //! process goes, however it goes ([`launch`]).
 
 mod again;
+mod conf;
 pub mod config;
 pub mod connections;
 mod keeper;
@@ -17,10 +18,12 @@ pub mod obtain;
 mod ports;
 pub mod process;
 mod ready;
+mod together;
 pub mod version;
 
 pub use again::{By, Control, ControlError};
-pub use config::{LeftOut, Limits};
+pub(crate) use conf::merge;
+pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
 pub use launch::Launcher;
 pub use links::LinkSample;
@@ -28,4 +31,5 @@ pub use look_up::{LookUpError, look_up};
 pub use monitor::{BrokerSample, Look, Monitor, MonitorError, ProcessSample, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
 pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};
+pub use together::{Ports, start_together};
 pub use version::Version;

@@ -7,20 +7,25 @@
 use std::fs;
 use std::ops::Range;
 
-use rand::RngExt;
-
 /// Well above the ports of known services, well below the usual ephemeral range.
 const USUAL: Range<u16> = 14_000..30_000;
 /// A range smaller than this is crowded.
 const ENOUGH: u16 = 1_000;
 
-/// Two different ports, for clients and for monitoring.
-pub(super) fn candidates(ephemeral: Option<(u16, u16)>) -> (u16, u16) {
+/// So many different ports; there are at least a thousand to choose from.
+pub(super) fn candidates<const N: usize>(ephemeral: Option<(u16, u16)>) -> [u16; N] {
+    let mut ports = different(N, ephemeral).into_iter();
+    std::array::from_fn(|_| ports.next().unwrap_or_default())
+}
+
+/// The same where the number is not known beforehand.
+pub(super) fn different(count: usize, ephemeral: Option<(u16, u16)>) -> Vec<u16> {
     let range = outside(ephemeral);
-    let mut random = rand::rng();
-    let client = random.random_range(range.clone());
-    let distance = random.random_range(1..range.end - range.start);
-    (client, range.start + (client - range.start + distance) % (range.end - range.start))
+    let chosen = rand::seq::index::sample(&mut rand::rng(), range.len(), count.min(range.len()));
+    chosen
+        .into_iter()
+        .map(|at| range.start.saturating_add(u16::try_from(at).unwrap_or(0)))
+        .collect()
 }
 
 /// The kernel's range of local ports, first and last.
@@ -64,7 +69,7 @@ mod tests {
     #[test]
     fn the_two_ports_differ_and_lie_in_the_range() {
         for _ in 0..10_000 {
-            let (client, monitor) = candidates(Some((15_000, 60_999)));
+            let [client, monitor] = candidates(Some((15_000, 60_999)));
             assert_ne!(client, monitor);
             assert!((14_000..15_000).contains(&client) && (14_000..15_000).contains(&monitor));
         }

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::again::{Control, Process, Seat};
-use super::config::{LeftOut, Limits, ServerConfig};
+use super::config::{LeftOut, Limits, ServerConfig, Wiring};
 use super::keeper::{Handle, Keeper, Log};
 use super::launch::Launcher;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
@@ -33,7 +34,7 @@ pub use super::ready::Unready;
 
 /// Pairs of ports that are tried when none is asked for. With a hundred strangers on the sixteen
 /// thousand ports that we choose from, all pairs being taken has a chance of 1 in 10^19.
-const PORT_ATTEMPTS: usize = 10;
+pub(super) const PORT_ATTEMPTS: usize = 10;
 /// What the system needs to take a killed process away.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 
@@ -64,7 +65,11 @@ pub struct StartSpec {
     pub ports: PortChoice,
     /// Its limits.
     pub limits: Limits,
-    /// The user's own configuration, appended as it is.
+    /// How it is joined with others.
+    pub wiring: Wiring,
+    /// The user's own keys, merged into ours.
+    pub own_config: Map<String, Value>,
+    /// The user's own text, appended to the configuration as it is.
     pub extra_config: String,
     /// Variables added to its environment, for example `GOMAXPROCS`.
     pub environment: Vec<(OsString, OsString)>,
@@ -95,18 +100,17 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
-    /// Its ports are in use by others.
+    /// One of its ports is in use by others.
     #[error(
-        "broker {name}: port {client} or {monitor} is in use: {exit}\n\
-         choose other ports, or find the program that listens there: ss -ltnp"
+        "broker {name}: one of its ports {} is in use: {exit}\n\
+         choose other ports, or find the program that listens there: ss -ltnp",
+        ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
     )]
     PortInUse {
         /// The broker.
         name: String,
-        /// The port for clients that was tried last.
-        client: u16,
-        /// The port for monitoring that was tried last.
-        monitor: u16,
+        /// The ports that were tried last.
+        ports: Vec<u16>,
         /// How the broker ended.
         exit: Exit,
     },
@@ -172,15 +176,14 @@ impl Broker {
             return Self::attempt(spec, client, monitor, launcher, deadline).await;
         }
         let ephemeral = ports::ephemeral();
-        for _ in 1..PORT_ATTEMPTS {
-            let (client, monitor) = ports::candidates(ephemeral);
+        let mut attempt = 1;
+        loop {
+            let [client, monitor] = ports::candidates(ephemeral);
             match Self::attempt(spec, client, monitor, launcher, deadline).await {
-                Err(StartError::PortInUse { .. }) => {}
+                Err(StartError::PortInUse { .. }) if attempt < PORT_ATTEMPTS => attempt += 1,
                 done => return done,
             }
         }
-        let (client, monitor) = ports::candidates(ephemeral);
-        Self::attempt(spec, client, monitor, launcher, deadline).await
     }
 
     async fn attempt(
@@ -409,6 +412,8 @@ impl Files {
             monitor_port,
             ports_folder: spec.folder.clone(),
             limits: spec.limits,
+            wiring: spec.wiring.clone(),
+            own: spec.own_config.clone(),
             extra: spec.extra_config.clone(),
         };
         let rendered = config.render(&spec.program.version);
@@ -437,7 +442,8 @@ impl Files {
     fn died(&self, spec: &StartSpec, client: u16, monitor: u16, exit: Exit) -> StartError {
         let name = spec.name.clone();
         if exit.log_tail.iter().any(|line| line.contains("address already in use")) {
-            StartError::PortInUse { name, client, monitor, exit }
+            let ports = [client, monitor].into_iter().chain(spec.wiring.ports()).collect();
+            StartError::PortInUse { name, ports, exit }
         } else {
             StartError::Died { name, exit, log: self.log.clone() }
         }

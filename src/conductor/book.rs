@@ -17,7 +17,7 @@ use super::{Setup, StartUp};
 use crate::crew::Crew;
 use crate::driver::{BitSet, WaveDone};
 use crate::fidelity;
-use crate::plan::{Brokers, Plan};
+use crate::plan::Plan;
 
 /// The partial summary is at most this much behind, as long as writing it takes no time to speak of.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -221,11 +221,7 @@ fn about(plan: &Plan, at: Timestamp) -> About {
             fidelity::digest_of_this_build()
         },
         started_at: at.to_string(),
-        topology: match plan.brokers {
-            Brokers::Single { .. } => "single",
-            Brokers::External { .. } => "external",
-        }
-        .to_owned(),
+        topology: plan.brokers.topology().to_owned(),
         departures: departures(plan),
         origin: Origin::default(),
         host: Host {

@@ -26,7 +26,7 @@ pub(super) async fn listen(
     if setup.plan.event_kinds().is_empty() {
         return Ok(None);
     }
-    let servers = network.urls.clone();
+    let servers = network.client_urls(&setup.plan, 1);
     let options = ConnectionOptions { servers, ..setup.connection.clone() };
     let subjects = setup.plan.registration_subjects();
     let connect = Listener::connect(&options, &subjects, &crowd.roster, epoch, SETTLE_WITHIN);

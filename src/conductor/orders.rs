@@ -17,14 +17,15 @@ const DEFAULT_COLLECTIVE: &str = "mcollective";
 /// network that works, a second reply follows the first in far less.
 const LINGER_MAX: Duration = Duration::from_millis(100);
 
-/// The clients that the plan's entries need.
-pub(super) fn clients(plan: &Plan) -> Vec<ClientSpec> {
+/// The clients that the plan's entries need; `urls` tells where each connects.
+pub(super) fn clients(plan: &Plan, urls: impl Fn(u32) -> Vec<String>) -> Vec<ClientSpec> {
     let count = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
     (1..=count)
         .map(|number| ClientSpec {
             number,
             caller_id: caller_id(plan, number),
             receivers: plan.client.receivers,
+            servers: urls(number),
         })
         .collect()
 }
@@ -109,7 +110,7 @@ pub(super) fn orders(
 /// run's own.
 fn nonce(plan: &Plan) -> u64 {
     match plan.brokers {
-        Brokers::Single { .. } => 0,
+        Brokers::Managed(_) => 0,
         Brokers::External { .. } => rand::random(),
     }
 }

@@ -142,15 +142,16 @@ impl Run<'_> {
 
     async fn connect_driver(&mut self, crowd: &Crowd) -> Result<(), Ending> {
         let Some(network) = &self.network else { return Err(fault("no network")) };
-        let options =
-            ConnectionOptions { servers: network.urls.clone(), ..self.setup.connection.clone() };
+        let plan = &self.setup.plan;
+        let servers = network.client_urls(plan, 1);
+        let options = ConnectionOptions { servers, ..self.setup.connection.clone() };
+        let clients = clients(plan, |number| network.client_urls(plan, number));
         let unreachable = |error: crate::driver::ClientError| {
             Ending::Failed(ExitCode::BrokerUnreachable, error.to_string())
         };
         let roster = crowd.roster.clone();
         let connect = async {
-            let driver =
-                Driver::connect(clients(&self.setup.plan), &options, roster, self.epoch).await?;
+            let driver = Driver::connect(clients, &options, roster, self.epoch).await?;
             driver.settle(SETTLE_WITHIN).await?;
             Ok(driver)
         };

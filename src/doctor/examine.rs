@@ -94,12 +94,11 @@ fn files_of_host(budget: &Budget, host: &Host) -> Check {
 }
 
 fn ports(budget: &Budget, host: &Host) -> Check {
-    let need = budget.connections;
+    let need = budget.busiest_connections;
     let range = budget.port_range;
-    let endpoints = budget.demand.endpoints;
     let sources = budget.source_addresses;
-    let one = range * 9 / 10 * endpoints;
-    let widest = 64_512 * 9 / 10 * endpoints;
+    let one = range * 9 / 10;
+    let widest = 64_512 * 9 / 10;
     let (verdict, advice) = match (sources, budget.demand.loopback, host.port_range) {
         (_, _, None) => (Verdict::Warn, "look at net.ipv4.ip_local_port_range".to_owned()),
         (1, _, _) | (_, true, _) => (Verdict::Ok, String::new()),

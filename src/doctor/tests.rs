@@ -25,7 +25,9 @@ fn demand() -> Demand {
         nodes: 50_000,
         subscriptions: 250_000,
         driver_connections: 2,
-        endpoints: 1,
+        brokers: 1,
+        busiest_nodes: 50_000,
+        own_subjects: 50_000,
         managed: true,
         loopback: true,
         in_flight: 500,
@@ -139,8 +141,23 @@ fn each_limit_is_found_with_the_command_that_mends_it() {
 #[test]
 fn external_brokers_are_not_this_hosts_burden() {
     let host = Host { somaxconn: Some(1), memory_available_bytes: Some(GIB), ..roomy() };
-    let remote = Demand { managed: false, loopback: false, endpoints: 3, ..demand() };
+    let remote =
+        Demand { managed: false, loopback: false, brokers: 3, busiest_nodes: 16_667, ..demand() };
     assert_eq!(worst(&examined(&remote, &host)), Verdict::Ok);
+}
+
+#[test]
+fn several_brokers_share_files_and_ports_but_not_memory() {
+    let budget = |demand: Demand| Budget::for_demand(demand, DEFAULT_PORT_RANGE);
+    let (one, three) =
+        (budget(demand()), budget(Demand { brokers: 3, busiest_nodes: 16_667, ..demand() }));
+    assert_eq!((one.broker_files, three.broker_files), (53_503, 18_503));
+    assert_eq!((one.source_addresses, three.source_addresses), (2, 1));
+    // Whoever is left must take in everybody.
+    assert_eq!(one.broker_max_connections, three.broker_max_connections);
+    assert!(three.broker_bytes > one.broker_bytes);
+    let host = Host { open_files_hard: 53_000, ..roomy() };
+    assert_eq!(worst(&examined(&three.demand, &host)), Verdict::Ok);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct ClientSpec {
     /// Receiving connections: 1, or several in a queue group named after the caller id; the real
     /// client has 3 for discoveries and requests and 1 for batches.
     pub receivers: u32,
+    /// Where it connects, in this order; empty: where the options say.
+    pub servers: Vec<String>,
 }
 
 /// Why a client cannot work.
@@ -89,6 +91,8 @@ impl Client {
         log: &IncidentLog,
     ) -> Result<Self, ClientError> {
         let base_name = options.name.as_ref().unwrap_or(&spec.caller_id).clone();
+        let own = ConnectionOptions { servers: spec.servers.clone(), ..options.clone() };
+        let options = if spec.servers.is_empty() { options } else { &own };
         let servers = options.addresses()?;
         let open = TaskTracker::new();
         let connect = async |name: String| {
@@ -309,7 +313,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let servers = vec![listener.local_addr().unwrap().to_string()];
         let options = ConnectionOptions { servers, ..ConnectionOptions::default() };
-        let spec = ClientSpec { number: 1, caller_id: "choria=a.b".to_owned(), receivers: 1 };
+        let spec = ClientSpec {
+            number: 1,
+            caller_id: "choria=a.b".to_owned(),
+            receivers: 1,
+            servers: Vec::new(),
+        };
         let (epoch, log) = (Epoch::at(Instant::now()), IncidentLog::default());
         let connect = Client::connect(spec, &options, 1, epoch, &log);
         let seats = async { (Seat::accept(&listener).await, Seat::accept(&listener).await) };

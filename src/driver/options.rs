@@ -157,6 +157,8 @@ impl ConnectionOptions {
             .subscription_capacity(capacity.max(SUBSCRIPTION_CAPACITY_MIN))
             .client_capacity(COMMAND_CAPACITY)
             .read_buffer_capacity(READ_BUFFER_BYTES)
+            // The first is where the scenario says; the others are for when it is away.
+            .retain_servers_order()
             // A broker that is away at the start is an error at once; one that goes away during a
             // run is tried again until the run ends.
             .max_reconnects(None)

@@ -18,7 +18,9 @@ use emulator::fidelity::{Case, CaseError, RECORDINGS, parse};
 use reports::verdict::ExitCode;
 
 use crate::broker::obtain::{self, ObtainError};
-use crate::broker::{self, Broker, Launcher, Limits, PortChoice, Sources, StartError, StartSpec};
+use crate::broker::{
+    self, Broker, Launcher, Limits, PortChoice, Sources, StartError, StartSpec, Wiring,
+};
 
 pub use certificate::{
     Certificate, Counts, FILE_NAME, Outcome, Proof, Skipped, Tool, digest_of_this_build,
@@ -121,6 +123,8 @@ pub async fn prove(
         folder,
         ports: PortChoice::Free,
         limits: Limits::default(),
+        wiring: Wiring::default(),
+        own_config: serde_json::Map::new(),
         extra_config: String::new(),
         environment: Vec::new(),
         ready_within: READY_WITHIN,

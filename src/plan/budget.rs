@@ -54,9 +54,13 @@ pub struct Demand {
     pub subscriptions: u64,
     /// Connections of the driver.
     pub driver_connections: u64,
-    /// Addresses that nodes connect to.
-    pub endpoints: u64,
-    /// Whether the broker is started here, so that this host pays for it.
+    /// Brokers that nodes can be at home on.
+    pub brokers: u64,
+    /// Nodes at home on the broker that has most of them.
+    pub busiest_nodes: u64,
+    /// Subjects that only one node subscribes to: brokers that are joined tell each other of each.
+    pub own_subjects: u64,
+    /// Whether the brokers are started here, so that this host pays for them.
     pub managed: bool,
     /// Whether all endpoints are on loopback, where source addresses are free.
     pub loopback: bool,
@@ -71,7 +75,9 @@ pub struct Budget {
     pub demand: Demand,
     /// Connections in all: nodes and driver.
     pub connections: u64,
-    /// `max_connections` that the broker needs.
+    /// Connections of the busiest broker.
+    pub busiest_connections: u64,
+    /// `max_connections` that each broker needs.
     pub broker_max_connections: u64,
     /// Local ports of one source address towards one endpoint.
     pub port_range: u64,
@@ -83,7 +89,7 @@ pub struct Budget {
     pub broker_files: u64,
     /// Memory of this process.
     pub emulator_bytes: u64,
-    /// Memory of the managed broker; 0 for an external one.
+    /// Memory of all managed brokers; 0 for external ones.
     pub broker_bytes: u64,
     /// Memory of the kernel for connections.
     pub kernel_bytes: u64,
@@ -94,10 +100,10 @@ impl Demand {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let clients = plan.entries.iter().map(|entry| u64::from(entry.clients)).max().unwrap_or(0);
-        let (managed, endpoints) = match &plan.brokers {
-            Brokers::Single { .. } => (true, 1),
-            Brokers::External { urls } => (false, count(urls.len()).max(1)),
-        };
+        let mut at_home = vec![0; plan.brokers.count()];
+        for dealt in plan.at_home() {
+            at_home.iter_mut().zip(dealt).for_each(|(sum, nodes)| *sum += nodes);
+        }
         Self {
             nodes: plan.nodes(),
             subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
@@ -105,10 +111,12 @@ impl Demand {
             // listens to what nodes publish without being asked.
             driver_connections: clients * (1 + u64::from(plan.client.receivers))
                 + u64::from(!plan.event_kinds().is_empty()),
-            endpoints,
-            managed,
+            brokers: count(plan.brokers.count()).max(1),
+            busiest_nodes: at_home.into_iter().max().unwrap_or(0),
+            own_subjects: plan.groups.iter().map(|g| g.nodes * count(g.collectives.len())).sum(),
+            managed: plan.brokers.managed().is_some(),
             loopback: match &plan.brokers {
-                Brokers::Single { .. } => true,
+                Brokers::Managed(_) => true,
                 Brokers::External { urls } => urls.iter().all(|url| is_loopback(url)),
             },
             in_flight: plan.groups.iter().map(|g| g.connect.in_flight.min(g.nodes)).sum(),
@@ -118,11 +126,15 @@ impl Demand {
     /// The same with another number of nodes.
     #[must_use]
     pub fn with_nodes(&self, nodes: u64) -> Self {
-        let scaled = u128::from(self.subscriptions) * u128::from(nodes);
-        let subscriptions = scaled / u128::from(self.nodes.max(1));
+        let scaled = |number: u64| {
+            let scaled = u128::from(number) * u128::from(nodes);
+            u64::try_from(scaled.div_ceil(u128::from(self.nodes.max(1)))).unwrap_or(u64::MAX)
+        };
         Self {
             nodes,
-            subscriptions: u64::try_from(subscriptions).unwrap_or(u64::MAX),
+            subscriptions: scaled(self.subscriptions),
+            busiest_nodes: scaled(self.busiest_nodes),
+            own_subjects: scaled(self.own_subjects),
             in_flight: self.in_flight.min(nodes),
             ..self.clone()
         }
@@ -140,20 +152,23 @@ impl Budget {
     #[must_use]
     pub fn for_demand(demand: Demand, port_range: u64) -> Self {
         let connections = demand.nodes + demand.driver_connections;
-        let per_broker = connections.div_ceil(demand.endpoints.max(1));
-        let managed = u64::from(demand.managed);
+        let per_broker = demand.busiest_nodes + demand.driver_connections;
+        // Nodes of a broker that goes away flee to others.
+        let at_most = if demand.managed { connections } else { per_broker };
+        let joined = demand.brokers.saturating_sub(1) * demand.own_subjects;
+        let brokers_bytes = demand.brokers * BROKER_BASE
+            + connections * BROKER_CONNECTION
+            + (demand.subscriptions + joined) * BROKER_SUBSCRIPTION;
         Self {
             connections,
-            broker_max_connections: DEFAULT_MAX_CONNECTIONS.max(with_reserve(per_broker) + 100),
+            busiest_connections: per_broker,
+            broker_max_connections: DEFAULT_MAX_CONNECTIONS.max(with_reserve(at_most) + 100),
             port_range,
-            source_addresses: source_addresses(connections, demand.endpoints, port_range),
+            source_addresses: source_addresses(per_broker, port_range),
             emulator_files: with_reserve(connections) + FILES_ASIDE_EMULATOR,
             broker_files: with_reserve(per_broker) + FILES_ASIDE_BROKER,
             emulator_bytes: EMULATOR_BASE + demand.nodes * (NODE + DRIVER_PER_NODE),
-            broker_bytes: managed
-                * (BROKER_BASE
-                    + connections * BROKER_CONNECTION
-                    + demand.subscriptions * BROKER_SUBSCRIPTION),
+            broker_bytes: if demand.managed { brokers_bytes } else { 0 },
             kernel_bytes: connections * KERNEL_CONNECTION,
             demand,
         }
@@ -186,12 +201,12 @@ fn with_reserve(files: u64) -> u64 {
     files + files.div_ceil(20)
 }
 
-/// Source addresses so that each uses at most nine tenths of its ports towards each endpoint: with
+/// Source addresses so that each uses at most nine tenths of its ports towards the busiest broker: with
 /// `IP_BIND_ADDRESS_NO_PORT` a port is taken per source and endpoint (verified in a network
 /// namespace with 2,000 ports).
-fn source_addresses(connections: u64, endpoints: u64, port_range: u64) -> u64 {
-    let usable = (endpoints.max(1) * port_range * 9 / 10).max(1);
-    connections.div_ceil(usable).max(1)
+fn source_addresses(busiest_connections: u64, port_range: u64) -> u64 {
+    let usable = (port_range * 9 / 10).max(1);
+    busiest_connections.div_ceil(usable).max(1)
 }
 
 fn is_loopback(text: &str) -> bool {

@@ -14,7 +14,7 @@ pub struct Seat {
     pub share: Share,
     /// Threads that carry nodes, at least 1.
     pub shards: usize,
-    /// The pool of brokers.
+    /// The brokers by their positions.
     pub servers: Vec<Server>,
     /// Source addresses to spread connections over; empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
@@ -28,43 +28,45 @@ impl Plan {
     pub fn fleet_spec(&self, seat: &Seat) -> FleetSpec {
         FleetSpec {
             seed: self.seed,
-            groups: self.groups.iter().map(|group| group_spec(group, seat)).collect(),
+            groups: self.groups.iter().map(|group| self.group_spec(group, seat)).collect(),
             share: seat.share,
             shards: seat.shards.max(1),
             clock: spec::Clock::System,
         }
     }
-}
 
-fn group_spec(group: &Group, seat: &Seat) -> GroupSpec {
-    GroupSpec {
-        name: group.name.clone(),
-        first: group.first,
-        nodes: group.nodes,
-        identity: group.identity.clone(),
-        collectives: group.collectives.clone(),
-        emulated_agents: group.emulated_agents,
-        more_agents: spec::MoreAgents {
-            stock: group.stock_agents.clone(),
-            ddl: group.ddl_agents.clone(),
-        },
-        facts: group.facts.clone(),
-        classes: group.classes.clone(),
-        behaviour: behaviour(group),
-        servers: seat.servers.clone(),
-        source_addresses: seat.source_addresses.clone(),
-        connect: spec::Connect {
-            rate_per_s: group.connect.rate_per_s,
-            in_flight: usize::try_from(group.connect.in_flight).unwrap_or(usize::MAX),
-            timeout: group.connect.timeout,
-        },
-        login: seat.login.clone(),
-        fidelity: spec::Fidelity {
-            flush_each_subscription: group.fidelity.flush_each_subscription,
-            flush_each_reply: group.fidelity.flush_each_reply,
-        },
-        shown: None,
-        lifecycle: group.lifecycle_spec(),
+    fn group_spec(&self, group: &Group, seat: &Seat) -> GroupSpec {
+        let (positions, homes) = group.placement.known(&self.brokers);
+        GroupSpec {
+            name: group.name.clone(),
+            first: group.first,
+            nodes: group.nodes,
+            identity: group.identity.clone(),
+            collectives: group.collectives.clone(),
+            emulated_agents: group.emulated_agents,
+            more_agents: spec::MoreAgents {
+                stock: group.stock_agents.clone(),
+                ddl: group.ddl_agents.clone(),
+            },
+            facts: group.facts.clone(),
+            classes: group.classes.clone(),
+            behaviour: behaviour(group),
+            servers: positions.iter().filter_map(|at| seat.servers.get(*at)).cloned().collect(),
+            homes,
+            source_addresses: seat.source_addresses.clone(),
+            connect: spec::Connect {
+                rate_per_s: group.connect.rate_per_s,
+                in_flight: usize::try_from(group.connect.in_flight).unwrap_or(usize::MAX),
+                timeout: group.connect.timeout,
+            },
+            login: seat.login.clone(),
+            fidelity: spec::Fidelity {
+                flush_each_subscription: group.fidelity.flush_each_subscription,
+                flush_each_reply: group.fidelity.flush_each_reply,
+            },
+            shown: None,
+            lifecycle: group.lifecycle_spec(),
+        }
     }
 }
 

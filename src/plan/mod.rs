@@ -3,11 +3,13 @@
 //! Nothing here reads a clock, the environment or the file system, so that the same scenario gives
 //! the same plan on every machine (law 1).
 
+mod brokers;
 mod budget;
 pub(crate) mod digest;
 mod fleet;
 mod lifecycle;
 mod micros;
+mod placement;
 mod print;
 mod queue;
 mod resolve;
@@ -15,10 +17,12 @@ mod schedule;
 mod text;
 mod types;
 
+pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, Topology};
 pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
 pub use fleet::Seat;
 pub(crate) use lifecycle::EVENT_KINDS;
 pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
+pub use placement::{Home, Placement};
 pub use print::{to_json, to_text};
 pub use queue::Queue;
 pub(crate) use resolve::IDENTITY;
@@ -26,9 +30,11 @@ pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
 pub(crate) use text::{Table, mib, thousands};
 pub use types::{
-    Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
-    NatsServer, Plan, Question, ReplyDelay, Threshold,
+    Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
+    ReplyDelay, Threshold,
 };
+
+pub use crate::scenario::Role;
 
 #[cfg(test)]
 mod tests;

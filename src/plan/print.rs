@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
-use super::{Brokers, Budget, Entry, Group, NatsServer, Plan, Question};
+use super::{Brokers, Budget, Entry, Group, Plan, Question};
+
+mod network;
 
 /// The plan, its digest, its budget and its schedule.
 #[must_use]
@@ -40,28 +42,12 @@ fn write_all(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
         writeln!(out, "  {description}")?;
     }
     writeln!(out, "  seed {}, {}", plan.seed, plan.digest())?;
-    write_brokers(out, plan)?;
+    network::write(out, plan)?;
     write_fleet(out, plan)?;
     write_waves(out, plan)?;
     write_timeline(out, plan)?;
     write_budget(out, plan, budget)?;
     write_thresholds(out, plan)
-}
-
-fn write_brokers(out: &mut String, plan: &Plan) -> fmt::Result {
-    match &plan.brokers {
-        Brokers::Single { nats_server } => {
-            let which = match nats_server {
-                NatsServer::Newest => "the newest nats-server at hand".to_owned(),
-                NatsServer::Version(version) => format!("nats-server {version}"),
-                NatsServer::Path(path) => path.clone(),
-            };
-            writeln!(out, "\nBroker\n  one, started and ended by the run: {which}")
-        }
-        Brokers::External { urls } => {
-            writeln!(out, "\nBrokers\n  there already: {}", urls.join(", "))
-        }
-    }
 }
 
 fn write_fleet(out: &mut String, plan: &Plan) -> fmt::Result {
@@ -216,19 +202,23 @@ fn write_timeline(out: &mut String, plan: &Plan) -> fmt::Result {
 fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
     let demand = &budget.demand;
     let ports = format!(
-        "{} connections / ({} endpoints x {} ports x 0.9)",
-        thousands(budget.connections),
-        demand.endpoints,
+        "{} connections of the busiest broker / ({} ports x 0.9)",
+        thousands(budget.busiest_connections),
         thousands(budget.port_range),
     );
     let sources = match budget.source_addresses {
         1 => "1, the system's choice".to_owned(),
         many => format!("{many}, 127.0.1.1 onwards on loopback"),
     };
-    let broker_files = match plan.brokers {
-        Brokers::Single { .. } => "connections + 5 % + 1,000",
-        Brokers::External { .. } => "connections / URLs + 5 % + 1,000, on the busiest broker",
+    let broker_memory = match (&plan.brokers, demand.brokers) {
+        (Brokers::External { .. }, _) => "not on this host",
+        (_, 1) => "20 MiB + 62 KiB a connection + 0.9 KiB a subscription",
+        _ => {
+            "20 MiB each + 62 KiB a connection + 0.9 KiB a subscription, of all brokers for own subjects"
+        }
     };
+    let busiest = thousands(budget.busiest_connections);
+    let broker_files = format!("{busiest} connections of the busiest + 5 % + 1,000");
     writeln!(out, "\nBudget")?;
     let mut table = Table::new(&["what", "need", "how"]);
     let rows = [
@@ -248,18 +238,14 @@ fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
             thousands(budget.emulator_files),
             "connections + 5 % + 256".to_owned(),
         ),
-        ("open files, broker", thousands(budget.broker_files), broker_files.to_owned()),
+        ("open files, broker", thousands(budget.broker_files), broker_files),
         (
             "broker max_connections",
             thousands(budget.broker_max_connections),
-            "65,536, or connections + 5 % + 100".to_owned(),
+            "65,536, or all connections + 5 % + 100".to_owned(),
         ),
         ("memory, this process", mib(budget.emulator_bytes), "24 MiB + 5 KiB a node".to_owned()),
-        (
-            "memory, broker",
-            mib(budget.broker_bytes),
-            "20 MiB + 62 KiB a connection + 0.9 KiB a subscription".to_owned(),
-        ),
+        ("memory, brokers", mib(budget.broker_bytes), broker_memory.to_owned()),
         ("memory, kernel", mib(budget.kernel_bytes), "8 KiB a connection".to_owned()),
     ];
     for (what, need, how) in rows {

@@ -7,11 +7,12 @@ use reports::wave::WaveMode;
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Behaviour, Brokers, Client, Connect, Entry, Expected, Fidelity, Filter, Group,
-    NatsServer, Plan, Question, Queue, ReplyDelay, Threshold, lifecycle,
+    Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
+    Queue, ReplyDelay, Threshold, brokers, lifecycle, placement,
 };
 use crate::scenario::{
-    self, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush, Topology,
+    self, BrokerName, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush,
+    layout,
 };
 
 const SEED: u64 = 1;
@@ -58,16 +59,17 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
     if !problems.is_empty() {
         return Err(ResolveErrors(problems));
     }
-    let groups = groups(&scenario.fleet);
+    let names = layout(scenario.brokers.as_ref());
+    let groups = groups(&scenario.fleet, &names);
     let entries = entries(&scenario.waves, &groups);
     Ok(Plan {
         version: 1,
         name: scenario.name.clone(),
         description: scenario.description.as_deref().map(|text| text.trim().to_owned()),
         seed: scenario.seed.map_or(SEED, |seed| seed.0),
-        brokers: brokers(scenario.brokers.as_ref()),
+        brokers: brokers::resolve(scenario.brokers.as_ref()),
         groups,
-        client: client(scenario.client.as_ref()),
+        client: client(scenario.client.as_ref(), &names),
         entries,
         thresholds: thresholds(scenario),
         late_grace: span(scenario.late_grace, LATE_GRACE),
@@ -78,30 +80,17 @@ fn span(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |span| span.0)
 }
 
-fn brokers(given: Option<&scenario::Brokers>) -> Brokers {
-    let given = given.cloned().unwrap_or_default();
-    if given.topology == Some(Topology::External) {
-        return Brokers::External { urls: given.urls.unwrap_or_default() };
-    }
-    let nats_server = match (given.path, given.nats) {
-        (Some(path), _) => NatsServer::Path(path),
-        (None, Some(version)) => NatsServer::Version(version.trim_start_matches('v').to_owned()),
-        (None, None) => NatsServer::Newest,
-    };
-    Brokers::Single { nats_server }
-}
-
-fn groups(given: &[scenario::Group]) -> Vec<Group> {
+fn groups(given: &[scenario::Group], names: &[BrokerName]) -> Vec<Group> {
     let mut first = 0;
     let mut next = |nodes: u64| {
         let mine = first;
         first += nodes;
         mine
     };
-    given.iter().map(|group| self::group(group, next(group.nodes.0))).collect()
+    given.iter().map(|group| self::group(group, next(group.nodes.0), names)).collect()
 }
 
-fn group(given: &scenario::Group, first: u64) -> Group {
+fn group(given: &scenario::Group, first: u64, names: &[BrokerName]) -> Group {
     let connect = given.connect.clone().unwrap_or_default();
     let fidelity = given.fidelity.clone().unwrap_or_default();
     Group {
@@ -115,6 +104,7 @@ fn group(given: &scenario::Group, first: u64) -> Group {
         ddl_agents: given.own_agents().cloned().collect(),
         facts: given.facts.clone().unwrap_or_default().0,
         classes: given.classes.clone().unwrap_or_default(),
+        placement: placement::of_group(given, names),
         connect: Connect {
             rate_per_s: connect.rate.map(|rate| rate.per_s),
             in_flight: connect.in_flight.map_or(IN_FLIGHT, |n| n.0),
@@ -151,13 +141,15 @@ fn behaviour(given: Option<&scenario::Behaviour>) -> Behaviour {
     }
 }
 
-fn client(given: Option<&scenario::Client>) -> Client {
+fn client(given: Option<&scenario::Client>, names: &[BrokerName]) -> Client {
+    let connects_to = placement::of_client(given, names);
     let given = given.cloned().unwrap_or_default();
     Client {
         callerid: given.callerid.unwrap_or_else(|| CALLERID.to_owned()),
         identity: given.identity.unwrap_or_else(|| CLIENT_IDENTITY.to_owned()),
         ttl_s: given.ttl.map_or(TTL_S, |ttl| u32::try_from(ttl.0.as_secs()).unwrap_or(u32::MAX)),
         receivers: given.receivers.map_or(RECEIVERS, scenario::Count::saturating_u32),
+        connects_to,
     }
 }
 

@@ -6,7 +6,7 @@ use emulator::agents::ddl::{Ddl, DdlAgent};
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
-use super::{Events, Queue, Registration, StatusFiles, micros};
+use super::{Brokers, Events, Placement, Queue, Registration, StatusFiles, micros};
 use crate::scenario;
 
 /// A scenario with every default written in.
@@ -36,34 +36,6 @@ pub struct Plan {
     pub late_grace: Duration,
 }
 
-/// The brokers under test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "topology", rename_all = "lowercase")]
-pub enum Brokers {
-    /// One broker that the tool starts and ends.
-    Single {
-        /// Which nats-server.
-        nats_server: NatsServer,
-    },
-    /// A network that is there already.
-    External {
-        /// `nats://HOST:PORT`, at least one; all of one network.
-        urls: Vec<String>,
-    },
-}
-
-/// Which nats-server a managed broker is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NatsServer {
-    /// The newest at hand without a download, else the newest known.
-    Newest,
-    /// This version, without a `v`.
-    Version(String),
-    /// This binary.
-    Path(String),
-}
-
 /// Nodes that share a behaviour. Node `n` of the group (from 0) has the global index `first + n`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
@@ -89,6 +61,8 @@ pub struct Group {
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The classes: patterns.
     pub classes: Vec<String>,
+    /// Where the nodes connect.
+    pub placement: Placement,
     /// How the nodes connect.
     pub connect: Connect,
     /// How the nodes answer.
@@ -181,6 +155,8 @@ pub struct Client {
     pub ttl_s: u32,
     /// Connections that receive replies, in a queue group when there are several; at least 1.
     pub receivers: u32,
+    /// Positions of the brokers that clients connect to, by turns; at least one.
+    pub connects_to: Vec<usize>,
 }
 
 /// One entry of `waves`: the same request, `warmup + count` times.

@@ -3,10 +3,12 @@
 //! No defaults and no arithmetic: those are the plan's. The line is text -> tree (`yaml`), overrides
 //! on the tree, tree -> types (`read`), then the meaning (`check`).
 
+mod brokers;
 mod check;
 mod document;
 mod error;
 mod hosted;
+mod layout;
 mod overrides;
 mod own_agents;
 mod read;
@@ -17,17 +19,20 @@ mod units;
 mod write;
 mod yaml;
 
+pub use brokers::{BrokerConfig, Brokers, Named, PerBroker, Placement, Topology};
 pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;
 pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
+pub use layout::Role;
+pub(crate) use layout::{BrokerName, layout};
 pub use own_agents::{DdlContent, Files};
 pub use schema::{json_schema, json_schema_text};
 pub use tree::Step;
 pub use types::{
-    Batch, Behaviour, Brokers, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter,
-    FullQueue, Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay,
-    ReplyFlush, Request, Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Topology, Wave,
+    Batch, Behaviour, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter, FullQueue,
+    Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay, ReplyFlush,
+    Request, Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Wave,
 };
 pub use units::{Count, Percent, Rate, Span};
 

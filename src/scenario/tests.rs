@@ -313,8 +313,8 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
         ("batch: {size: 4}", "mode: batch", "batch: {size: 100, sleep: 1s}"),
         ("batch: {size: 4}", "{mode: direct, batch: {size: 4}}", ""),
         ("[\"dc=dc1\"]", "[\"dc\"]", "fact=value"),
-        ("topology: single", "topology: cluster", "not there yet"),
-        ("topology: single", "topology: external", "urls"),
+        ("topology: single", "topology: federation", "not there yet"),
+        ("topology: single", "topology: external", "needs the URLs"),
         ("nats: 2.12.15", "urls: [\"nats://127.0.0.1:4222\"]", "topology: external"),
         ("min == 100%", "min == 5s", "100%"),
         ("min == 100%", "mean == 100%", "`mean` is no aggregation"),
@@ -362,6 +362,50 @@ fn more_waves_than_a_run_can_remember_are_refused() {
                 assert!(told.contains(says) && told.contains("several scenarios"), "{told}");
             }
         }
+    }
+}
+
+#[test]
+fn brokers_that_cannot_be_meant_are_refused() {
+    for (that, says) in [
+        ("size: 3", "`size` is for how brokers are joined, not for topology `single`"),
+        ("topology: cluster\n  size: 1", "for one broker write `topology: single`"),
+        ("topology: cluster\n  size: 101", "from 2 to 100"),
+        ("topology: cluster\n  size: 999999999999", "from 2 to 100"),
+        ("topology: supercluster\n  clusters: 20\n  size: 20", "at most 100 brokers"),
+        ("topology: supercluster\n  clusters: 1", "write `topology: cluster`"),
+        ("topology: leafnodes\n  clusters: 2", "`topology: supercluster` beside it"),
+        ("topology: leafnodes\n  leaves: 0", "without leaves"),
+        ("topology: leafnodes\n  nats: 1.4.1", "no leafnodes: 2.0.0 is the first release"),
+        ("topology: supercluster\n  nats: 1.4.1", "no gateways: 2.0.0 is the first release"),
+        ("topology: cluster\n  nats: {n1: 2.9.25, n2: 1.4.1}", "2.0.0 is the first release"),
+        ("topology: cluster\n  nats: {n1: 2.9.25, n7: 2.14.5}", "there is no broker `n7`"),
+        ("topology: cluster\n  nats: {n1: newest}", "three numbers"),
+        ("topology: cluster\n  nats: [2.9.25, 2.14.5]", "`{n1: \"2.9.25\"}`"),
+        ("nats: 2.14.5\n  path: {n1: /bin/nats-server}", "both say which nats-server n1 is"),
+        ("config: {port: 4222}", "`port` is ours to say"),
+        ("config: 7", "a map or text"),
+        ("config_for: {leaf1: {debug: true}}", "there is no broker `leaf1`"),
+        ("environment: {\"GO-GC\": 50}", "cannot name a variable"),
+        ("environment: {GOGC: [50]}", "expected"),
+        ("form_within: 0s", "above zero"),
+        ("urls: [\"nats://a\"]", "`topology: external` beside it"),
+    ] {
+        let told = refusal(&FULL.replace("topology: single\n  nats: 2.12.15", that), &[]);
+        assert!(told.contains(says), "{that}: {told}");
+        assert!(told.starts_with("full.yaml:"), "{told}");
+    }
+    let leaves = FULL.replace("topology: single", "topology: leafnodes");
+    for (key, value, says) in [
+        ("fleet.web.brokers", "leef1", "did you mean `leaf1`?"),
+        ("fleet.web.brokers", "[]", "no broker at all"),
+        ("fleet.web.brokers", "{leaf1: 0}", "from 1 to 1000"),
+        ("fleet.web.brokers", "7", "`{leaf1: 3, leaf2: 1}`"),
+        ("fleet.web.fallback", "[n1]", "there is no broker `n1`"),
+        ("client.brokers", "c1", "there is no broker `c1`"),
+    ] {
+        let told = refusal(&leaves, &[&format!("{key}={value}")]);
+        assert!(told.contains(says), "{key}={value}: {told}");
     }
 }
 
@@ -474,7 +518,8 @@ fn overrides_reach_maps_lists_by_name_and_by_index_and_what_is_not_written_yet()
     assert_eq!(scenario.fleet[0].agents, Some(Count(4)));
     assert_eq!(scenario.waves[0].count, Some(Count(9)));
     assert_eq!(scenario.client.and_then(|c| c.identity).as_deref(), Some("me.example.net"));
-    assert_eq!(scenario.brokers.and_then(|b| b.nats).as_deref(), Some("2.10.29"));
+    let nats = scenario.brokers.and_then(|brokers| brokers.nats);
+    assert_eq!(nats, Some(PerBroker::All("2.10.29".to_owned())));
     assert_eq!(scenario.thresholds.map(|t| t.0.len()), Some(2));
     assert!(scenario.fleet[1].behaviour.is_some());
 }
@@ -552,7 +597,8 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
         ("nodes: 5", "nodes: 0"),
         ("rate: 30/m", "rate: 30"),
         ("every: 2s", "every: 2"),
-        ("topology: single", "topology: cluster"),
+        ("topology: single", "topology: mesh"),
+        ("topology: single", "topology: cluster\n  size: 0"),
         ("no_reply: 1%", "no_reply: 1"),
         ("{uniform: [10ms, 50ms]}", "{uniform: [10ms]}"),
     ] {

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::brokers::{Brokers, Placement};
 use super::document::{Document, Thresholds};
 use super::own_agents::DdlContent;
 use super::units::{Count, Percent, Rate, Span};
@@ -37,42 +38,6 @@ pub struct Scenario {
     pub late_grace: Option<Span>,
 }
 
-/// The brokers under test.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Brokers {
-    /// How the brokers are joined; default `single`.
-    pub topology: Option<Topology>,
-    /// Version of nats-server to find or install, for example `"2.12.15"`.
-    pub nats: Option<String>,
-    /// A nats-server binary to use instead of a version.
-    pub path: Option<String>,
-    /// With topology `external`: the URLs of one network, for example `nats://broker:4222`.
-    pub urls: Option<Vec<String>>,
-}
-
-/// How brokers are joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Topology {
-    /// One managed broker.
-    Single,
-    /// A network that is there already, at `urls`.
-    External,
-    /// Understood, not there yet.
-    #[schemars(skip)]
-    Cluster,
-    /// Understood, not there yet.
-    #[schemars(skip)]
-    Leafnodes,
-    /// Understood, not there yet.
-    #[schemars(skip)]
-    Supercluster,
-    /// Understood, not there yet.
-    #[schemars(skip)]
-    Federation,
-}
-
 /// Nodes that share a behaviour.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +62,12 @@ pub struct Group {
     pub facts: Option<Document>,
     /// The configuration management classes; patterns are allowed.
     pub classes: Option<Vec<String>>,
+    /// Which brokers the nodes connect to: by name, cluster or pattern such as `leaf*`, several, or each
+    /// with its weight as in `{leaf1: 3, leaf2: 1}`; default: all evenly, with leafnodes the leaves.
+    pub brokers: Option<Placement>,
+    /// Further brokers whose URLs the nodes are configured with, to flee to; those in the same cluster
+    /// are known in any case.
+    pub fallback: Option<Vec<String>>,
     /// How the nodes connect.
     pub connect: Option<Connect>,
     /// How the nodes answer.
@@ -320,6 +291,8 @@ pub struct Client {
     /// client's 3 do.
     #[schemars(extend("minimum" = 1))]
     pub receivers: Option<Count>,
+    /// Which brokers the clients connect to, by turns: by name, cluster or pattern; default: the first.
+    pub brokers: Option<Placement>,
 }
 
 /// One entry of `waves`: the same request, `count` times.

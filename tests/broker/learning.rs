@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use choria_emulator::broker::Broker;
 use emulator::fleet::Fleet;
 use emulator::fleet::counts::FleetCounts;
+use emulator::homes::Homes;
 use emulator::protocol::client::{DISCOVERY_BODY, RequestDraft, encode_request};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
@@ -39,6 +40,7 @@ async fn member(folder: &Path, name: &str, port: u16, route: Option<u16>) -> Bro
 
 fn nodes_at(broker: &Broker) -> Fleet {
     let group = GroupSpec {
+        homes: Homes::default(),
         name: "web".to_owned(),
         first: 0,
         nodes: NODES,

@@ -84,7 +84,7 @@ fn caller_id(client: u32) -> String {
 }
 
 fn client(number: u32, receivers: u32) -> ClientSpec {
-    ClientSpec { number, caller_id: caller_id(number), receivers }
+    ClientSpec { number, caller_id: caller_id(number), receivers, servers: Vec::new() }
 }
 
 fn order(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
-use choria_emulator::broker::{Launcher, Limits, PortChoice, StartSpec};
+use choria_emulator::broker::{Launcher, Limits, PortChoice, StartSpec, Wiring};
 use tokio::sync::OnceCell;
 
 /// Long enough for a busy machine; tests wait for events and not for this.
@@ -50,6 +50,8 @@ pub(crate) async fn start_spec(folder: &Path) -> StartSpec {
         folder: folder.to_owned(),
         ports: PortChoice::Free,
         limits: Limits::default(),
+        wiring: Wiring::default(),
+        own_config: serde_json::Map::new(),
         extra_config: String::new(),
         environment: Vec::new(),
         ready_within: SOON,

@@ -124,54 +124,54 @@ struct Several {
 /// What a node knows of servers, and how far it is in trying them.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// `None`: the first of the configuration alone.
+    /// `None`: its home alone.
     several: Option<Box<Several>>,
-    /// Servers tried since the last pause.
-    tried: u32,
+    /// The server that it is to connect to first.
+    home: u16,
+    /// Servers tried since the last pause: a pool has fewer than 2^16.
+    tried: u16,
     /// Pauses since the start, or since the connection was lost.
     pauses: u32,
 }
 
 impl Pool {
-    /// The pool of a library that was just started: the configuration, shuffled.
-    fn restart(&mut self, directory: &Directory, dice: &mut Dice) {
+    /// The pool of a library that was just started: the configuration, shuffled. The real server's
+    /// library shuffles all of it; here a node's home stays first, so that a scenario's shares are met.
+    fn restart(&mut self, configured: &[u16], dice: &mut Dice) {
         self.several = None;
-        if directory.configured > 1 {
-            let mut order: Vec<u16> = (0..).take(directory.configured).collect();
-            dice.shuffle(&mut order);
+        self.home = configured.first().copied().unwrap_or(0);
+        if configured.len() > 1 {
+            let mut order = configured.to_vec();
+            dice.shuffle(&mut order[1..]);
             let seen = order.clone();
             self.several = Some(Box::new(Several { order, current: 0, seen }));
         }
     }
 
-    fn len(&self) -> u32 {
+    fn len(&self) -> u16 {
         let len = self.several.as_ref().map_or(1, |several| several.order.len());
-        u32::try_from(len).unwrap_or(u32::MAX)
+        u16::try_from(len).unwrap_or(u16::MAX)
     }
 
     /// The current server.
     pub(crate) fn current(&self) -> u16 {
-        self.several.as_ref().and_then(|s| s.order.get(s.current)).copied().unwrap_or(0)
+        self.several.as_ref().and_then(|s| s.order.get(s.current)).copied().unwrap_or(self.home)
     }
 
     /// The pause before the next try of a node that never was complete. The real server starts its
     /// library anew after each walk through the list (go-choria, `choria/connection.go`: `Connect`).
-    pub(crate) fn next_first(
-        &mut self,
-        directory: &Directory,
-        dice: &mut Dice,
-    ) -> Option<Duration> {
+    pub(crate) fn next_first(&mut self, configured: &[u16], dice: &mut Dice) -> Option<Duration> {
         if self.tried == 0 && self.pauses == 0 {
-            self.restart(directory, dice);
+            self.restart(configured, dice);
         }
         if self.tried < self.len() {
             if let Some(several) = &mut self.several {
-                several.current = self.tried as usize;
+                several.current = usize::from(self.tried);
             }
             self.tried += 1;
             return None;
         }
-        self.restart(directory, dice);
+        self.restart(configured, dice);
         (self.tried, self.pauses) = (1, self.pauses.saturating_add(1));
         Some(Policy::First.delay(self.pauses, dice.roll()))
     }
@@ -211,11 +211,12 @@ impl Pool {
             places.iter().filter_map(|place| directory.number(place.as_ref())).collect();
         named.sort_unstable();
         named.dedup();
-        if named.is_empty() || (self.several.is_none() && named == [0]) {
+        if named.is_empty() || (self.several.is_none() && named == [self.home]) {
             return 0;
         }
         let current = self.current();
-        let fresh = || Box::new(Several { order: vec![0], current: 0, seen: vec![0] });
+        let home = self.home;
+        let fresh = || Box::new(Several { order: vec![home], current: 0, seen: vec![home] });
         let several = self.several.get_or_insert_with(fresh);
         several.order.retain(|number| {
             !directory.is_learnt(*number) || *number == current || named.contains(number)
@@ -237,7 +238,7 @@ impl Pool {
             dice.shuffle(behind_first);
         }
         several.current = several.order.iter().position(|number| *number == current).unwrap_or(0);
-        if several.order == [0] {
+        if several.order == [home] {
             self.several = None;
         } else {
             several.order.shrink_to_fit();
@@ -258,6 +259,13 @@ mod tests {
         Directory::new(&(1..=configured).map(server).collect::<Vec<_>>())
     }
 
+    /// All servers of the configuration, from this one on.
+    fn all(directory: &Directory, home: u16) -> Vec<u16> {
+        let mut all: Vec<u16> = (0..).take(directory.configured).collect();
+        all.rotate_left(usize::from(home));
+        all
+    }
+
     fn place(port: u16) -> String {
         format!("127.0.0.1:{port}")
     }
@@ -265,13 +273,13 @@ mod tests {
     /// The pool of a node that is connected.
     fn connected(directory: &Directory, dice: &mut Dice) -> Pool {
         let mut pool = Pool::default();
-        assert_eq!(pool.next_first(directory, dice), None);
+        assert_eq!(pool.next_first(&all(directory, 0), dice), None);
         pool.connected();
         pool
     }
 
     fn order(pool: &Pool) -> Vec<u16> {
-        pool.several.as_ref().map_or(vec![0], |several| several.order.clone())
+        pool.several.as_ref().map_or(vec![pool.home], |several| several.order.clone())
     }
 
     fn sorted(pool: &Pool) -> Vec<u16> {
@@ -293,7 +301,7 @@ mod tests {
     #[test]
     fn pauses_come_where_the_real_server_makes_them() {
         let first = |pool: &mut Pool, directory: &Directory, dice: &mut Dice| {
-            pool.next_first(directory, dice)
+            pool.next_first(&all(directory, 0), dice)
         };
         let again = |pool: &mut Pool, _: &Directory, dice: &mut Dice| pool.next_again(dice);
         let (o, x) = (false, true);
@@ -330,7 +338,11 @@ mod tests {
         let mut orders = Vec::new();
         for index in 0..20 {
             let mut dice = Dice::new(7, index);
-            let mut pool = connected(&directory, &mut dice);
+            let mut pool = Pool::default();
+            let home = u16::try_from(index % 4).unwrap();
+            assert_eq!(pool.next_first(&all(&directory, home), &mut dice), None);
+            pool.connected();
+            assert_eq!(pool.current(), home);
             let list = order(&pool);
             let walked: Vec<u16> = (0..8)
                 .map(|_| {
@@ -351,9 +363,9 @@ mod tests {
     fn a_server_that_was_passed_over_comes_next_after_a_loss() {
         let (directory, mut dice) = (directory(3), Dice::new(1, 1));
         let mut pool = Pool::default();
-        pool.next_first(&directory, &mut dice);
+        pool.next_first(&all(&directory, 0), &mut dice);
         let list = order(&pool);
-        pool.next_first(&directory, &mut dice);
+        pool.next_first(&all(&directory, 0), &mut dice);
         assert_eq!(pool.current(), list[1]);
         pool.connected();
         pool.next_again(&mut dice);
@@ -402,6 +414,19 @@ mod tests {
         assert_eq!(pool.learn(&[place(1)], &directory, &mut dice), 0);
         assert!(pool.several.is_none());
         assert_eq!(std::mem::size_of::<Pool>(), 16);
+    }
+
+    #[test]
+    fn a_node_is_configured_with_servers_of_its_own() {
+        let (directory, mut dice) = (directory(3), Dice::new(1, 1));
+        let mut pool = Pool::default();
+        pool.next_first(&[2], &mut dice);
+        pool.connected();
+        assert_eq!((pool.current(), pool.len()), (2, 1));
+        assert_eq!(pool.learn(&[place(3), place(1)], &directory, &mut dice), 1);
+        assert_eq!(order(&pool), [2, 0]);
+        pool.next_again(&mut dice);
+        assert_eq!(pool.current(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One recorded case: a request, the server that received it, and what that server did.
 
 use super::compare::{Allowance, Comparison};
+use crate::homes::Homes;
 use crate::node::Counters;
 use crate::protocol::client::{self, RequestDraft};
 use crate::protocol::filter::Filter;
@@ -199,6 +200,7 @@ impl Server {
             classes: self.classes.iter().map(|class| literal(class)).collect(),
             behaviour: Behaviour::default(),
             servers: vec![Address { address: broker, url: self.connected_broker.clone() }],
+            homes: Homes::default(),
             source_addresses: Vec::new(),
             connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },
             login: Login::default(),

@@ -52,6 +52,11 @@ impl Context {
         self.broadcasts.len() + self.spec.collectives.len()
     }
 
+    /// The servers that the node is configured with, as numbers of the directory: its home first.
+    fn configured(&self, node: &Node) -> &[u16] {
+        self.spec.homes.configured(node.index.saturating_sub(self.spec.first))
+    }
+
     /// `CONNECT`, as recorded from the real server.
     pub(crate) fn write_connect(&self, identity: &str, headers: bool, out: &mut Vec<u8>) {
         let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -348,9 +353,10 @@ impl Node {
 /// Keeps the node connected until the fleet stops, or its library would give up.
 pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
     while !context.stop.is_cancelled() {
+        let configured = context.configured(&node);
         let Node { pool, dice, was_ready, .. } = &mut *node;
         let pause = match was_ready {
-            false => pool.next_first(&context.directory, dice),
+            false => pool.next_first(configured, dice),
             true => pool.next_again(dice),
         };
         if let Some(pause) = pause {

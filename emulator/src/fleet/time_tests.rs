@@ -14,6 +14,7 @@ use super::counts::ShardCounts;
 use super::node::{Context, Node, live};
 use super::{Fleet, Started};
 use crate::connection::pool::Directory;
+use crate::homes::Homes;
 use crate::node::Group;
 use crate::spec::{
     Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
@@ -43,6 +44,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         classes: Vec::new(),
         behaviour,
         servers: vec![Server { address, url: format!("nats://{address}") }],
+        homes: Homes::default(),
         shown: None,
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },

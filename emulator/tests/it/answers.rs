@@ -1,6 +1,7 @@
 //! What nodes of a fleet's group answer: values worked out per node, errors as the scenario asks,
 //! actions that no recording shows.
 
+use emulator::homes::Homes;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Silence};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::{FactFilter, Filter};
@@ -30,6 +31,7 @@ pub(super) fn spec() -> GroupSpec {
         classes: vec!["role::{group}".to_owned(), "Base".to_owned(), "rack{index / 10}".to_owned()],
         behaviour: Behaviour::default(),
         servers: Vec::new(),
+        homes: Homes::default(),
         login: Login::default(),
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },

@@ -1,6 +1,6 @@
 //! The parts of `summary.json`: fleet, waves, costs. Units end the names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -441,6 +441,9 @@ pub struct BrokerSummary {
     /// Looks at its connections before and after the phases of the run, by when that was.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub looks: BTreeMap<String, ConnectionLook>,
+    /// Keys of its configuration that its release does not know and that were left out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<String>,
     /// The figures by name ([`BrokerFigure`]), each a member of its own: counters over the whole run, of all
     /// else the largest reading; `null` where it was not measured.
     #[serde(flatten)]
@@ -476,7 +479,7 @@ impl BrokerSummary {
     }
 
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, go, figures, silent, closed, looks } = broker;
+        let BrokerCost { version, go, figures, silent, closed, looks, left_out } = broker;
         let number = |figure: BrokerFigure, value: u64| match figure {
             BrokerFigure::CpuUs => serde_json::Number::from_f64(figure.in_its_unit(value)),
             _ => Some(value.into()),
@@ -492,6 +495,7 @@ impl BrokerSummary {
             silent_s: seconds(*silent),
             closed: closed.clone(),
             looks: looks.clone(),
+            left_out: left_out.clone(),
             figures: BrokerFigure::ALL.into_iter().map(member).collect(),
         }
     }

@@ -157,14 +157,16 @@ fn look() -> impl Strategy<Value = ConnectionLook> {
 fn broker() -> impl Strategy<Value = BrokerCost> {
     let closed = vec(("[ab]", n()), 0..3);
     let go = proptest::option::of("go1\\.[0-9]");
-    ("2\\.[0-9]", go, figures(), time(), closed, vec(("[ab]", look()), 0..3)).prop_map(
-        |(version, go, figures, silent, closed, looks)| BrokerCost {
+    let left_out = proptest::collection::btree_set("[ab]", 0..3);
+    ("2\\.[0-9]", go, figures(), time(), closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
+        |(version, go, figures, silent, closed, looks, left_out)| BrokerCost {
             version,
             go,
             figures,
             silent,
             closed: closed.into_iter().collect(),
             looks: looks.into_iter().collect(),
+            left_out,
         },
     )
 }

@@ -128,6 +128,8 @@ impl EmulateArgs {
             identity: Some(identity(self.name.as_deref())?),
             facts: None,
             classes: None,
+            brokers: None,
+            fallback: None,
             connect: Some(Connect::default()),
             behaviour: None,
             queue: None,

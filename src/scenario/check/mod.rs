@@ -3,6 +3,7 @@
 //! Pure: no file is looked for and no name resolved.
 
 mod agents;
+mod brokers;
 mod fleet;
 mod lifecycle;
 mod request;
@@ -11,9 +12,10 @@ mod waves;
 
 use std::time::Duration;
 
+use super::brokers::Topology;
 use super::error::{Problem, nearest};
 use super::tree::Step;
-use super::types::{Brokers, Client, Scenario, Topology};
+use super::types::{Client, Scenario};
 
 /// The longest duration a scenario may ask for, so that sums of instants stay exact.
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -21,10 +23,6 @@ const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
 const MAX_RECEIVERS: u64 = 16;
 /// Least time to live of a v1 request (protocol document 3.5).
 const MIN_TTL: Duration = Duration::from_secs(30);
-
-/// Where secrets are said instead of in a scenario.
-const SECRETS_ELSEWHERE: &str = "write `nats://HOST:PORT`, and say who you are with --user and \
-     --password, --token or --creds, or with NATS_USER, NATS_PASSWORD, NATS_TOKEN or NATS_CREDS";
 
 /// A path from its parts.
 macro_rules! at {
@@ -40,9 +38,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         found.push(Problem::new(at!["version"], message, "write `version: 1`"));
     }
     check_file_name(&mut found, &scenario.name);
-    if let Some(brokers) = &scenario.brokers {
-        check_brokers(&mut found, brokers);
-    }
+    brokers::check(&mut found, scenario);
     fleet::check(&mut found, scenario);
     if let Some(client) = &scenario.client {
         check_client(&mut found, client);
@@ -65,77 +61,6 @@ fn check_file_name(found: &mut Vec<Problem>, name: &str) {
         let advice = "write a name of letters, digits, `-`, `_` and `.`, such as `first-look`";
         found.push(Problem::new(at!["name"], message, advice));
     }
-}
-
-fn check_brokers(found: &mut Vec<Problem>, brokers: &Brokers) {
-    let urls = brokers.urls.as_deref().unwrap_or_default();
-    match brokers.topology.unwrap_or(Topology::Single) {
-        Topology::Single => {
-            if brokers.urls.is_some() {
-                let message = "`urls` belong to a network that is there already";
-                let advice = "write `topology: external` beside them, or leave `urls` out";
-                found.push(Problem::new(at!["brokers", "urls"], message, advice).of_key());
-            }
-            if brokers.nats.is_some() && brokers.path.is_some() {
-                let message = "`nats` and `path` both say which nats-server to start";
-                let advice = "keep one of the two";
-                found.push(Problem::new(at!["brokers", "path"], message, advice).of_key());
-            }
-        }
-        Topology::External => {
-            if urls.is_empty() {
-                let message = "topology external needs the URLs of the network";
-                let advice = "write `urls: [\"nats://broker.example.net:4222\"]`";
-                found.push(Problem::new(at!["brokers", "topology"], message, advice));
-            }
-            for key in ["nats", "path"] {
-                let given = if key == "nats" { &brokers.nats } else { &brokers.path };
-                if given.is_some() {
-                    let message = format!("`{key}` is for brokers that are started here");
-                    let advice = format!("leave `{key}` out with topology external");
-                    found.push(Problem::new(at!["brokers", key], message, advice).of_key());
-                }
-            }
-        }
-        Topology::Cluster | Topology::Leafnodes | Topology::Supercluster | Topology::Federation => {
-            let message = "this topology is not there yet";
-            let advice = "write `single` (one managed broker) or `external` (a network at `urls`)";
-            found.push(Problem::new(at!["brokers", "topology"], message, advice));
-        }
-    }
-    for (index, url) in urls.iter().enumerate() {
-        let at = at!["brokers", "urls", index];
-        if url.contains('@') {
-            let message = "a URL with a user, a password or a token: results repeat the scenario";
-            found.push(Problem::new(at, message, SECRETS_ELSEWHERE));
-        } else if let Err(why) = check_url(url) {
-            found.push(Problem::new(at, why, "write it as in `nats://broker.example.net:4222`"));
-        }
-    }
-    if let Some(version) = &brokers.nats
-        && !is_version(version)
-    {
-        let message = format!("`{version}` is no version of nats-server");
-        let advice = "write three numbers, such as `2.12.15`";
-        found.push(Problem::new(at!["brokers", "nats"], message, advice));
-    }
-}
-
-fn check_url(text: &str) -> Result<(), String> {
-    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error})"))?;
-    match url.scheme() {
-        "nats" if url.has_host() => Ok(()),
-        "nats" => Err(format!("`{text}` names no host")),
-        scheme => Err(format!("scheme `{scheme}` is not there yet")),
-    }
-}
-
-/// Three numbers, with or without `v` before or a pre-release such as `-RC.1` behind.
-fn is_version(text: &str) -> bool {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let numbers = text.split_once('-').map_or(text, |(numbers, _)| numbers);
-    let parts: Vec<&str> = numbers.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
 }
 
 fn check_client(found: &mut Vec<Problem>, client: &Client) {

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use emulator::fleet::Fleet;
 use emulator::fleet::counts::FleetCounts;
+use emulator::homes::Homes;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
@@ -45,6 +46,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         classes: Vec::new(),
         behaviour: at_once(),
         servers: brokers.iter().map(|broker| broker.server()).collect::<Vec<Server>>(),
+        homes: Homes::of_all(u16::try_from(brokers.len()).unwrap()),
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 100, timeout: LONG },
         login: Login::default(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use emulator::fleet::Fleet;
+use emulator::homes::Homes;
 use emulator::spec::{Connect, FleetSpec, Share};
 
 use super::script::{Broker, INFO};
@@ -71,6 +72,7 @@ async fn a_port_that_refuses_is_tried_again_until_somebody_listens() {
     assert!(counts.dials >= counts.dial_failures && counts.ever_connected == 0);
 
     group.servers.push(broker.server());
+    group.homes = Homes::of_all(2);
     let fleet = start(vec![group]);
     broker.accept_ready().await;
     until(&fleet, "connected to the other", |counts| counts.ever_connected == 1).await;

@@ -1,5 +1,8 @@
 //! The brokers of a run: started here, or found where the scenario says.
 
+mod start;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use emulator::spec::Server;
@@ -8,19 +11,19 @@ use reports::broker::BrokerCost;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{self, Broker, Limits, PortChoice, Request, StartSpec, look_up};
+use crate::broker::{Broker, Limits, look_up};
 use crate::driver::SeenBroker;
-use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, NatsServer, Plan, Question};
+use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
 
-/// Time for a managed broker to become ready; it needs 35 ms (brokers-checked).
-const READY_WITHIN: Duration = Duration::from_secs(20);
+use start::Starting;
 
 /// The brokers, ready.
+#[derive(Default)]
 pub(super) struct Network {
-    /// Where nodes connect.
+    /// Where nodes connect, by the positions of the plan.
     pub(super) servers: Vec<Server>,
-    /// Where the driver connects.
-    pub(super) urls: Vec<String>,
+    /// Where clients connect, likewise.
+    urls: Vec<String>,
     managed: Vec<Broker>,
 }
 
@@ -28,12 +31,12 @@ impl Network {
     /// Starts or finds the brokers of the plan; `folder` takes their files.
     pub(super) async fn open(
         setup: &Setup,
-        folder: std::path::PathBuf,
+        folder: PathBuf,
         reporter: &Reporter,
     ) -> Result<Self, RunError> {
         match &setup.plan.brokers {
-            Brokers::Single { nats_server } => {
-                Self::manage(setup, nats_server, folder, reporter).await
+            Brokers::Managed(managed) => {
+                Box::pin(Self::manage(setup, managed, folder, reporter)).await
             }
             Brokers::External { urls } => Self::find(urls).await,
         }
@@ -41,51 +44,46 @@ impl Network {
 
     async fn manage(
         setup: &Setup,
-        wanted: &NatsServer,
-        folder: std::path::PathBuf,
+        planned: &Managed,
+        folder: PathBuf,
         reporter: &Reporter,
     ) -> Result<Self, RunError> {
-        let name = "n1".to_owned();
-        let request = match wanted {
-            NatsServer::Newest => Request::default(),
-            NatsServer::Version(version) => Request { version: Some(version.clone()), path: None },
-            NatsServer::Path(path) => Request { version: None, path: Some(path.into()) },
-        };
-        let (told, whose) = (reporter.clone(), name.clone());
-        let progress = move |step| told.tell(Progress::Obtaining(whose.clone(), step));
-        let program = broker::obtain::obtain(request, setup.sources.clone(), progress)
-            .await
-            .map_err(unreachable)?;
-        let budget = Budget::of(&setup.plan, DEFAULT_PORT_RANGE);
-        let spec = StartSpec {
-            program,
-            name: name.clone(),
+        let plan = &setup.plan;
+        let told = reporter.clone();
+        let programs = start::programs(planned, &setup.sources, move |name, step| {
+            told.tell(Progress::Obtaining(name.to_owned(), step));
+        });
+        let starting = Starting {
+            planned,
+            programs: programs.await.map_err(unreachable)?,
             folder,
-            ports: PortChoice::Free,
-            limits: Limits::carrying(budget.connections, largest_message(&setup.plan)),
-            extra_config: String::new(),
-            environment: Vec::new(),
-            ready_within: READY_WITHIN,
+            limits: Limits::carrying(
+                Budget::of(plan, DEFAULT_PORT_RANGE).connections,
+                largest_message(plan),
+            ),
         };
-        let broker = Broker::start(&spec, &setup.launcher).await.map_err(unreachable)?;
-        let version = broker.program().version.to_string();
-        let url = broker.url();
-        tracing::info!(%name, %version, %url, pid = broker.pid(), "broker is ready");
-        for left in broker.left_out() {
-            tracing::info!(key = left.key, effect = left.effect, "left out of the configuration");
+        let managed = starting.start(&setup.launcher).await.map_err(unreachable)?;
+        let mut network = Self { managed, ..Self::default() };
+        for broker in &network.managed {
+            let (name, url, varz) = (broker.name().to_owned(), broker.url(), broker.at_start());
+            let (version, go) = (varz.version.clone(), Some(varz.go.clone()));
+            tracing::info!(%name, %version, go, %url, pid = broker.pid(), "broker is ready");
+            network.servers.push(Server { address: broker.client().into(), url: url.clone() });
+            network.urls.push(url.clone());
+            reporter.tell(Progress::Broker { name, version, go, url });
         }
-        reporter.tell(Progress::Broker { name, version, go: None, url: url.clone() });
-        Ok(Self {
-            servers: vec![Server { address: broker.client().into(), url: url.clone() }],
-            urls: vec![url],
-            managed: vec![broker],
-        })
+        Ok(network)
     }
 
     async fn find(urls: &[String]) -> Result<Self, RunError> {
-        let mut network = Self { servers: Vec::new(), urls: urls.to_vec(), managed: Vec::new() };
-        network.servers = look_up(urls).await.map_err(unreachable)?;
-        Ok(network)
+        let servers = look_up(urls).await.map_err(unreachable)?;
+        Ok(Self { servers, urls: urls.to_vec(), ..Self::default() })
+    }
+
+    /// Where a client of the plan connects: its home first.
+    pub(super) fn client_urls(&self, plan: &Plan, number: u32) -> Vec<String> {
+        let pool = plan.client_pool(number);
+        pool.into_iter().filter_map(|at| self.urls.get(at)).cloned().collect()
     }
 
     /// The brokers that are not ours by what they say of themselves, each with a name.
@@ -127,18 +125,22 @@ impl Network {
         &self.managed
     }
 
-    /// The brokers' name for a node; there is one.
+    /// The name of the only broker.
     pub(super) fn name(&self) -> Option<&str> {
-        self.managed.first().map(Broker::name)
+        match self.managed.as_slice() {
+            [only] => Some(only.name()),
+            _ => None,
+        }
     }
 
     /// Ends the managed brokers in order; one that has not ended in time is killed.
     pub(super) async fn close(self, patience: Duration) {
-        for broker in self.managed {
+        let stop = async |broker: Broker| {
             let name = broker.name().to_owned();
             let stopped = broker.stop(patience).await;
             tracing::info!(%name, killed = stopped.killed, took = ?stopped.took, "broker stopped");
-        }
+        };
+        future::join_all(self.managed.into_iter().map(stop)).await;
     }
 }
 
