@@ -157,7 +157,8 @@ pub async fn run(
     progress: mpsc::Sender<Progress>,
 ) -> Result<Finished, RunError> {
     let preflight = preflight(&setup.plan)?;
-    run::run(&setup, &stop, &Reporter(progress), preflight).await
+    // A run holds much: on the heap it is small for whoever awaits it.
+    Box::pin(run::run(&setup, &stop, &Reporter(progress), preflight)).await
 }
 
 /// Holds the plan against this host.
