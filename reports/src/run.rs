@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::BrokerCost;
 use crate::latency::Latency;
 use crate::missing::Missing;
+use crate::recovery::Recoveries;
 use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, ExitCode, Severity, Verdict};
 use crate::waves::Waves;
@@ -174,12 +175,14 @@ pub struct Tally {
     /// What nodes published without being asked, by kind: `startup`, `alive`, `shutdown`,
     /// `registration`.
     pub events: BTreeMap<String, EventTotals>,
+    /// What followed the actions of the timeline.
+    pub recovery: Recoveries,
 }
 
 impl Tally {
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events } = other;
+        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events, recovery } = other;
         self.fleet.merge(fleet);
         self.waves.merge(waves);
         self.missing.merge(missing);
@@ -189,6 +192,7 @@ impl Tally {
         for (kind, totals) in events {
             self.events.entry(kind.clone()).or_default().merge(totals);
         }
+        self.recovery.merge(recovery);
     }
 }
 

@@ -57,6 +57,9 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let seen = |wanted: &IncidentKind| {
         incidents.iter().filter(|i| i.kind == *wanted).map(|i| i.count).sum()
     };
+    // What the timeline did to the brokers is no reason to doubt.
+    let unasked = incidents.iter().filter(|i| i.kind == IncidentKind::Disconnected);
+    let unasked = unasked.filter(|i| !tally.recovery.disturbed(i.at, i.at)).map(|i| i.count);
     let near = run.preflight.iter().filter(|check| check.verdict == Verdict::Warn);
     let near = near.map(|check| {
         (format!("{}: {}, needed {}", check.name, check.have, check.need), check.advice.clone())
@@ -70,7 +73,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         delays,
         backlog: run.backlog.clone(),
         replies_dropped: seen(&IncidentKind::SlowConsumer),
-        driver_disconnects: seen(&IncidentKind::Disconnected),
+        driver_disconnects: unasked.sum(),
         overflowed,
         waves_wall: run.waves_wall,
         waves_cpu: run.waves_usage.cpu(),

@@ -16,6 +16,7 @@ mod pending;
 mod progress;
 mod run;
 mod telemetry;
+mod timeline;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

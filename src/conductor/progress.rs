@@ -76,6 +76,8 @@ pub enum Progress {
         /// What was counted and measured.
         result: Box<WaveResult>,
     },
+    /// Something was done to brokers, as the timeline says, or what followed from it.
+    Timeline(String),
     /// Something went wrong and the run goes on.
     Warning(String),
     /// Everything is being stopped.

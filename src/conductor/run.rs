@@ -3,6 +3,7 @@
 //! afterwards, and what was measured is kept.
 
 mod connect;
+mod course;
 mod finish;
 mod meet;
 mod waves;
@@ -24,6 +25,7 @@ use super::events;
 use super::network::Network;
 use super::orders::clients;
 use super::telemetry::{Notice, Seen, Telemetry};
+use super::timeline::{self, Programs};
 use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::Crew;
 use crate::doctor::Check;
@@ -57,6 +59,7 @@ pub(super) struct Run<'a> {
     /// The longest queue of replies that any wave had in the driver.
     pub(super) backlog: Option<Backlog>,
     replies: u64,
+    programs: Programs,
 }
 
 /// Runs the plan of `setup`; see [`super::run`].
@@ -92,6 +95,7 @@ pub(super) async fn run(
         waited_for_broker: HashSet::new(),
         backlog: None,
         replies: 0,
+        programs: Programs::new(),
     };
     let ending = match run.phases().await {
         Ok(()) => Ending::Completed,
@@ -127,16 +131,23 @@ impl Run<'_> {
 
     async fn open_network(&mut self) -> Result<(), Ending> {
         let folder = self.book.subfolder("brokers").map_err(broken)?;
-        let opened = tokio::select! {
-            opened = Network::open(self.setup, folder, self.reporter) => opened,
+        let open = async {
+            // What a step will need is there before anything is started.
+            let programs = timeline::programs(self.setup, self.reporter).await?;
+            Ok((programs, Network::open(self.setup, folder, self.reporter).await?))
+        };
+        let opened: Result<_, RunError> = tokio::select! {
+            opened = open => opened,
             reason = self.stop.asked() => return Err(asked(reason)),
         };
-        let network = opened.map_err(|error| Ending::Failed(error.code, error.message))?;
+        let (programs, network) =
+            opened.map_err(|error| Ending::Failed(error.code, error.message))?;
         // As nodes show it: without credentials.
         let urls: Vec<_> = network.servers.iter().map(|server| server.url.clone()).collect();
         let urls = urls.join(", ");
         self.telemetry = Some(Telemetry::start(network.managed(), &[], self.epoch).await);
         self.network = Some(network);
+        self.programs = programs;
         self.book.event("network", format!("brokers: {urls}"), json!({})).map_err(broken)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use emulator::fleet::counts::{FleetCounts, StepTimes};
 use emulator::fleet::ledger::{Books, Fate, Ledger};
-use emulator::fleet::{Fleet, FleetError};
+use emulator::fleet::{Fleet, FleetError, Meter};
 use emulator::spec::FleetSpec;
 use reports::missing::Cause;
 
@@ -40,6 +40,12 @@ impl Crew {
     #[must_use]
     pub fn counts(&self) -> FleetCounts {
         self.fleet.counts()
+    }
+
+    /// What reads the counters from any task.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.fleet.meter()
     }
 
     /// How long the steps of all connections took so far.

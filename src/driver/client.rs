@@ -218,7 +218,8 @@ pub(super) async fn close_all<'a>(
     tokio::time::timeout(within, ended).await.unwrap_or(false)
 }
 
-fn is_up(connection: &async_nats::Client) -> bool {
+/// Whether a connection is there at this moment.
+pub(super) fn is_up(connection: &async_nats::Client) -> bool {
     connection.connection_state() == State::Connected
 }
 
@@ -242,7 +243,10 @@ pub(super) async fn reach(
     let inbox = to.new_inbox();
     let mut subscriber = to.subscribe(inbox.clone()).await.ok()?;
     loop {
-        from.publish(inbox.clone(), "".into()).await.ok()?;
+        // What a connection that is away is given would all be sent when it is back.
+        if is_up(from) {
+            from.publish(inbox.clone(), "".into()).await.ok()?;
+        }
         if let Ok(message) = tokio::time::timeout(retry, subscriber.next()).await {
             return message.map(drop);
         }

@@ -55,6 +55,18 @@ pub struct Driver {
     incidents: IncidentLog,
 }
 
+/// Which of the driver's connections are there.
+#[derive(Debug, Clone)]
+pub struct Presence(Vec<async_nats::Client>);
+
+impl Presence {
+    /// How many are away at this moment.
+    #[must_use]
+    pub fn away(&self) -> u64 {
+        self.0.iter().filter(|connection| !client::is_up(connection)).count() as u64
+    }
+}
+
 impl Driver {
     /// Connects every client.
     ///
@@ -103,6 +115,12 @@ impl Driver {
         if closed.contains(&false) {
             tracing::warn!("not every connection of the driver ended by itself");
         }
+    }
+
+    /// What looks at the driver's connections from any task.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        Presence(self.clients.iter().flat_map(|c| c.connections().cloned()).collect())
     }
 
     fn client(&self, number: u32) -> Option<&Arc<Client>> {

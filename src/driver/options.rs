@@ -20,8 +20,9 @@ const COMMAND_CAPACITY: usize = 2_048;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// The largest that the client library takes.
 const READ_BUFFER_BYTES: u16 = u16::MAX;
-/// The longest pause between two attempts to reconnect.
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+/// The longest pause between two attempts to reconnect: short, since a real client connects anew for
+/// every request and has no pause to sit out.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// A text that never appears in logs or debug output.
 #[derive(Clone, PartialEq, Eq)]

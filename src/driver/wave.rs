@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use reports::wave::WaveKind;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Client, is_up};
 use super::epoch::Epoch;
 use super::inbox::{Arrival, Inbox};
 use super::order::{SendMode, WaveDone, WaveFailure, WaveOrder};
@@ -29,6 +29,9 @@ use super::tally::{SendLog, Tally};
 /// A wave that had no time for its preparation waits this long at most for its subscription to be
 /// confirmed; one that had waits until its intended instant. Then it is sent all the same.
 const CONFIRM_MAX: Duration = Duration::from_millis(500);
+
+/// Pause between two looks whether a connection that is away is back.
+const AWAY_LOOK: Duration = Duration::from_millis(5);
 
 /// Replies decoded before the subscriptions are looked at again: a fraction of a millisecond.
 const DECODED_MAX: usize = 64;
@@ -69,13 +72,17 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     let Surroundings { client, roster, epoch, cancel } = around;
     let reply_to =
         reply_subject(&order.reply_collective, &order.draft.caller_id, &order.request_id);
-    let (subscribers, failure) = match client.subscribe(&reply_to).await {
-        Ok(subscribers) => {
+    // A connection that is away takes so many subscriptions and then makes the next one wait.
+    let last = epoch.instant(order.intended_at + order.deadline);
+    let subscribing = tokio::time::timeout_at(last, client.subscribe(&reply_to));
+    let (subscribers, failure) = match cancel.run_until_cancelled(subscribing).await? {
+        Err(_) => (Vec::new(), Some(WaveFailure::Subscribe("the connection is away".to_owned()))),
+        Ok(Ok(subscribers)) => {
             let wait = order.intended_at.saturating_sub(epoch.now()).max(CONFIRM_MAX);
             let confirmed = cancel.run_until_cancelled(client.confirm(wait)).await?;
             (subscribers, (!confirmed).then_some(WaveFailure::Unconfirmed))
         }
-        Err(error) => (Vec::new(), Some(WaveFailure::Subscribe(error.to_string()))),
+        Ok(Err(error)) => (Vec::new(), Some(WaveFailure::Subscribe(error.to_string()))),
     };
     let sends = match order.mode {
         SendMode::Broadcast => SendLog::broadcast(),
@@ -154,7 +161,13 @@ impl Post<'_> {
     }
 
     async fn publish(&self, subject: String, message: bytes::Bytes) -> Result<(), WaveFailure> {
-        let published = self.around.client.publisher.publish(subject, message).await;
+        let publisher = &self.around.client.publisher;
+        // A request that is given to a connection which is away would be sent when it is back, though
+        // its wave may be over by then. This wait ends with the wave.
+        while !is_up(publisher) {
+            tokio::time::sleep(AWAY_LOOK).await;
+        }
+        let published = publisher.publish(subject, message).await;
         published.map_err(|error| WaveFailure::Publish(error.to_string()))
     }
 

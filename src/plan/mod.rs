@@ -15,6 +15,7 @@ mod queue;
 mod resolve;
 mod schedule;
 mod text;
+mod timeline;
 mod types;
 
 pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, Topology};
@@ -29,6 +30,8 @@ pub(crate) use resolve::IDENTITY;
 pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
 pub(crate) use text::{Table, mib, thousands};
+pub(crate) use timeline::last_instants;
+pub use timeline::{Act, By, Rolling, Step, When};
 pub use types::{
     Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
     ReplyDelay, Threshold,

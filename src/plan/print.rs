@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
-use super::{Brokers, Budget, Entry, Group, Plan, Question};
+use super::{Act, Brokers, Budget, By, Entry, Group, NatsServer, Plan, Question, Rolling, When};
 
 mod network;
 
@@ -46,6 +46,7 @@ fn write_all(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
     write_fleet(out, plan)?;
     write_waves(out, plan)?;
     write_timeline(out, plan)?;
+    write_steps(out, plan)?;
     write_budget(out, plan, budget)?;
     write_thresholds(out, plan)
 }
@@ -172,6 +173,57 @@ fn waves(entry: &Entry) -> String {
     match entry.warmup {
         0 => entry.count.to_string(),
         warmup => format!("{warmup} warm-up + {}", entry.count),
+    }
+}
+
+/// What is done to brokers, and when.
+fn write_steps(out: &mut String, plan: &Plan) -> fmt::Result {
+    if plan.timeline.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWhat happens to brokers")?;
+    let mut table = Table::new(&["step", "when", "what", "brokers", "watched"]);
+    for step in &plan.timeline {
+        let when = match (step.when, plan.wave_before(&step.when)) {
+            (_, Some((entry, number))) => format!("after {entry} {number}"),
+            (When::At { at }, None) => format!("at {}", short(at)),
+            (When::After { .. }, None) => String::new(),
+        };
+        let brokers = match step.rolling {
+            None => step.brokers.join(" "),
+            Some(Rolling::Whole) => format!("{}, each when all is back", step.brokers.join(" ")),
+            Some(Rolling::Pause { pause }) => {
+                format!("{}, each {} after the other", step.brokers.join(" "), short(pause))
+            }
+        };
+        table.row([step.name.clone(), when, act_text(&step.act), brokers, short(step.watch)]);
+    }
+    table.write(out)
+}
+
+fn act_text(act: &Act) -> String {
+    let word = act.word();
+    match act {
+        Act::End { .. } | Act::Start => word.to_owned(),
+        Act::Pause { length } => format!("{word} for {}", short(*length)),
+        Act::Restart { by, away, nats_server } => {
+            let by = match by {
+                By::Term => "SIGTERM",
+                By::Kill => "SIGKILL",
+                By::LameDuck => "lame duck",
+            };
+            let away = match away.is_zero() {
+                true => String::new(),
+                false => format!(", away for {}", short(*away)),
+            };
+            let with = match nats_server {
+                None => String::new(),
+                Some(NatsServer::Version(version)) => format!(" by nats-server {version}"),
+                Some(NatsServer::Path(path)) => format!(" by {path}"),
+                Some(NatsServer::Newest) => " by the newest nats-server at hand".to_owned(),
+            };
+            format!("{word}{with} ({by}{away})")
+        }
     }
 }
 

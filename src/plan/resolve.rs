@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
-    Queue, ReplyDelay, Threshold, brokers, lifecycle, placement,
+    Queue, ReplyDelay, Threshold, brokers, lifecycle, placement, timeline,
 };
 use crate::scenario::{
     self, BrokerName, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush,
@@ -71,6 +71,7 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
         groups,
         client: client(scenario.client.as_ref(), &names),
         entries,
+        timeline: timeline::steps(scenario, &names),
         thresholds: thresholds(scenario),
         late_grace: span(scenario.late_grace, LATE_GRACE),
     })
@@ -165,7 +166,7 @@ fn thresholds(scenario: &Scenario) -> Vec<Threshold> {
         .collect()
 }
 
-fn entries(given: &[scenario::Wave], groups: &[Group]) -> Vec<Entry> {
+pub(super) fn entries(given: &[scenario::Wave], groups: &[Group]) -> Vec<Entry> {
     let mut starts_at = Duration::ZERO;
     let mut entries = Vec::with_capacity(given.len());
     for wave in given {

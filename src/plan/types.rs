@@ -6,7 +6,7 @@ use emulator::agents::ddl::{Ddl, DdlAgent};
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
-use super::{Brokers, Events, Placement, Queue, Registration, StatusFiles, micros};
+use super::{Brokers, Events, Placement, Queue, Registration, StatusFiles, Step, micros};
 use crate::scenario;
 
 /// A scenario with every default written in.
@@ -29,6 +29,9 @@ pub struct Plan {
     pub client: Client,
     /// The entries of `waves`, in order; each runs after the one before.
     pub entries: Vec<Entry>,
+    /// What happens to the brokers while waves go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Step>,
     /// What must hold, in the order of the scenario.
     pub thresholds: Vec<Threshold>,
     /// How long the driver listens after a wave's deadline.

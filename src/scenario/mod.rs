@@ -13,6 +13,7 @@ mod overrides;
 mod own_agents;
 mod read;
 mod schema;
+mod timeline;
 mod tree;
 mod types;
 mod units;
@@ -28,6 +29,7 @@ pub use layout::Role;
 pub(crate) use layout::{BrokerName, layout};
 pub use own_agents::{DdlContent, Files};
 pub use schema::{json_schema, json_schema_text};
+pub use timeline::{AfterWave, EndedBy, Names, Rolling, Step as TimelineStep};
 pub use tree::Step;
 pub use types::{
     Batch, Behaviour, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter, FullQueue,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::brokers::{Brokers, Placement};
 use super::document::{Document, Thresholds};
 use super::own_agents::DdlContent;
+use super::timeline::Step as TimelineStep;
 use super::units::{Count, Percent, Rate, Span};
 
 /// One question to a Choria network: which nodes, which broker, which waves, and what must hold.
@@ -32,6 +33,8 @@ pub struct Scenario {
     pub client: Option<Client>,
     /// The requests: entries run one after the other.
     pub waves: Vec<Wave>,
+    /// What happens to the brokers while the waves go on.
+    pub timeline: Option<Vec<TimelineStep>>,
     /// What must hold for the run to pass: a metric, and expressions over it.
     pub thresholds: Option<Thresholds>,
     /// How long the driver listens after a wave's deadline, to tell late from missing; default 1s.

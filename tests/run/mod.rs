@@ -9,6 +9,7 @@ mod scenarios;
 mod signals;
 mod strangers;
 mod telemetry;
+mod timeline;
 mod verdicts;
 
 use std::path::Path;

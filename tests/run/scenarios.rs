@@ -145,3 +145,18 @@ async fn registration_storm_loses_no_registration() {
     assert_eq!(registrations.received, registrations.published);
     assert_eq!(summary.events["startup"].received, 300);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_restart_says_how_long_the_network_is_away() {
+    let small = [
+        "fleet.default.nodes=200",
+        "thresholds.recovery.nodes_lost=[\"max == 200\"]",
+        "waves.discovery.every=500ms",
+        "waves.discovery.count=40",
+    ];
+    let summary = check("broker-restart.yaml", &small).await;
+    let recovery = &summary.recovery[0];
+    assert_eq!((recovery.nodes_lost, recovery.nodes_back), (200, 200));
+    assert!(recovery.ready_s.unwrap() >= 2.0, "{recovery:?}");
+    assert!(recovery.first_discovery_s >= recovery.ready_s, "{recovery:?}");
+}

@@ -73,6 +73,22 @@ struct Started {
     in_flight: Arc<Semaphore>,
 }
 
+/// Reads the counters of a fleet from any task; they stay readable when the fleet is gone.
+#[derive(Debug, Clone)]
+pub struct Meter(Vec<Arc<ShardCounts>>);
+
+impl Meter {
+    /// The counters at this moment.
+    #[must_use]
+    pub fn counts(&self) -> FleetCounts {
+        let mut sum = FleetCounts::default();
+        for shard in &self.0 {
+            shard.add_to(&mut sum);
+        }
+        sum
+    }
+}
+
 /// A running fleet. Dropping it stops it.
 pub struct Fleet {
     share: Share,
@@ -199,11 +215,13 @@ impl Fleet {
     /// The counters at this moment.
     #[must_use]
     pub fn counts(&self) -> FleetCounts {
-        let mut sum = FleetCounts::default();
-        for shard in &self.counts {
-            shard.add_to(&mut sum);
-        }
-        sum
+        self.meter().counts()
+    }
+
+    /// What reads the counters from any task.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter(self.counts.clone())
     }
 
     /// How long the steps of all connections took so far.

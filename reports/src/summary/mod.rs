@@ -5,6 +5,7 @@
 //! `report RESULT` prints the same from the folder alone.
 
 mod parts;
+mod recovery;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,6 +26,7 @@ pub use parts::{
     BrokerSummary, ConnectSummary, CostSummary, DriverSummary, EmulatorSummary, EntrySummary,
     FleetSummary, HistogramTexts, ToCompleteMs, WaveSummary, WholeMs,
 };
+pub use recovery::{RecoverySummary, SharesBack};
 
 /// Version of the members and their meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -80,6 +82,10 @@ pub struct Summary {
     /// scenario switches off are left out.
     #[serde(default)]
     pub events: BTreeMap<String, EventTotals>,
+    /// How the network came back after what the timeline did to its brokers, in the order of the
+    /// timeline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<RecoverySummary>,
     /// The thresholds.
     pub thresholds: Vec<ThresholdOutcome>,
     /// What the run cost.
@@ -176,6 +182,7 @@ impl Summary {
             waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave)).collect(),
             missing: MissingSummary::of(run),
             events: tally.events.clone(),
+            recovery: RecoverySummary::of_all(tally),
             thresholds: thresholds.clone(),
             cost: CostSummary::of(&tally.cost),
             scheduler_lag_us: tally.scheduler_lag.figures(),

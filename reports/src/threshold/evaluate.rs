@@ -8,6 +8,7 @@ use super::{Aggregation, Selector, Threshold, ThresholdOutcome};
 use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::Latency;
+use crate::recovery::{Consequences, Phase, Recovery};
 use crate::run::{EventTotals, RunResult};
 use crate::wave::{WaveKey, WaveRecord};
 use crate::waves::Distributions;
@@ -59,6 +60,7 @@ impl Threshold {
             Source::Disconnects => self.disconnects(run),
             Source::Events(value) => self.events(run, value),
             Source::Broker(figure) => self.brokers(run, figure),
+            Source::Recovery(value) => self.recoveries(run, value),
             Source::Single(value) => value(tally)
                 .map(|value| (Found::Measured(value), String::new()))
                 .ok_or_else(|| "it was not measured".to_owned()),
@@ -69,6 +71,16 @@ impl Threshold {
     fn waves<'a>(&self, run: &'a RunResult) -> Result<Vec<Wave<'a>>, String> {
         let mut waves = run.tally.waves.counted();
         waves.retain(|(key, _)| self.means(&key.name, key.client));
+        let Selector { before, during, after, .. } = &self.selector;
+        for (step, phase) in
+            [(before, Phase::Before), (during, Phase::During), (after, Phase::After)]
+        {
+            let Some(step) = step else { continue };
+            let phases = waves.iter().map(|(_, wave)| run.tally.recovery.phase(step, &wave.result));
+            let phases: Vec<_> = phases.collect::<Result<_, _>>()?;
+            let mut phases = phases.into_iter();
+            waves.retain(|_| phases.next() == Some(phase));
+        }
         if waves.is_empty() {
             return Err("no counted wave matches".to_owned());
         }
@@ -168,6 +180,36 @@ impl Threshold {
         })
     }
 
+    fn recoveries(
+        &self,
+        run: &RunResult,
+        value: fn(&Recovery, &Consequences) -> Option<f64>,
+    ) -> Observation {
+        let Selector { step, broker, .. } = &self.selector;
+        let selected = run.tally.recovery.iter().filter(|(key, recovery)| {
+            step.as_ref().is_none_or(|step| *step == key.step)
+                && broker.as_ref().is_none_or(|broker| recovery.brokers.contains(broker))
+        });
+        let points = selected.map(|(key, recovery)| {
+            let place = format!("{} {}", key.step, names(recovery));
+            let waves = Consequences::of(recovery, &run.tally.waves);
+            match (recovery.began, value(recovery, &waves)) {
+                (None, _) => Err(format!("{place} was not carried out")),
+                (_, None) => Err(format!("{place} did not come to that while it was watched")),
+                (_, Some(value)) => Ok((Found::Measured(value), place)),
+            }
+        });
+        let points: Vec<_> = points.collect::<Result<_, String>>()?;
+        match (self.aggregation, points.as_slice()) {
+            (_, []) => Err("no step of the timeline matches".to_owned()),
+            (Aggregation::Count, all) => {
+                let sum = all.iter().map(|(found, _)| found.as_f64()).sum();
+                Ok((Found::Measured(sum), String::new()))
+            }
+            (other, _) => spread(points, other),
+        }
+    }
+
     fn brokers(&self, run: &RunResult, figure: BrokerFigure) -> Observation {
         let wanted = self.selector.broker.as_deref();
         let selected = run.tally.cost.brokers.iter();
@@ -200,6 +242,11 @@ fn ours(run: &RunResult) -> Result<(), String> {
         true => Err("the nodes are not ours".to_owned()),
         false => Ok(()),
     }
+}
+
+fn names(recovery: &Recovery) -> String {
+    let names: Vec<&str> = recovery.brokers.iter().map(String::as_str).collect();
+    names.join(", ")
 }
 
 fn label((key, _): Wave) -> String {

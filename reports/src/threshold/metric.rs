@@ -3,11 +3,14 @@
 //! One table serves parsing, evaluation, documentation and `init`. Where a figure is taken from a
 //! run stands beside its name as a [`Source`].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::broker::BrokerFigure;
 use crate::latency::Latency;
 use crate::missing::Cause;
+use crate::recovery::{Consequences, Recovery};
 use crate::run::{EventTotals, Tally};
 use crate::wave::WaveFigures;
 use crate::waves::Distributions;
@@ -79,6 +82,8 @@ pub(super) enum Source {
     Events(fn(&EventTotals) -> u64),
     /// One value a broker.
     Broker(BrokerFigure),
+    /// One value an action of the timeline; `None`: it did not come to that.
+    Recovery(fn(&Recovery, &Consequences) -> Option<f64>),
     /// One value of the run.
     Single(fn(&Tally) -> Option<f64>),
 }
@@ -155,8 +160,10 @@ const VALUES: &[&str] = &["avg", "min", "max", "med", "p(N)", "count"];
 const COUNTS: &[&str] = &["avg", "min", "max", "med", "p(N)", "count", "rate"];
 const BROKER_LEVEL: &[&str] = &["avg", "min", "max", "value"];
 const BROKER_COUNT: &[&str] = &["avg", "min", "max", "count", "value"];
-const WAVE: &[&str] = &["wave", "client"];
-const WAVE_GROUP: &[&str] = &["wave", "client", "group"];
+const REPLIES: &[&str] = &["wave", "client"];
+const WAVE: &[&str] = &["wave", "client", "before", "during", "after"];
+const WAVE_GROUP: &[&str] = &["wave", "client", "group", "before", "during", "after"];
+const STEP: &[&str] = &["step", "broker"];
 const BROKER: &[&str] = &["broker"];
 
 const fn wave_latency(
@@ -165,7 +172,7 @@ const fn wave_latency(
     about: &'static str,
 ) -> Metric {
     let source = Source::WaveLatency(values);
-    Metric { name, unit: Unit::Us, aggregations: VALUES, tags: WAVE, about, source }
+    Metric { name, unit: Unit::Us, aggregations: VALUES, tags: REPLIES, about, source }
 }
 
 const fn wave_count(
@@ -190,6 +197,23 @@ const fn broker(
     about: &'static str,
 ) -> Metric {
     Metric { name, unit, aggregations, tags: BROKER, about, source: Source::Broker(figure) }
+}
+
+const fn recovery(
+    name: &'static str,
+    unit: Unit,
+    value: fn(&Recovery, &Consequences) -> Option<f64>,
+    about: &'static str,
+) -> Metric {
+    let aggregations = match unit {
+        Unit::Count => VALUES,
+        _ => SPREAD,
+    };
+    Metric { name, unit, aggregations, tags: STEP, about, source: Source::Recovery(value) }
+}
+
+fn micros(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| time.as_secs_f64() * 1e6)
 }
 
 const fn single(
@@ -423,6 +447,72 @@ pub static CATALOGUE: &[Metric] = &[
         BROKER_LEVEL,
         BrokerFigure::StackBytes,
         "largest stacks of a broker, where profiling is on",
+    ),
+    recovery(
+        "recovery.time_to_half",
+        Unit::Us,
+        |r, _| micros(r.time_to(50)),
+        "action on brokers until half of the lost nodes were back",
+    ),
+    recovery(
+        "recovery.time_to_99",
+        Unit::Us,
+        |r, _| micros(r.time_to(99)),
+        "action on brokers until 99 % of the lost nodes were back",
+    ),
+    recovery(
+        "recovery.time_to_full",
+        Unit::Us,
+        |r, _| micros(r.time_to(100)),
+        "action on brokers until all lost nodes were back",
+    ),
+    recovery(
+        "recovery.ready_to_full",
+        Unit::Us,
+        |r, _| micros(r.time_from_ready(100)),
+        "brokers ready again until all lost nodes were back",
+    ),
+    recovery(
+        "recovery.time_to_ready",
+        Unit::Us,
+        |r, _| micros(r.ready),
+        "action on brokers until they were ready again",
+    ),
+    recovery(
+        "recovery.first_complete",
+        Unit::Us,
+        |_, waves| micros(waves.first_complete),
+        "action on brokers until a wave was complete",
+    ),
+    recovery(
+        "recovery.first_discovery",
+        Unit::Us,
+        |_, waves| micros(waves.first_discovery),
+        "action on brokers until a discovery was complete",
+    ),
+    recovery(
+        "recovery.nodes_lost",
+        Unit::Count,
+        |r, _| r.began.map(|_| r.lost.total() as f64),
+        "complete connections of nodes lost after an action on brokers",
+    ),
+    recovery(
+        "recovery.requests_lost",
+        Unit::Count,
+        |r, waves| r.began.map(|_| waves.requests_lost as f64),
+        "answers not on time in waves under way until the network was whole",
+    ),
+    recovery(
+        "recovery.connect_rate",
+        Unit::PerSecond,
+        |r, _| r.began.map(|_| r.back.most_in_a_second() as f64),
+        "connections of nodes completed in the busiest second after an action",
+    ),
+    recovery(
+        "recovery.balance",
+        Unit::Ratio,
+        |r, _| r.balance(),
+        "connections of the emptiest broker over those of the fullest, after an action",
     ),
     single(
         "emulator.rss_bytes_per_node",

@@ -67,6 +67,14 @@ pub struct Selector {
     pub broker: Option<String>,
     /// Kind of event.
     pub kind: Option<String>,
+    /// Step of the timeline.
+    pub step: Option<String>,
+    /// Waves that were over before this step of the timeline.
+    pub before: Option<String>,
+    /// Waves under way while the network was not whole after this step.
+    pub during: Option<String>,
+    /// Waves sent when the network was whole again after this step.
+    pub after: Option<String>,
 }
 
 /// How many values become one.

@@ -122,6 +122,10 @@ fn selector(text: &str, metric: &Metric, tags: &str) -> Result<Selector, Thresho
             "wave" => &mut selector.wave,
             "group" => &mut selector.group,
             "kind" => &mut selector.kind,
+            "step" => &mut selector.step,
+            "before" => &mut selector.before,
+            "during" => &mut selector.during,
+            "after" => &mut selector.after,
             _ => &mut selector.broker,
         };
         *slot = Some(value.to_owned());

@@ -5,6 +5,7 @@
 mod examples;
 mod formats;
 mod merging;
+mod recovering;
 mod rendering;
 mod storing;
 mod summaries;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
 use reports::latency::{Latency, LatencyDigest, Merge};
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
+use reports::recovery::{Instants, Recoveries, Recovery, RecoveryKey};
 use reports::run::{
     ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals, GroupTotals, Tally,
 };
@@ -196,10 +197,52 @@ fn doubt() -> impl Strategy<Value = Doubt> {
     })
 }
 
+fn instants() -> impl Strategy<Value = Instants> {
+    vec((0_u64..5_000, n()), 0..5).prop_map(|rows| {
+        let mut instants = Instants::default();
+        rows.iter().for_each(|(ms, times)| instants.add(Duration::from_millis(*ms), *times));
+        instants
+    })
+}
+
+fn recovery() -> impl Strategy<Value = Recovery> {
+    let brokers = || vec(("n[12]", n()), 0..3);
+    let times = vec(proptest::option::of(time()), 4);
+    let counts = (vec(instants(), 3), n(), n());
+    ("[ab]", brokers(), brokers(), times, counts).prop_map(
+        |(action, before, after, times, (instants, away_before, client_away))| Recovery {
+            action,
+            brokers: before.iter().map(|(name, _)| name.clone()).collect(),
+            began: times[0],
+            done: times[1],
+            ready: times[2],
+            away_before,
+            lost: instants[0].clone(),
+            back: instants[1].clone(),
+            dials: instants[2].clone(),
+            client_back: times[3],
+            client_away,
+            connections_before: before.into_iter().collect(),
+            connections_after: after.into_iter().collect(),
+        },
+    )
+}
+
+fn recoveries() -> impl Strategy<Value = Recoveries> {
+    vec((1_u32..3, 1_u32..3, "[ab]", recovery()), 0..3).prop_map(|entries| {
+        let mut recoveries = Recoveries::default();
+        for (number, turn, step, recovery) in entries {
+            recoveries.add(RecoveryKey { number, turn, step }, &recovery);
+        }
+        recoveries
+    })
+}
+
 fn tally() -> impl Strategy<Value = Tally> {
     let events = vec(("[ab]", n(), n()), 0..3);
-    (fleet(), waves(), missing(), cost(), latency(), vec(doubt(), 0..3), events).prop_map(
-        |(fleet, waves, missing, cost, scheduler_lag, doubts, events)| Tally {
+    let measured = (fleet(), waves(), missing(), cost(), latency());
+    (measured, vec(doubt(), 0..3), events, recoveries()).prop_map(
+        |((fleet, waves, missing, cost, scheduler_lag), doubts, events, recovery)| Tally {
             events: events
                 .into_iter()
                 .map(|(kind, published, received)| (kind, EventTotals { published, received }))
@@ -210,6 +253,7 @@ fn tally() -> impl Strategy<Value = Tally> {
             cost,
             scheduler_lag,
             doubts: doubts.into_iter().collect(),
+            recovery,
         },
     )
 }
@@ -329,6 +373,11 @@ proptest! {
     #[test]
     fn costs_merge_lawfully(a in cost(), b in cost(), c in cost()) {
         check_laws(Cost::merge, [&a, &b, &c])?;
+    }
+
+    #[test]
+    fn recoveries_merge_lawfully(a in recovery(), b in recovery(), c in recovery()) {
+        check_laws(Recovery::merge, [&a, &b, &c])?;
     }
 
     #[test]

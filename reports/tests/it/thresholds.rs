@@ -8,6 +8,7 @@ use reports::threshold::{CATALOGUE, Threshold, ThresholdOutcome};
 use reports::wave::{WaveKey, WaveKind, WaveResult};
 
 use crate::examples::{self, NODES, key, wave};
+use crate::recovering;
 
 fn outcome(run: &RunResult, metric: &str, expression: &str) -> ThresholdOutcome {
     Threshold::parse(metric, expression).unwrap_or_else(|error| panic!("{error}")).evaluate(run)
@@ -102,9 +103,10 @@ fn a_whole_error_reads_as_a_sentence_with_its_remedy() {
 
 #[test]
 fn every_metric_of_the_catalogue_is_documented_and_gives_a_value_for_a_whole_run() {
-    let run = examples::passed();
+    let (calm, restarted) = (examples::passed(), recovering::restarted());
     for metric in CATALOGUE {
         assert!(!metric.about.is_empty());
+        let run = if metric.name.starts_with("recovery.") { &restarted } else { &calm };
         for aggregation in metric.aggregations {
             let bound = match metric.unit_of(aggregation).dimension() {
                 "duration" => "5s",
@@ -114,7 +116,7 @@ fn every_metric_of_the_catalogue_is_documented_and_gives_a_value_for_a_whole_run
                 _ => "5",
             };
             let expression = format!("{} < {bound}", aggregation.replace('N', "99"));
-            let outcome = outcome(&run, metric.name, &expression);
+            let outcome = outcome(run, metric.name, &expression);
             assert!(outcome.value.is_some(), "{}: {expression}: {}", metric.name, outcome.detail);
         }
     }

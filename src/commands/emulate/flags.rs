@@ -148,6 +148,7 @@ impl EmulateArgs {
             fleet: vec![group],
             client: None,
             waves: Vec::new(),
+            timeline: None,
             thresholds: None,
             late_grace: None,
         })

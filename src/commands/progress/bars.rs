@@ -62,6 +62,7 @@ impl Bars {
             | Progress::Met { .. }
             | Progress::Connected { .. }
             | Progress::Folder(_)
+            | Progress::Timeline(_)
             | Progress::Warning(_) => {}
         }
     }

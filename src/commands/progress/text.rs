@@ -37,6 +37,7 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
         Progress::Wave { name, number, warmup, client, result, .. } => {
             wave(name, *number, *warmup, *client, result)
         }
+        Progress::Timeline(text) => text.clone(),
         Progress::Warning(text) => format!("warning: {text}"),
         Progress::Stopping => "stopping brokers and nodes".to_owned(),
         Progress::Connecting { .. } => return None,

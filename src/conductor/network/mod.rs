@@ -11,11 +11,12 @@ use reports::broker::BrokerCost;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{Broker, Limits, look_up};
+use crate::broker::{Broker, Control, Limits, look_up};
 use crate::driver::SeenBroker;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
 
 use start::Starting;
+pub(super) use start::request;
 
 /// The brokers, ready.
 #[derive(Default)]
@@ -120,6 +121,11 @@ impl Network {
         future::select_all(watches).await.0
     }
 
+    /// What takes the managed brokers down and brings them up again.
+    pub(super) fn controls(&self) -> Vec<Control> {
+        self.managed.iter().map(Broker::control).collect()
+    }
+
     /// The managed brokers, for whoever looks at them.
     pub(super) fn managed(&self) -> &[Broker] {
         &self.managed
@@ -144,7 +150,7 @@ impl Network {
     }
 }
 
-fn unreachable(error: impl std::fmt::Display) -> RunError {
+pub(super) fn unreachable(error: impl std::fmt::Display) -> RunError {
     RunError { code: ExitCode::BrokerUnreachable, message: error.to_string() }
 }
 

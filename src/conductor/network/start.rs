@@ -39,7 +39,8 @@ pub(super) async fn programs(
     Ok(programs)
 }
 
-fn request(wanted: &NatsServer) -> Request {
+/// How the nats-server of a plan is asked for.
+pub(in crate::conductor) fn request(wanted: &NatsServer) -> Request {
     match wanted {
         NatsServer::Newest => Request::default(),
         NatsServer::Version(version) => Request { version: Some(version.clone()), path: None },

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::course::Course;
 use super::{Run, SAMPLE_EVERY};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
@@ -50,7 +51,8 @@ impl Run<'_> {
         let (sink, mut done) = mpsc::channel(WAVES_WAITING);
         let cancel = CancellationToken::new();
         let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
-        // Both end with this function: the attendant is dropped, the driver is awaited.
+        let presence = driver.presence();
+        // All end with this function: the attendant is dropped, driver and timeline are awaited.
         let mut attending = JoinSet::new();
         attending.spawn(attendant.attend());
         let mut driving: JoinSet<Driven> = JoinSet::new();
@@ -59,6 +61,7 @@ impl Run<'_> {
             let driven = driver.run(orders, sink, cancelled).await;
             (driver, driven)
         });
+        let mut course = Course::begin(self, presence, go);
         self.lag.record(true);
         let mut ending = None;
         let mut next_sample = tokio::time::Instant::now();
@@ -68,8 +71,12 @@ impl Run<'_> {
                 early = trouble(&self.network, &self.crew, self.stop), if ending.is_none() => {
                     Err(early)
                 }
+                happened = course.next() => self.follow(happened, &course),
                 wave = done.recv() => match wave {
-                    Some(wave) => self.take(wave, crowd, &mut pending, &activity).map_err(broken),
+                    Some(wave) => {
+                        course.note(&wave);
+                        self.take(wave, crowd, &mut pending, &activity).map_err(broken)
+                    }
                     // The driver has ended and with it the sink.
                     None => break,
                 },
@@ -84,9 +91,10 @@ impl Run<'_> {
             }
         }
         self.lag.record(false);
+        let told = self.end_course(course).await.map_err(broken);
         (self.waves_wall, self.waves_usage) = lock(&activity).total();
         let ended = self.driven(driving.join_next().await);
-        ending.map_or(ended, Err)
+        ending.map_or(ended.and(told), Err)
     }
 
     /// Takes the driver back.
@@ -154,6 +162,8 @@ impl Run<'_> {
                 self.waited_for_broker.insert(wave.key.clone());
                 Severity::Note
             }
+            // A connection that was away because the timeline took its broker away.
+            _ if self.was_disturbed(wave) => Severity::Note,
             _ => Severity::Invalid,
         };
         self.wave_failures.push((text, severity));

@@ -178,7 +178,8 @@ fn check_programs(found: &mut Vec<Problem>, brokers: &Brokers) {
     }
 }
 
-fn check_version(found: &mut Vec<Problem>, at: &[Step], text: &str, topology: Topology) {
+/// A version of nats-server in which there is such a topology.
+pub(super) fn check_version(found: &mut Vec<Problem>, at: &[Step], text: &str, topology: Topology) {
     let Some(major) = major(text) else {
         let message = format!("`{text}` is no version of nats-server");
         let advice = "write three numbers, such as `2.12.15`";

@@ -8,6 +8,7 @@ mod fleet;
 mod lifecycle;
 mod request;
 mod thresholds;
+mod timeline;
 mod waves;
 
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(super) fn problems(scenario: &Scenario) -> Vec<Problem> {
         check_client(&mut found, client);
     }
     waves::check(&mut found, scenario);
+    timeline::check(&mut found, scenario);
     thresholds::check(&mut found, scenario);
     found
 }

@@ -5,6 +5,7 @@ use reports::threshold::{Metric, Selector, Threshold};
 use super::{at, choose, strangers_only, told};
 use crate::plan::EVENT_KINDS;
 use crate::scenario::error::Problem;
+use crate::scenario::timeline::Step as TimelineStep;
 use crate::scenario::tree::Step;
 use crate::scenario::types::{Scenario, Wave};
 
@@ -23,6 +24,12 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         if name.starts_with("fleet.") && strangers_only(scenario) {
             let message = "nothing is known of the connections of nodes that are not ours";
             let advice = "ask for `completeness`, or leave it out";
+            found.push(Problem::new(at, message, advice).of_key());
+            continue;
+        }
+        if name.starts_with("recovery.") && scenario.timeline.iter().flatten().next().is_none() {
+            let message = "nothing is done to the brokers from which a network would recover";
+            let advice = "write a `timeline`, such as `timeline: [{at: 10s, restart: n1}]`";
             found.push(Problem::new(at, message, advice).of_key());
             continue;
         }
@@ -68,6 +75,7 @@ fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, sc
         let message = format!("there is no kind of event `{kind}`");
         found.push(Problem::new(at.to_vec(), message, choose(kind, &EVENT_KINDS)).of_key());
     }
+    check_steps(found, at, selector, scenario);
     let clients = selected.iter().map(|wave| wave.clients.map_or(1, |clients| clients.0)).max();
     let clients = clients.unwrap_or(1);
     if let Some(client) = selector.client
@@ -76,5 +84,21 @@ fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, sc
         let message = format!("there is no client {client}");
         let advice = format!("write a number from 1 to {clients}");
         found.push(Problem::new(at.to_vec(), message, advice).of_key());
+    }
+}
+
+/// Steps of the timeline, and brokers, that a selector names.
+fn check_steps(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, scenario: &Scenario) {
+    let steps: Vec<&str> = scenario.timeline.iter().flatten().map(TimelineStep::name).collect();
+    let Selector { step, before, during, after, .. } = selector;
+    for step in [step, before, during, after].into_iter().flatten() {
+        if !steps.contains(&step.as_str()) {
+            let message = format!("there is no step `{step}` in the timeline");
+            let advice = match steps.as_slice() {
+                [] => "write a `timeline`, or leave the tag out".to_owned(),
+                steps => choose(step, steps),
+            };
+            found.push(Problem::new(at.to_vec(), message, advice).of_key());
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! The answers: one section for each question that the measurements can answer.
 
+use std::collections::BTreeMap;
+
 use super::{Line, Mood, Section, Table};
 use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::LatencyFigures;
 use crate::run::Origin;
-use crate::summary::{BrokerSummary, EntrySummary, Summary};
+use crate::summary::{BrokerSummary, EntrySummary, RecoverySummary, Summary};
 use crate::wave::WaveKind;
 
 const LEGEND: &str =
@@ -27,6 +29,7 @@ pub(super) fn answers(summary: &Summary) -> Vec<Section> {
         if foreign { strangers(summary) } else { carried(summary) },
         brokers(summary),
         connections(summary).filter(|_| !foreign),
+        recovery(summary),
         events(summary),
         versions(summary),
     ]
@@ -284,6 +287,76 @@ fn connections(summary: &Summary) -> Option<Section> {
         table: None,
         lines: [Some(connected), single, Some(lost)].into_iter().flatten().collect(),
     })
+}
+
+/// What followed each action of the timeline.
+fn recovery(summary: &Summary) -> Option<Section> {
+    if summary.recovery.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        ("step", false),
+        ("brokers", false),
+        ("lost", true),
+        ("ready", true),
+        ("half back", true),
+        ("99 %", true),
+        ("all", true),
+        ("first wave", true),
+        ("answers lost", true),
+        ("peak", true),
+    ];
+    let rows = summary.recovery.iter().map(recovery_row).collect();
+    let mut lines: Vec<_> = summary.recovery.iter().filter_map(balance).collect();
+    lines.push(Line::plain(
+        "times since the action; lost: connections of nodes; first wave: complete again; answers lost: \
+         not on time, in waves under way until all was back; peak: connections made in a second",
+    ));
+    let title = "How long is the network away?";
+    Some(Section { title, table: Some(Table { columns, rows }), lines })
+}
+
+fn recovery_row(recovery: &RecoverySummary) -> (Mood, Vec<String>) {
+    let time = |s: Option<f64>| s.map_or_else(|| "never".to_owned(), |s| format::micros(s * 1e6));
+    let carried_out = recovery.at_s.is_some();
+    let when_done = |text: String| if carried_out { text } else { nothing() };
+    let cells = vec![
+        recovery.step.clone(),
+        recovery.brokers.join(" "),
+        when_done(format::count(recovery.nodes_lost)),
+        recovery.ready_s.map_or_else(nothing, |s| format::micros(s * 1e6)),
+        when_done(time(recovery.time_to_s.p50)),
+        when_done(time(recovery.time_to_s.p99)),
+        when_done(time(recovery.time_to_s.all)),
+        when_done(time(recovery.first_complete_s)),
+        when_done(format::count(recovery.requests_lost)),
+        when_done(format::count(recovery.connects_per_s_max)),
+    ];
+    let mood = match (carried_out, recovery.time_to_s.all) {
+        (false, _) => Mood::Bad,
+        (true, None) => Mood::Warning,
+        (true, Some(_)) => Mood::Plain,
+    };
+    (mood, cells)
+}
+
+/// Connections of each broker before and after, where there are several brokers.
+fn balance(recovery: &RecoverySummary) -> Option<Line> {
+    let (before, after) = (&recovery.connections_before, &recovery.connections_after);
+    if before.len().max(after.len()) < 2 {
+        return None;
+    }
+    let mut names: Vec<_> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    let count =
+        |of: &BTreeMap<String, u64>, name| of.get(name).map_or_else(nothing, |n| format::count(*n));
+    let each = names
+        .into_iter()
+        .map(|name| format!("{name} {} -> {}", count(before, name), count(after, name)));
+    let each: Vec<_> = each.collect();
+    let (step, brokers) = (&recovery.step, recovery.brokers.join(" "));
+    Some(Line::plain(format!("connections around {step} {brokers}: {}", each.join(", "))))
 }
 
 fn versions(summary: &Summary) -> Option<Section> {
