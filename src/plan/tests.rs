@@ -426,6 +426,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "many-clients",
         "own-agents",
         "registration-storm",
+        "rolling-upgrade",
         "slow-and-silent",
     ];
     assert_eq!(names, expected);

@@ -605,3 +605,48 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
         assert!(!valid(&quoted.replacen(this, that, 1)), "{that}");
     }
 }
+
+#[test]
+fn a_timeline_that_cannot_be_carried_out_is_refused_with_what_to_write() {
+    let base = "version: 1\nname: t\nfleet: [{group: a, nodes: 1}]\n\
+                waves: [{name: rpc, discover: {}, every: 1s, count: 5}]\n";
+    for (more, says) in [
+        ("timeline: [{at: 1s, restart: n2}]", &["no broker `n2`", "did you mean `n1`?"][..]),
+        ("timeline: [{at: 1s, restart: []}]", &["no broker is named", "n1"]),
+        ("timeline: [{restart: n1}]", &["without its time", "at: 20s"]),
+        ("timeline: [{at: 1s, after: {wave: rpc}, restart: n1}]", &["both say when"]),
+        ("timeline: [{after: {wave: rpd}, restart: n1}]", &["no wave `rpd`", "`rpc`"]),
+        ("timeline: [{after: {wave: rpc, number: 6}, kill: n1}]", &["no wave rpc 6", "1 to 5"]),
+        ("timeline: [{after: {wave: rpc}, kill: n1}]", &["no wave is sent after", "at 4s"]),
+        ("timeline: [{at: 5s, kill: n1}]", &["no wave is sent after", "at 4s"]),
+        ("timeline: [{at: 1s}]", &["does nothing", "`lame_duck`"]),
+        ("timeline: [{at: 1s, kill: n1, start: n1}]", &["one thing: `start` or `kill`"]),
+        ("timeline: [{at: 1s, pause: n1}]", &["pause without its length", "for: 5s"]),
+        ("timeline: [{at: 1s, kill: n1, for: 1s}]", &["`for` has no meaning for `kill`"]),
+        ("timeline: [{at: 1s, replace: n1}]", &["nothing to replace it with"]),
+        ("timeline: [{at: 1s, replace: n1, nats: new}]", &["no version of nats-server"]),
+        ("timeline: [{at: 1s, restart: n1, rolling: hole}]", &["`whole`"]),
+        ("timeline: [{at: 1s, kill: n1}, {at: 2s, kill: n1}]", &["is called `kill` as well"]),
+        ("timeline: [{at: 1s, restrat: n1}]", &["did you mean `restart`?"]),
+        (
+            "brokers: {topology: external, urls: [\"nats://a:4222\"]}\n\
+             timeline: [{at: 1s, kill: n1}]",
+            &["brokers that are started here"],
+        ),
+        (
+            "timeline: [{at: 1s, kill: n1}]\n\
+             thresholds: {\"recovery.nodes_lost{step:kil}\": [\"max == 0\"]}",
+            &["no step `kil`", "did you mean `kill`?"],
+        ),
+        (
+            "thresholds: {recovery.time_to_full: [\"max < 1s\"]}",
+            &["nothing is done to the brokers", "timeline: ["],
+        ),
+    ] {
+        let text = format!("{base}{more}\n");
+        let told = refusal(&text, &[]);
+        for say in says {
+            assert!(told.contains(say), "{more}: no {say:?} in: {told}");
+        }
+    }
+}

@@ -160,3 +160,28 @@ async fn broker_restart_says_how_long_the_network_is_away() {
     assert!(recovery.ready_s.unwrap() >= 2.0, "{recovery:?}");
     assert!(recovery.first_discovery_s >= recovery.ready_s, "{recovery:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_upgrade_takes_the_brokers_one_after_the_other_and_ends_whole() {
+    let small = [
+        "fleet.default.nodes=90",
+        // A lame duck takes twenty seconds; ended at once, a broker takes its nodes' answers with it.
+        "timeline.0.by=term",
+        "thresholds.completeness{during:upgrade}=[\"min > 0%\"]",
+        "timeline.0.at=1s",
+        "waves.discovery.every=250ms",
+        "waves.discovery.count=60",
+    ];
+    let summary = check("rolling-upgrade.yaml", &small).await;
+    let turns: Vec<_> = summary.recovery.iter().map(|r| (r.turn, r.brokers.join(" "))).collect();
+    assert_eq!(turns, [(1, "n1".to_owned()), (2, "n2".to_owned()), (3, "n3".to_owned())]);
+    for [before, after] in summary.recovery.windows(2).map(|two| [&two[0], &two[1]]) {
+        let whole = before.at_s.unwrap() + before.whole_s.unwrap();
+        assert!(after.at_s.unwrap() >= whole, "{after:?} before {before:?} was over");
+    }
+    let last = &summary.recovery[2];
+    assert!(last.nodes_lost > 0 && last.time_to_s.all.is_some(), "{last:?}");
+    // Nobody goes back to a broker that is there again: the last one has nodes no more.
+    let [n2, n3] = ["n2", "n3"].map(|name| last.connections_after[name]);
+    assert!(n3 < n2, "{last:?}");
+}
