@@ -6,6 +6,7 @@ pub mod broker;
 pub mod format;
 pub mod latency;
 pub mod missing;
+pub mod place;
 pub mod recovery;
 pub mod render;
 pub mod run;

@@ -98,7 +98,7 @@ pub struct MissingNode {
     pub index: Option<u64>,
     /// Group of an emulated node.
     pub group: Option<String>,
-    /// Broker that the node was last connected to, when known.
+    /// Broker that the node was last connected to, else the one that it is at home on, where that is known.
     pub broker: Option<String>,
     /// Why it was not on time.
     pub cause: Cause,
@@ -182,6 +182,9 @@ pub struct NodeName {
     pub identity: String,
     /// Group of an emulated node.
     pub group: Option<String>,
+    /// Broker that the node was last connected to, else at home on.
+    #[serde(default)]
+    pub broker: Option<String>,
 }
 
 /// What reports and thresholds need of the nodes that were not on time.
@@ -189,6 +192,8 @@ pub struct NodeName {
 pub struct Missing {
     /// Counts by wave and group; the group is empty where it is not known.
     counts: BTreeMap<WaveKey, BTreeMap<String, MissingCount>>,
+    /// Counts by broker where that is known, over counted waves.
+    by_broker: BTreeMap<String, u64>,
     /// The first names of each cause, over counted waves.
     examples: BTreeMap<Cause, BTreeSet<NodeName>>,
 }
@@ -200,11 +205,15 @@ impl Missing {
         let wave = self.counts.entry(node.key()).or_default();
         wave.entry(group).or_default().add(node.cause, 1);
         if !node.warmup {
+            if let Some(broker) = &node.broker {
+                *self.by_broker.entry(broker.clone()).or_default() += 1;
+            }
             let names = self.examples.entry(node.cause).or_default();
             names.insert(NodeName {
                 index: node.index,
                 identity: node.identity.clone(),
                 group: node.group.clone(),
+                broker: node.broker.clone(),
             });
             keep_first(names);
         }
@@ -212,12 +221,15 @@ impl Missing {
 
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { counts, examples } = other;
+        let Self { counts, by_broker, examples } = other;
         for (key, groups) in counts {
             let wave = self.counts.entry(key.clone()).or_default();
             for (group, count) in groups {
                 wave.entry(group.clone()).or_default().merge(count);
             }
+        }
+        for (broker, nodes) in by_broker {
+            *self.by_broker.entry(broker.clone()).or_default() += nodes;
         }
         for (cause, names) in examples {
             let mine = self.examples.entry(*cause).or_default();
@@ -247,6 +259,12 @@ impl Missing {
             }
         }
         totals
+    }
+
+    /// How many by the broker that they were connected to last, else at home on; warm-up waves left out.
+    #[must_use]
+    pub fn counted_by_broker(&self) -> &BTreeMap<String, u64> {
+        &self.by_broker
     }
 
     /// How many nodes were not on time in one wave for one cause, of one group or of all.

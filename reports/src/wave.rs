@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::{Latency, LatencyDigest, Merge};
+use crate::place::{self, Place, PlaceCounts, Places};
 
 /// Which wave, as which client saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +85,8 @@ pub struct WaveResult<L = Latency> {
     pub service_time: L,
     /// Intended instant to sending, one value a message.
     pub send_delay: L,
+    /// The answers by where the nodes are; empty where all are in one place.
+    pub places: Places<L>,
 }
 
 impl<L> WaveResult<L> {
@@ -91,6 +94,21 @@ impl<L> WaveResult<L> {
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.expected.saturating_sub(self.on_time + self.late)
+    }
+
+    /// The counts of the places that are meant.
+    #[must_use]
+    pub fn answers_of(&self, meant: impl Fn(&Place) -> bool) -> PlaceCounts {
+        let mut counts = PlaceCounts::default();
+        let places = self.places.iter().filter(|(place, _)| meant(place));
+        places.for_each(|(_, place)| counts.merge(&place.counts));
+        counts
+    }
+
+    /// The counts of all places.
+    #[must_use]
+    pub fn answers(&self) -> PlaceCounts {
+        PlaceCounts { expected: self.expected, on_time: self.on_time, late: self.late }
     }
 
     /// Replies on time over nodes expected; `None` when none was expected.
@@ -136,6 +154,7 @@ impl WaveResult {
             response_time,
             service_time,
             send_delay,
+            places,
         } = self;
         WaveResult {
             kind: *kind,
@@ -155,11 +174,12 @@ impl WaveResult {
             response_time: LatencyDigest::of(response_time),
             service_time: LatencyDigest::of(service_time),
             send_delay: LatencyDigest::of(send_delay),
+            places: place::digested(places),
         }
     }
 }
 
-impl<L: Merge> WaveResult<L> {
+impl<L: Merge + Default> WaveResult<L> {
     /// Takes over what another share of the fleet gave in the same wave.
     pub fn merge(&mut self, other: &Self) {
         let Self {
@@ -180,6 +200,7 @@ impl<L: Merge> WaveResult<L> {
             response_time,
             service_time,
             send_delay,
+            places,
         } = other;
         self.kind = self.kind.max(*kind);
         self.mode = self.mode.max(*mode);
@@ -198,6 +219,7 @@ impl<L: Merge> WaveResult<L> {
         self.response_time.merge(response_time);
         self.service_time.merge(service_time);
         self.send_delay.merge(send_delay);
+        place::merge(&mut self.places, places);
     }
 }
 

@@ -1,14 +1,15 @@
 //! All waves of a run in bounded memory: each by its figures, and one set of distributions for each
 //! entry and client, which every counted wave is folded into when it is over.
 //!
-//! A record is less than a KiB, a set of distributions at most half a MiB (three histograms of at most
-//! 172 KiB, see [`crate::latency`]): a run holds a KiB a wave and half a MiB an entry and client,
-//! however many replies there were. The distributions of single waves are where the run wrote them:
+//! A record is less than a KiB and 300 bytes a broker, a set of distributions at most half a MiB (three
+//! histograms of at most 172 KiB, see [`crate::latency`]) and one more histogram a broker; with a single
+//! broker there is no such part. That is all a run holds, however many replies there were. The distributions of single waves are where the run wrote them:
 //! in `latency.hlog`, and in `summary.json` as far as they have room ([`crate::store`]).
 
 use std::collections::BTreeMap;
 
 use crate::latency::Latency;
+use crate::place::{self, Places};
 use crate::wave::{WaveKey, WaveRecord, WaveResult};
 
 /// Waves by key, and their distributions by entry and client. Different waves stand beside each other;
@@ -37,6 +38,8 @@ pub struct Distributions {
     pub service_time: Latency,
     /// Intended instant to sending.
     pub send_delay: Latency,
+    /// The answers by where the nodes are; empty where all are in one place.
+    pub places: Places,
 }
 
 impl Distributions {
@@ -44,14 +47,16 @@ impl Distributions {
         self.response_time.merge(&wave.response_time);
         self.service_time.merge(&wave.service_time);
         self.send_delay.merge(&wave.send_delay);
+        place::merge(&mut self.places, &wave.places);
     }
 
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { response_time, service_time, send_delay } = other;
+        let Self { response_time, service_time, send_delay, places } = other;
         self.response_time.merge(response_time);
         self.service_time.merge(service_time);
         self.send_delay.merge(send_delay);
+        place::merge(&mut self.places, places);
     }
 }
 

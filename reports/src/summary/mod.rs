@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::LatencyFigures;
 use crate::missing::{Cause, NodeName};
+use crate::place::PlacesSummary;
 use crate::run::{Ending, EventTotals, Host, RunResult, Tool};
 use crate::store::StoreError;
 use crate::threshold::ThresholdOutcome;
@@ -74,6 +75,9 @@ pub struct Summary {
     pub fleet: FleetSummary,
     /// The entries of the scenario's `waves` with all their counted waves merged, in run order.
     pub entries: Vec<EntrySummary>,
+    /// The answers of all counted waves by where the nodes are; left out where all are in one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<PlacesSummary>,
     /// Every wave as every client saw it, in run order, warm-up waves included.
     pub waves: Vec<WaveSummary>,
     /// Who was not on time in counted waves.
@@ -106,6 +110,9 @@ pub struct MissingSummary {
     /// How many of each group; groups that were always on time are left out.
     #[serde(default)]
     pub by_group: BTreeMap<String, u64>,
+    /// How many by the broker that they were connected to last, else at home on.
+    #[serde(default)]
+    pub by_broker: BTreeMap<String, u64>,
     /// The first names of each cause.
     #[serde(default)]
     pub examples: BTreeMap<Cause, Vec<NodeName>>,
@@ -178,6 +185,7 @@ impl Summary {
             departures: about.departures.clone(),
             topology: about.topology.clone(),
             fleet: FleetSummary::of(&tally.fleet, about.origin),
+            places: PlacesSummary::of(&tally.waves.distributions(|_| true).places),
             entries: EntrySummary::of_all(&tally.waves, histograms),
             waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave)).collect(),
             missing: MissingSummary::of(run),
@@ -249,6 +257,7 @@ impl MissingSummary {
         Self {
             count: counts.total(),
             by_cause: Cause::ALL.into_iter().map(|cause| (cause, counts.get(cause))).collect(),
+            by_broker: missing.counted_by_broker().clone(),
             by_group: groups.into_iter().map(|(name, count)| (name, count.total())).collect(),
             examples: examples
                 .map(|(cause, names)| (cause, names.iter().cloned().collect()))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{BrokerCost, BrokerFigure, ConnectionLook};
 use crate::latency::{HistogramTextError, Latency, LatencyFigures};
+use crate::place::PlacesSummary;
 use crate::run::{Cost, FleetTotals, GroupTotals, Origin};
 use crate::wave::{ToComplete, WaveFigures, WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
 use crate::waves::{Distributions, Waves};
@@ -314,6 +315,9 @@ pub struct EntrySummary {
     pub service_time_us: Option<LatencyFigures>,
     /// Intended instant to sending.
     pub send_delay_us: Option<LatencyFigures>,
+    /// The answers by where the nodes are; left out where all are in one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<PlacesSummary>,
     /// The distributions whole; left out while the run goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histograms: Option<HistogramTexts>,
@@ -354,7 +358,7 @@ impl EntrySummary {
         merged: &Distributions,
         histograms: bool,
     ) -> Self {
-        let Distributions { response_time, service_time, send_delay } = merged;
+        let Distributions { response_time, service_time, send_delay, places } = merged;
         let mut all = WaveFigures::default();
         waves.iter().for_each(|(_, wave)| all.merge(&wave.result));
         let is_complete = |wave: &WaveFigures| wave.on_time == wave.expected;
@@ -385,6 +389,7 @@ impl EntrySummary {
             response_time_us: response_time.figures(),
             service_time_us: service_time.figures(),
             send_delay_us: send_delay.figures(),
+            places: PlacesSummary::of(places),
             histograms: histograms
                 .then(|| HistogramTexts::of([response_time, service_time, send_delay])),
         }

@@ -8,6 +8,7 @@ use super::{Aggregation, Selector, Threshold, ThresholdOutcome};
 use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::Latency;
+use crate::place::{Place, PlaceCounts};
 use crate::recovery::{Consequences, Phase, Recovery};
 use crate::run::{EventTotals, RunResult};
 use crate::wave::{WaveKey, WaveRecord};
@@ -37,7 +38,7 @@ impl Threshold {
     fn observe(&self, run: &RunResult) -> Observation {
         let tally = &run.tally;
         match self.metric.source {
-            Source::Completeness => self.completeness(&self.waves(run)?),
+            Source::Completeness => self.completeness(&self.answers(self.waves(run)?)?),
             Source::ToComplete => {
                 let waves = self.waves(run)?;
                 spread(
@@ -45,14 +46,22 @@ impl Threshold {
                     self.aggregation,
                 )
             }
+            Source::Answers(count) => {
+                let answers = self.answers(self.waves(run)?)?.into_iter();
+                self.counts(answers.map(|(c, wave)| (count(&c), c.expected, wave)).collect())
+            }
             Source::WaveCount(count) => {
-                self.counts(&self.waves(run)?, |(_, wave)| count(&wave.result))
+                let waves = self.waves(run)?.into_iter();
+                self.counts(waves.map(|w| (count(&w.1.result), w.1.result.expected, w)).collect())
             }
             Source::Missing(cause) => {
                 let group = self.selector.group.as_deref();
-                self.counts(&self.waves(run)?, |(key, _)| tally.missing.of_wave(key, cause, group))
+                let of = |wave: Wave| tally.missing.of_wave(wave.0, cause, group);
+                let waves = self.waves(run)?.into_iter();
+                self.counts(waves.map(|w| (of(w), w.1.result.expected, w)).collect())
             }
-            Source::WaveLatency(values) => self.replies(run, values),
+            Source::ResponseTime => self.replies(&self.response_time(run)?),
+            Source::WaveLatency(values) => self.replies(values(&self.distributions(run)?)),
             Source::RunLatency(values) => {
                 latency(values(tally), self.aggregation).map(|found| (found, String::new()))
             }
@@ -93,39 +102,83 @@ impl Threshold {
             && wanted.is_none_or(|wanted| wanted == client)
     }
 
-    fn completeness(&self, waves: &[Wave]) -> Observation {
-        if self.aggregation == Aggregation::Rate {
-            return of_expected(waves, |(_, wave)| wave.result.on_time);
+    /// Whether only nodes of some places are meant.
+    fn is_placed(&self) -> bool {
+        let Selector { broker, cluster, hops, .. } = &self.selector;
+        broker.is_some() || cluster.is_some() || hops.is_some()
+    }
+
+    fn is_place_meant(&self, place: &Place) -> bool {
+        let Selector { broker, cluster, hops, .. } = &self.selector;
+        broker.as_ref().is_none_or(|wanted| *wanted == place.broker)
+            && cluster.as_ref().is_none_or(|wanted| Some(wanted) == place.cluster.as_ref())
+            && hops.is_none_or(|wanted| Some(wanted) == place.hops)
+    }
+
+    /// What became of the nodes that are meant, wave by wave.
+    fn answers<'a>(&self, waves: Vec<Wave<'a>>) -> Result<Vec<(PlaceCounts, Wave<'a>)>, String> {
+        if !self.is_placed() {
+            return Ok(waves.into_iter().map(|wave| (wave.1.result.answers(), wave)).collect());
         }
-        let points = waves.iter().map(|wave| {
-            let share = Fraction::share(wave.1.result.on_time, wave.1.result.expected)
+        let of =
+            |wave: Wave<'a>| (wave.1.result.answers_of(|place| self.is_place_meant(place)), wave);
+        let mut answers: Vec<_> = waves.into_iter().map(of).collect();
+        // A wave may expect nobody there.
+        answers.retain(|(counts, _)| counts.expected > 0);
+        if answers.is_empty() {
+            return Err("no wave expected a node there".to_owned());
+        }
+        Ok(answers)
+    }
+
+    fn completeness(&self, answers: &[(PlaceCounts, Wave)]) -> Observation {
+        if self.aggregation == Aggregation::Rate {
+            let sum = |count: fn(&PlaceCounts) -> u64| answers.iter().map(|(c, _)| count(c)).sum();
+            return share(sum(|counts| counts.on_time), sum(|counts| counts.expected));
+        }
+        let points = answers.iter().map(|(counts, wave)| {
+            let share = Fraction::share(counts.on_time, counts.expected)
                 .ok_or_else(|| format!("{} expected nobody", label(*wave)))?;
             Ok((Found::Exact(share), label(*wave)))
         });
         spread(points.collect::<Result<_, String>>()?, self.aggregation)
     }
 
-    fn counts(&self, waves: &[Wave], count: impl Fn(Wave) -> u64) -> Observation {
+    /// One count a wave, each with the nodes that were expected in it.
+    fn counts(&self, counts: Vec<(u64, u64, Wave)>) -> Observation {
+        let sum = || counts.iter().map(|(count, _, _)| count).sum();
         match self.aggregation {
-            Aggregation::Count => {
-                let sum = waves.iter().map(|wave| count(*wave)).sum();
-                Ok((Found::Exact(Fraction::whole(sum)), String::new()))
-            }
-            Aggregation::Rate => of_expected(waves, count),
+            Aggregation::Count => Ok((Found::Exact(Fraction::whole(sum())), String::new())),
+            Aggregation::Rate => share(sum(), counts.iter().map(|(_, expected, _)| expected).sum()),
             other => {
-                let point =
-                    |wave: &Wave| (Found::Exact(Fraction::whole(count(*wave))), label(*wave));
-                spread(waves.iter().map(point).collect(), other)
+                let point = |(count, _, wave)| (Found::Exact(Fraction::whole(count)), label(wave));
+                spread(counts.into_iter().map(point).collect(), other)
             }
         }
     }
 
-    fn replies(&self, run: &RunResult, values: fn(&Distributions) -> &Latency) -> Observation {
+    fn replies(&self, values: &Latency) -> Observation {
+        let found = latency(values, self.aggregation)?;
+        Ok((found, format!("{} values", format::count(values.count()))))
+    }
+
+    /// The merged distributions of the waves that are meant.
+    fn distributions(&self, run: &RunResult) -> Result<Distributions, String> {
         // Asked first: it says that no wave matches.
         self.waves(run)?;
-        let all = run.tally.waves.distributions(|key| self.means(&key.name, key.client));
-        let found = latency(values(&all), self.aggregation)?;
-        Ok((found, format!("{} values", format::count(values(&all).count()))))
+        Ok(run.tally.waves.distributions(|key| self.means(&key.name, key.client)))
+    }
+
+    /// The response times of the nodes that are meant.
+    fn response_time(&self, run: &RunResult) -> Result<Latency, String> {
+        let all = self.distributions(run)?;
+        if !self.is_placed() {
+            return Ok(all.response_time);
+        }
+        let mut merged = Latency::default();
+        let places = all.places.iter().filter(|(place, _)| self.is_place_meant(place));
+        places.for_each(|(_, place)| merged.merge(&place.response_time));
+        Ok(merged)
     }
 
     fn connected(&self, run: &RunResult) -> Observation {
@@ -273,9 +326,7 @@ fn to_complete(wave: Wave) -> Result<(Found, String), String> {
 }
 
 /// A sum over the waves as a share of the nodes expected in them.
-fn of_expected(waves: &[Wave], count: impl Fn(Wave) -> u64) -> Observation {
-    let part = waves.iter().map(|wave| count(*wave)).sum();
-    let whole = waves.iter().map(|(_, wave)| wave.result.expected).sum();
+fn share(part: u64, whole: u64) -> Observation {
     let share = Fraction::share(part, whole).ok_or("the waves expected nobody")?;
     let place = format!("{} of {}", format::count(part), format::count(whole));
     Ok((Found::Exact(share), place))

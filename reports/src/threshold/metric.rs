@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::BrokerFigure;
 use crate::latency::Latency;
 use crate::missing::Cause;
+use crate::place::PlaceCounts;
 use crate::recovery::{Consequences, Recovery};
 use crate::run::{EventTotals, Tally};
 use crate::wave::WaveFigures;
@@ -68,6 +69,10 @@ pub(super) enum Source {
     ToComplete,
     /// Values of every reply or message of a wave.
     WaveLatency(fn(&Distributions) -> &Latency),
+    /// Values of every reply of a wave, which have a place each.
+    ResponseTime,
+    /// Nodes by what became of them, one count a wave; they have a place each.
+    Answers(fn(&PlaceCounts) -> u64),
     /// One count a wave.
     WaveCount(fn(&WaveFigures) -> u64),
     /// Nodes not on time for this cause, one count a wave.
@@ -164,6 +169,9 @@ const REPLIES: &[&str] = &["wave", "client"];
 const WAVE: &[&str] = &["wave", "client", "before", "during", "after"];
 const WAVE_GROUP: &[&str] = &["wave", "client", "group", "before", "during", "after"];
 const STEP: &[&str] = &["step", "broker"];
+const REPLIES_PLACE: &[&str] = &["wave", "client", "broker", "cluster", "hops"];
+const WAVE_PLACE: &[&str] =
+    &["wave", "client", "broker", "cluster", "hops", "before", "during", "after"];
 const BROKER: &[&str] = &["broker"];
 
 const fn wave_latency(
@@ -182,6 +190,15 @@ const fn wave_count(
 ) -> Metric {
     let source = Source::WaveCount(value);
     Metric { name, unit: Unit::Count, aggregations: COUNTS, tags: WAVE, about, source }
+}
+
+const fn answers(
+    name: &'static str,
+    value: fn(&PlaceCounts) -> u64,
+    about: &'static str,
+) -> Metric {
+    let source = Source::Answers(value);
+    Metric { name, unit: Unit::Count, aggregations: COUNTS, tags: WAVE_PLACE, about, source }
 }
 
 const fn missing(name: &'static str, cause: Cause, about: &'static str) -> Metric {
@@ -245,11 +262,18 @@ pub static CATALOGUE: &[Metric] = &[
         name: "completeness",
         unit: Unit::Ratio,
         aggregations: SPREAD_RATE,
-        tags: WAVE,
+        tags: WAVE_PLACE,
         about: "replies on time over nodes expected, one value a wave",
         source: Source::Completeness,
     },
-    wave_latency("response_time", |w| &w.response_time, "intended instant of the wave to reply"),
+    Metric {
+        name: "response_time",
+        unit: Unit::Us,
+        aggregations: VALUES,
+        tags: REPLIES_PLACE,
+        about: "intended instant of the wave to reply",
+        source: Source::ResponseTime,
+    },
     wave_latency("service_time", |w| &w.service_time, "sending to reply"),
     wave_latency("send_delay", |w| &w.send_delay, "intended instant of the wave to sending"),
     Metric {
@@ -260,9 +284,9 @@ pub static CATALOGUE: &[Metric] = &[
         about: "intended instant until the last expected node had answered, one value a wave",
         source: Source::ToComplete,
     },
-    wave_count("on_time", |w| w.on_time, "nodes that answered within the deadline"),
-    wave_count("late", |w| w.late, "nodes that answered after the deadline"),
-    wave_count("missing", WaveFigures::missing, "nodes that never answered"),
+    answers("on_time", |a| a.on_time, "nodes that answered within the deadline"),
+    answers("late", |a| a.late, "nodes that answered after the deadline"),
+    answers("missing", PlaceCounts::missing, "nodes that never answered"),
     wave_count("duplicate", |w| w.duplicate, "further replies of nodes that had answered"),
     wave_count("unexpected", |w| w.unexpected, "replies of senders that were not expected"),
     wave_count("errors", |w| w.errors, "replies on time that report an error"),

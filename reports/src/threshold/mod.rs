@@ -75,6 +75,10 @@ pub struct Selector {
     pub during: Option<String>,
     /// Waves sent when the network was whole again after this step.
     pub after: Option<String>,
+    /// Cluster of brokers.
+    pub cluster: Option<String>,
+    /// Connections between brokers on the way from the client.
+    pub hops: Option<u32>,
 }
 
 /// How many values become one.

@@ -119,6 +119,13 @@ fn selector(text: &str, metric: &Metric, tags: &str) -> Result<Selector, Thresho
                 selector.client = Some(client);
                 continue;
             }
+            "hops" => {
+                let hops = value.parse().map_err(|_| {
+                    error(text, format!("`{value}` is no number of hops"), "write a number, from 0")
+                })?;
+                selector.hops = Some(hops);
+                continue;
+            }
             "wave" => &mut selector.wave,
             "group" => &mut selector.group,
             "kind" => &mut selector.kind,
@@ -126,6 +133,7 @@ fn selector(text: &str, metric: &Metric, tags: &str) -> Result<Selector, Thresho
             "before" => &mut selector.before,
             "during" => &mut selector.during,
             "after" => &mut selector.after,
+            "cluster" => &mut selector.cluster,
             _ => &mut selector.broker,
         };
         *slot = Some(value.to_owned());

@@ -1,10 +1,12 @@
 //! Runs as examples: one that passed, one that failed, one that is invalid.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures};
 use reports::missing::{Cause, MissingNode};
+use reports::place::{Place, PlaceCounts, PlaceResult};
 use reports::run::{
     About, DriverCost, EmulatorCost, Ending, EventTotals, GroupTotals, Host, Origin, RunResult,
     Tool,
@@ -107,6 +109,41 @@ pub(crate) fn invalid() -> RunResult {
         },
     ]);
     run.about.departures = vec!["nodes do not flush each reply".to_owned()];
+    run
+}
+
+/// Two waves over two brokers: a quick one with three quarters of the nodes and a slow leaf, of which
+/// one node keeps silent in the first wave.
+pub(crate) fn placed() -> RunResult {
+    let mut run = RunResult { about: about(), ending: Ending::Completed, ..RunResult::default() };
+    for number in 1..=2 {
+        let mut wave = wave(WaveKind::Request, Duration::from_secs(number.into()), 0);
+        let silent = u64::from(number == 1);
+        for (broker, cluster, hops, nodes, silent, ms) in
+            [("n1", Some("hub"), 0, 1_500, 0, 35), ("leaf1", None, 1, 500, silent, 2_000)]
+        {
+            let cluster = cluster.map(str::to_owned);
+            let place = Place { broker: broker.to_owned(), cluster, hops: Some(hops) };
+            let on_time = nodes - silent;
+            let mut result: PlaceResult = PlaceResult {
+                counts: PlaceCounts { expected: nodes, on_time, late: 0 },
+                ..PlaceResult::default()
+            };
+            for _ in 0..on_time {
+                result.response_time.record(Duration::from_millis(ms));
+            }
+            wave.on_time += on_time;
+            wave.response_time.merge(&result.response_time);
+            wave.places.insert(Arc::new(place), result);
+        }
+        run.tally.waves.add(key("rpc", number), &wave);
+    }
+    let mut node = MissingNode::new(&key("rpc", 1), "web-1900.choria.local", Cause::NoReply);
+    node.broker = Some("leaf1".to_owned());
+    run.tally.missing.add(&node);
+    fleet_and_cost(&mut run);
+    let leaf = BrokerCost { version: "2.9.25".to_owned(), ..BrokerCost::default() };
+    run.tally.cost.brokers.insert("leaf1".to_owned(), leaf);
     run
 }
 

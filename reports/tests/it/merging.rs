@@ -1,5 +1,6 @@
 //! Merging: associative, commutative, `default()` is the identity, and no figure is lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -7,6 +8,7 @@ use proptest::prelude::*;
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
 use reports::latency::{Latency, LatencyDigest, Merge};
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
+use reports::place::{Place, PlaceCounts, PlaceResult, Places};
 use reports::recovery::{Instants, Recoveries, Recovery, RecoveryKey};
 use reports::run::{
     ConnectTimes, Cost, DriverCost, EmulatorCost, EventTotals, FleetTotals, GroupTotals, Tally,
@@ -44,12 +46,23 @@ fn key() -> impl Strategy<Value = WaveKey> {
     })
 }
 
+fn places() -> impl Strategy<Value = Places> {
+    vec(("[ab]", 0_u32..2, vec(n(), 3), latency()), 0..3).prop_map(|places| {
+        let place = |(broker, hops, counts, response_time): (_, _, Vec<u64>, _)| {
+            let place = Place { broker, cluster: None, hops: Some(hops) };
+            let counts = PlaceCounts { expected: counts[0], on_time: counts[1], late: counts[2] };
+            (Arc::new(place), PlaceResult { counts, response_time })
+        };
+        places.into_iter().map(place).collect()
+    })
+}
+
 fn wave() -> impl Strategy<Value = WaveResult> {
     let kind = prop_oneof![Just(WaveKind::Discover), Just(WaveKind::Request)];
     let mode =
         prop_oneof![Just(WaveMode::Broadcast), Just(WaveMode::Direct), Just(WaveMode::Batch)];
-    (kind, mode, vec(n(), 9), vec(time(), 3), vec(latency(), 3)).prop_map(
-        |(kind, mode, counts, times, latencies)| WaveResult {
+    (kind, mode, vec(n(), 9), vec(time(), 3), vec(latency(), 3), places()).prop_map(
+        |(kind, mode, counts, times, latencies, places)| WaveResult {
             kind,
             mode,
             intended_at: times[0],
@@ -67,6 +80,7 @@ fn wave() -> impl Strategy<Value = WaveResult> {
             response_time: latencies[0].clone(),
             service_time: latencies[1].clone(),
             send_delay: latencies[2].clone(),
+            places,
         },
     )
 }
@@ -86,6 +100,7 @@ fn missing() -> impl Strategy<Value = Missing> {
         for (key, index, group, cause) in nodes {
             let mut node = MissingNode::new(&key, format!("node-{index}"), Cause::ALL[cause]);
             node.index = Some(index);
+            node.broker = group.clone();
             node.group = group;
             missing.add(&node);
         }

@@ -36,6 +36,11 @@ fn an_invalid_run_at_a_terminal() {
 }
 
 #[test]
+fn a_run_over_several_brokers_says_which_part_is_slow() {
+    insta::assert_snapshot!("terminal_placed", at_terminal(&examples::placed(), false));
+}
+
+#[test]
 fn runs_as_markdown() {
     for (name, run) in [
         ("markdown_passed", examples::passed()),

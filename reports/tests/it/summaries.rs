@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use reports::place::PlaceSummary;
 use reports::run::RunResult;
 use reports::summary::Summary;
 use reports::wave::WaveKind;
@@ -36,7 +37,13 @@ fn the_members_are_those_that_scripts_rely_on() {
 fn a_summary_that_was_written_reads_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("summary.json");
-    for run in [examples::passed(), examples::failed(), examples::invalid(), RunResult::default()] {
+    for run in [
+        examples::placed(),
+        examples::passed(),
+        examples::failed(),
+        examples::invalid(),
+        RunResult::default(),
+    ] {
         let summary = Summary::of(&run);
         fs::write(&path, summary.to_json().unwrap()).unwrap();
         assert_eq!(Summary::read(&path).unwrap(), summary, "by file");
@@ -84,6 +91,28 @@ fn a_wave_with_a_late_reply_is_not_complete_yet_everyone_got_there() {
     assert_eq!((entry.complete_waves, entry.missing), (0, 0));
     let slowest_ms = entry.to_complete_ms.max.unwrap();
     assert!((11_000.0..11_011.0).contains(&slowest_ms), "{slowest_ms}");
+}
+
+#[test]
+fn answers_by_broker_cluster_and_hops_add_up_to_all_of_them() {
+    let summary = Summary::of(&examples::placed());
+    assert_eq!(summary.entries[0].places, summary.places, "there is one entry");
+    let places = summary.places.unwrap();
+    let names: Vec<_> = places.by_broker.keys().map(String::as_str).collect();
+    assert_eq!(names, ["leaf1", "n1"]);
+    assert_eq!(places.by_cluster.keys().collect::<Vec<_>>(), ["hub"]);
+    assert_eq!(places.by_hops[&1], places.by_broker["leaf1"]);
+    assert_eq!(places.by_hops[&0], places.by_cluster["hub"]);
+    let sum = |count: fn(&PlaceSummary) -> u64| places.by_broker.values().map(count).sum::<u64>();
+    let entry = &summary.entries[0];
+    assert_eq!(sum(|place| place.expected), entry.expected);
+    assert_eq!(sum(|place| place.on_time), entry.on_time);
+    assert_eq!(sum(|place| place.missing), entry.missing);
+    let replies = sum(|place| place.response_time_us.map_or(0, |figures| figures.count));
+    assert_eq!(replies, entry.response_time_us.unwrap().count);
+    assert_eq!(summary.missing.by_broker["leaf1"], 1);
+    // One place says nothing that is not said already.
+    assert_eq!(Summary::of(&examples::failed()).places, None);
 }
 
 #[test]

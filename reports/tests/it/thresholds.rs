@@ -40,6 +40,11 @@ fn what_the_grammar_allows_is_accepted() {
         ("scheduler_lag", "p(99) < 5ms"),
         ("events.lost{kind:alive}", "count == 0"),
         ("events.received", "rate >= 99%"),
+        ("completeness{wave:rpc,broker:leaf1}", "min == 100%"),
+        ("response_time{hops:1}", "p(99) < 1s"),
+        ("missing{cluster:hub}", "count == 0"),
+        ("broker.link_rtt_us{broker:n1}", "max < 5ms"),
+        ("broker.msgs_in", "count > 0"),
     ] {
         assert!(Threshold::parse(metric, expression).is_ok(), "{metric}: {expression}");
     }
@@ -55,7 +60,8 @@ fn what_is_refused_says_what_to_write_instead() {
         ("completeness{}", "min == 100%", "no tag with a value", "write `tag:value`"),
         ("completeness{wave}", "min == 100%", "`wave` is no tag", "write `tag:value`"),
         ("completeness{waves:a}", "min == 100%", "no tag `waves`", "did you mean `wave`?"),
-        ("completeness{broker:a}", "min == 100%", "no tag `broker`", "one of wave, client"),
+        ("completeness{group:a}", "min == 100%", "no tag `group`", "one of wave, client"),
+        ("completeness{hops:one}", "min == 100%", "`one` is no number of hops", "from 0"),
         ("completeness{client:0}", "min == 100%", "`0` is no client", "from 1"),
         ("scheduler_lag{wave:a}", "max < 1s", "no tag `wave`", "takes no selector"),
         ("completeness", "100%", "no comparison", "`p(99) < 5s`"),
@@ -206,6 +212,33 @@ fn nothing_is_known_of_the_connections_of_other_nodes() {
     {
         let found = outcome(&run, metric, expression);
         assert!(!found.passed && found.value.is_none(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_part_of_the_network_is_judged_by_itself() {
+    let run = examples::placed();
+    for (metric, expression, passed, detail) in [
+        ("completeness", "min == 100%", false, "99.95% (wave rpc 1)"),
+        ("completeness{broker:n1}", "min == 100%", true, "100% (wave rpc 1)"),
+        ("completeness{broker:leaf1}", "min == 100%", false, "99.8% (wave rpc 1)"),
+        ("completeness{broker:leaf1}", "rate > 99%", true, "99.9% (999 of 1,000)"),
+        ("completeness{cluster:hub}", "min == 100%", true, "100% (wave rpc 1)"),
+        ("completeness{hops:1,wave:rpc}", "max == 100%", true, "100% (wave rpc 2)"),
+        ("missing{hops:1}", "count == 0", false, "1"),
+        ("missing{hops:0}", "count == 0", true, "0"),
+        ("on_time{broker:leaf1}", "max == 500", true, "500 (wave rpc 2)"),
+        ("response_time{broker:n1}", "max < 1s", true, "35 ms (3,000 values)"),
+        ("response_time{hops:1}", "min > 1s", true, "2 s (999 values)"),
+        ("response_time{broker:gone}", "max < 1s", false, "no data: nothing was measured"),
+        ("completeness{broker:gone}", "min > 0%", false, "no data: no wave expected a node there"),
+    ] {
+        let found = outcome(&run, metric, expression);
+        assert_eq!(
+            (found.passed, found.detail.as_str()),
+            (passed, detail),
+            "{metric} {expression}"
+        );
     }
 }
 

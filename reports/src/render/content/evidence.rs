@@ -51,6 +51,12 @@ fn missing(summary: &Summary) -> Option<Section> {
             groups.map(|(name, n)| format!("{name} {}", format::count(*n))).collect();
         lines.push(Line::plain(format!("by group: {}", groups.join(", "))));
     }
+    if missing.by_broker.len() > 1 || summary.cost.brokers.len() > 1 {
+        let brokers = missing.by_broker.iter();
+        let brokers: Vec<_> =
+            brokers.map(|(name, n)| format!("{name} {}", format::count(*n))).collect();
+        lines.push(Line::plain(format!("by broker: {}", brokers.join(", "))));
+    }
     lines.push(Line::plain("all of them, wave by wave: missing.jsonl"));
     Some(Section { title: "Who did not answer on time, and why?", table: None, lines })
 }

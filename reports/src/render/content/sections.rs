@@ -6,6 +6,7 @@ use super::{Line, Mood, Section, Table};
 use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::LatencyFigures;
+use crate::place::PlaceSummary;
 use crate::run::Origin;
 use crate::summary::{BrokerSummary, EntrySummary, RecoverySummary, Summary};
 use crate::wave::WaveKind;
@@ -26,6 +27,7 @@ pub(super) fn answers(summary: &Summary) -> Vec<Section> {
     [
         requests,
         discoveries,
+        places(summary),
         if foreign { strangers(summary) } else { carried(summary) },
         brokers(summary),
         connections(summary).filter(|_| !foreign),
@@ -56,6 +58,44 @@ fn waves(summary: &Summary, kind: WaveKind, title: &'static str) -> Option<Secti
     let rows = entries.iter().map(|entry| wave_row(entry)).collect();
     let lines = entries.iter().filter_map(|entry| trouble(entry)).collect();
     Some(Section { title, table: Some(Table { columns, rows }), lines })
+}
+
+/// Which part of the network is slow, where there are several.
+fn places(summary: &Summary) -> Option<Section> {
+    let places = summary.places.as_ref()?;
+    let columns = vec![
+        ("nodes at home on", false),
+        ("on time", true),
+        ("p50", true),
+        ("p99", true),
+        ("max", true),
+    ];
+    let brokers = places.by_broker.iter().map(|(name, place)| place_row(name.clone(), place));
+    let clusters = places.by_cluster.iter().filter(|_| places.by_cluster.len() > 1);
+    let clusters = clusters.map(|(name, place)| place_row(format!("cluster {name}"), place));
+    let hops = places.by_hops.iter().filter(|_| places.by_hops.len() > 1);
+    let hops = hops.map(|(hops, place)| {
+        place_row(format::counted(u64::from(*hops), "hop away", "hops away"), place)
+    });
+    let table = Table { columns, rows: brokers.chain(clusters).chain(hops).collect() };
+    let title = "Is a part of the network slow?";
+    Some(Section { title, table: Some(table), lines: Vec::new() })
+}
+
+fn place_row(name: String, place: &PlaceSummary) -> (Mood, Vec<String>) {
+    let reply = |pick: fn(&LatencyFigures) -> u64| {
+        let figures = place.response_time_us.as_ref();
+        figures.map_or_else(nothing, |figures| format::micros(pick(figures) as f64))
+    };
+    let share = format::share(place.on_time, place.expected);
+    let cells = vec![
+        name,
+        format!("{share} of {}", format::count(place.expected)),
+        reply(|figures| figures.p50),
+        reply(|figures| figures.p99),
+        reply(|figures| figures.max),
+    ];
+    (if place.on_time == place.expected { Mood::Plain } else { Mood::Bad }, cells)
 }
 
 fn wave_row(entry: &EntrySummary) -> (Mood, Vec<String>) {
