@@ -98,7 +98,7 @@ pub struct MissingNode {
     pub index: Option<u64>,
     /// Group of an emulated node.
     pub group: Option<String>,
-    /// Broker that the node was last connected to, else the one that it is at home on, where that is known.
+    /// Broker that the node is at home on, where that is known.
     pub broker: Option<String>,
     /// Why it was not on time.
     pub cause: Cause,
@@ -182,7 +182,7 @@ pub struct NodeName {
     pub identity: String,
     /// Group of an emulated node.
     pub group: Option<String>,
-    /// Broker that the node was last connected to, else at home on.
+    /// Broker that the node is at home on, where that is known.
     #[serde(default)]
     pub broker: Option<String>,
 }
@@ -192,7 +192,7 @@ pub struct NodeName {
 pub struct Missing {
     /// Counts by wave and group; the group is empty where it is not known.
     counts: BTreeMap<WaveKey, BTreeMap<String, MissingCount>>,
-    /// Counts by broker where that is known, over counted waves.
+    /// Counts by home broker where that is known, over counted waves.
     by_broker: BTreeMap<String, u64>,
     /// The first names of each cause, over counted waves.
     examples: BTreeMap<Cause, BTreeSet<NodeName>>,
@@ -261,7 +261,7 @@ impl Missing {
         totals
     }
 
-    /// How many by the broker that they were connected to last, else at home on; warm-up waves left out.
+    /// How many by the broker that they are at home on; warm-up waves left out.
     #[must_use]
     pub fn counted_by_broker(&self) -> &BTreeMap<String, u64> {
         &self.by_broker

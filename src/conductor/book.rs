@@ -105,7 +105,7 @@ impl Book {
             let (cause, detail) = witness.cause(done, crowd, entry);
             let mut node = MissingNode::new(&done.key, crowd.roster.identity(entry), cause);
             node.detail = detail.map(ToOwned::to_owned);
-            node.broker = witness.broker.map(ToOwned::to_owned);
+            node.broker = crowd.home(entry).or(witness.broker).map(ToOwned::to_owned);
             if let Some(place) = crowd.place(entry) {
                 node.index = Some(place.index);
                 node.group = Some(place.group.to_owned());

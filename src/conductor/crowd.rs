@@ -5,6 +5,7 @@ use std::sync::Arc;
 use emulator::filter::{CompiledFilter, FactFilterError, Filter, parse_fact};
 use emulator::node::{Group, GroupError};
 use emulator::spec::FleetSpec;
+use reports::place::{PlaceResult, Places};
 
 use crate::driver::{BitSet, Roster, RosterError};
 use crate::plan::{self, Plan};
@@ -33,6 +34,9 @@ pub(super) struct Crowd {
     pub(super) expected: Vec<Arc<BitSet>>,
     /// First global index and name of each group; empty where the nodes are not ours.
     groups: Vec<(u64, String)>,
+    /// What the roster's tags mean to each client: the brokers by their positions. Empty where there is
+    /// only one, or nothing is known of the nodes' homes.
+    places: Vec<Vec<Arc<reports::place::Place>>>,
 }
 
 impl Crowd {
@@ -47,6 +51,7 @@ impl Crowd {
             })
         };
         let roster = Roster::new(nodes().map(|(_, group, index)| (group.identity(index), index)))?;
+        let roster = roster.tagged(homes(plan));
         let mut expected = Vec::with_capacity(plan.entries.len());
         for entry in &plan.entries {
             let filter = CompiledFilter::new(&wire_filter(&entry.selects)?);
@@ -63,7 +68,8 @@ impl Crowd {
             expected.push(Arc::new(set));
         }
         let groups = spec.groups.iter().map(|group| (group.first, group.name.clone())).collect();
-        Ok(Self { roster: Arc::new(roster), expected, groups })
+        let places = if roster.tag_count() > 0 { places(plan) } else { Vec::new() };
+        Ok(Self { roster: Arc::new(roster), expected, groups, places })
     }
 
     /// Nodes that are not ours: all of them must answer everything.
@@ -72,7 +78,22 @@ impl Crowd {
             Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?.distinct()?;
         let all = Arc::new(BitSet::full(roster.len()));
         let expected = plan.entries.iter().map(|_| Arc::clone(&all)).collect();
-        Ok(Self { roster: Arc::new(roster), expected, groups: Vec::new() })
+        let (groups, places) = (Vec::new(), Vec::new());
+        Ok(Self { roster: Arc::new(roster), expected, groups, places })
+    }
+
+    /// The answers to a client by where the nodes are.
+    pub(super) fn places(&self, client: u32, by_tag: Vec<PlaceResult>) -> Places {
+        let client = usize::try_from(client.saturating_sub(1)).unwrap_or(0);
+        let Some(places) = self.places.get(client) else { return Places::new() };
+        let places = places.iter().map(Arc::clone).zip(by_tag);
+        places.filter(|(_, result)| result.counts.expected > 0).collect()
+    }
+
+    /// The broker that a node of the roster is at home on, where there are several.
+    pub(super) fn home(&self, entry: u32) -> Option<&str> {
+        let place = self.places.first()?.get(usize::from(self.roster.tag(entry)?))?;
+        Some(&place.broker)
     }
 
     /// Where a node of the roster stands in the plan; `None` if it is not ours.
@@ -81,6 +102,39 @@ impl Crowd {
         let (_, group) = self.groups.iter().rev().find(|(first, _)| *first <= index)?;
         Some(Place { index, group })
     }
+}
+
+/// The position of the broker that each node is at home on, in the order of the roster; none where there
+/// is only one.
+fn homes(plan: &Plan) -> Vec<u16> {
+    if plan.brokers.count() < 2 {
+        return Vec::new();
+    }
+    let of_group = |group: &plan::Group| {
+        let homes = group.placement.homes(&plan.brokers);
+        let home = |n: u64| homes.configured(n).first().copied().map_or(0, u16::from);
+        (0..group.nodes).map(home).collect::<Vec<_>>()
+    };
+    plan.groups.iter().flat_map(of_group).collect()
+}
+
+/// The brokers by their positions, as seen from each client's home.
+fn places(plan: &Plan) -> Vec<Vec<Arc<reports::place::Place>>> {
+    let managed = plan.brokers.managed();
+    let from = |client: u32| {
+        let home = plan.client_pool(client).first().copied();
+        let place = |at: usize| {
+            let broker = managed.and_then(|managed| managed.brokers.get(at));
+            Arc::new(reports::place::Place {
+                broker: plan.brokers.name(at),
+                cluster: broker.and_then(|broker| broker.cluster.clone()),
+                hops: managed.zip(home).map(|(managed, home)| managed.hops(home, at)),
+            })
+        };
+        (0..plan.brokers.count()).map(place).collect()
+    };
+    let clients = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
+    (1..=clients).map(from).collect()
 }
 
 /// The plan's filter as it stands in a request.

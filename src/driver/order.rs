@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::protocol::client::RequestDraft;
+use reports::place::PlaceResult;
 use reports::wave::{WaveKey, WaveKind, WaveMode, WaveResult};
 
 use super::bitset::BitSet;
@@ -101,6 +102,8 @@ pub struct WaveDone {
     pub on_time: BitSet,
     /// Who answered after it.
     pub late: BitSet,
+    /// The answers by the tags of the roster, in their order; empty where it has none.
+    pub by_tag: Vec<PlaceResult>,
     /// Expected nodes to which nothing was sent by the deadline: a batch had not come that far, or
     /// the connection was away.
     pub unsent: u64,

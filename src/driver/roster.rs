@@ -1,7 +1,7 @@
 //! Who may answer: identities with a dense index each, so that a wave's sets are bits.
 //!
 //! All names lie in one text and the lookup table holds indexes only: about 12 bytes a node above
-//! the names themselves, shared by all waves.
+//! the names themselves, shared by all waves. Where nodes are told apart by a tag, that is 2 bytes more.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -29,6 +29,10 @@ pub struct Roster {
     ends: Vec<u32>,
     /// Global node index of each entry.
     nodes: Vec<u64>,
+    /// The tag of each entry; empty where all have the same.
+    tags: Vec<u16>,
+    /// How many different tags there may be.
+    tag_count: u16,
     /// Open addressing with linear probing; at most half full.
     slots: Box<[u32]>,
     /// The next entry with the same identity, where nodes share one.
@@ -59,7 +63,8 @@ impl Roster {
         names.shrink_to_fit();
         let slots = vec![FREE; (ends.len() * 2).next_power_of_two()].into_boxed_slice();
         let (hasher, twins) = (RandomState::default(), HashMap::new());
-        let mut roster = Self { names, ends, nodes, slots, twins, hasher };
+        let tags = Vec::new();
+        let mut roster = Self { names, ends, nodes, tags, tag_count: 0, slots, twins, hasher };
         // From the last to the first, so that the first of equals is found and the others follow it.
         for index in (0..roster.len()).rev() {
             let slot = roster.slot(roster.identity(index));
@@ -81,6 +86,29 @@ impl Roster {
             None => Ok(self),
             Some(first) => Err(RosterError::Duplicate(self.identity(*first).to_owned())),
         }
+    }
+
+    /// The same with a tag for each entry in turn: answers are also counted by it. Tags are numbers from
+    /// 0; it is the caller's who knows what they mean. A list of another length tags nobody.
+    #[must_use]
+    pub fn tagged(mut self, tags: Vec<u16>) -> Self {
+        let count = tags.iter().max().map_or(0, |most| most.saturating_add(1));
+        if tags.len() == self.ends.len() && count > 1 {
+            (self.tags, self.tag_count) = (tags, count);
+        }
+        self
+    }
+
+    /// The tag of the entry at `index`, where entries have tags.
+    #[must_use]
+    pub fn tag(&self, index: u32) -> Option<u16> {
+        self.tags.get(index as usize).copied()
+    }
+
+    /// Tags are below this; 0 where entries have none.
+    #[must_use]
+    pub fn tag_count(&self) -> u16 {
+        self.tag_count
     }
 
     /// How many entries there are.
@@ -145,6 +173,18 @@ impl std::fmt::Debug for Roster {
 #[cfg(test)]
 mod tests {
     use super::{Roster, RosterError};
+
+    #[test]
+    fn tags_are_by_entry_and_one_for_all_is_none() {
+        let roster = || Roster::new([("a", 0), ("b", 1), ("c", 2)]).expect("distinct identities");
+        let tagged = roster().tagged(vec![2, 0, 2]);
+        assert_eq!([0, 1, 2, 3].map(|index| tagged.tag(index)), [Some(2), Some(0), Some(2), None]);
+        assert_eq!(tagged.tag_count(), 3);
+        for tags in [vec![], vec![0, 0, 0], vec![1, 2]] {
+            let roster = roster().tagged(tags);
+            assert_eq!((roster.tag_count(), roster.tag(0)), (0, None));
+        }
+    }
 
     #[test]
     fn every_identity_is_found_at_its_index_and_no_other_is() {

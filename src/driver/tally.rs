@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use reports::latency::Latency;
+use reports::place::{PlaceCounts, PlaceResult};
 use reports::wave::WaveResult;
 
 use super::bitset::BitSet;
@@ -86,6 +88,8 @@ pub(super) struct Tally {
     pub(super) reply_offsets_ns: Vec<u64>,
     pub(super) samples: Samples,
     last_on_time: Option<Duration>,
+    /// Response times by the roster's tags: a histogram each while the wave runs.
+    by_tag: Vec<Latency>,
 }
 
 impl Tally {
@@ -108,6 +112,7 @@ impl Tally {
             intended_at: order.intended_at,
             deadline_at: order.intended_at + order.deadline,
             last_on_time: None,
+            by_tag: vec![Latency::default(); roster.tag_count().into()],
             result,
             roster,
         }
@@ -137,7 +142,12 @@ impl Tally {
             self.result.late += 1;
         }
         let since = |sent: Option<Duration>| at.saturating_sub(sent.unwrap_or(self.intended_at));
-        self.result.response_time.record(at.saturating_sub(self.intended_at));
+        let response_time = at.saturating_sub(self.intended_at);
+        self.result.response_time.record(response_time);
+        let tag = self.roster.tag(index).map(usize::from);
+        if let Some(mine) = tag.and_then(|tag| self.by_tag.get_mut(tag)) {
+            mine.record(response_time);
+        }
         self.result.service_time.record(since(sends.of(index)));
         self.reply_offsets_ns.push(nanoseconds(since(sends.first())));
     }
@@ -177,6 +187,24 @@ impl Tally {
         self.result.publish_duration += took;
     }
 
+    /// The answers by the roster's tags, in their order; none where it has none.
+    pub(super) fn by_tag(&mut self) -> Vec<PlaceResult> {
+        let result = |response_time| PlaceResult { counts: PlaceCounts::default(), response_time };
+        let mut results: Vec<_> = self.by_tag.drain(..).map(result).collect();
+        let mut count = |set: &BitSet, column: fn(&mut PlaceCounts) -> &mut u64| {
+            for index in set.iter() {
+                let tag = self.roster.tag(index).map(usize::from);
+                if let Some(result) = tag.and_then(|tag| results.get_mut(tag)) {
+                    *column(&mut result.counts) += 1;
+                }
+            }
+        };
+        count(&self.expected, |counts| &mut counts.expected);
+        count(&self.on_time, |counts| &mut counts.on_time);
+        count(&self.late, |counts| &mut counts.late);
+        results
+    }
+
     /// Closes the account at `ended_at`, with everything that was sent and received.
     pub(super) fn close(&mut self, sends: &SendLog, ended_at: Duration) -> WaveResult {
         for sent in sends.all() {
@@ -199,6 +227,7 @@ mod tests {
 
     use emulator::protocol::client::RequestDraft;
     use emulator::protocol::filter::Filter;
+    use reports::latency::Latency;
     use reports::wave::{WaveKey, WaveKind, WaveResult};
 
     use super::super::{BitSet, Roster, SendMode, WaveOrder};
@@ -290,6 +319,27 @@ mod tests {
         }
         // The fourth is not expected: a third answer of `a` is one too many.
         assert_eq!(columns(&tally.close(&sends, ms(2000))), [2, 1, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn answers_are_also_counted_by_the_tags_of_those_who_answer() {
+        let sends = SendLog::broadcast();
+        sends.note(0, ms(1000));
+        let mut tally = tally(SendMode::Broadcast);
+        assert!(tally.by_tag().is_empty(), "nobody has a tag");
+        let roster = Roster::new([("a", 0), ("b", 1), ("c", 2), ("d", 3)]).expect("a roster");
+        tally.roster = Arc::new(roster.tagged(vec![1, 0, 1, 1]));
+        tally.by_tag = vec![Latency::default(); 2];
+        // d is not expected; a second reply of a counts nowhere.
+        for (sender, at) in [("a", 1010), ("a", 1020), ("c", 1600), ("d", 1030)] {
+            tally.reply(sender, false, ms(at), &sends);
+        }
+        let found: Vec<_> = tally.by_tag().into_iter().collect();
+        let counts: Vec<_> =
+            found.iter().map(|f| (f.counts.expected, f.counts.on_time, f.counts.late)).collect();
+        assert_eq!(counts, [(1, 0, 0), (2, 1, 1)]);
+        let replies: Vec<_> = found.iter().map(|place| place.response_time.count()).collect();
+        assert_eq!(replies, [0, 2]);
     }
 
     #[test]

@@ -374,6 +374,7 @@ impl Listener<'_> {
         WaveDone {
             key: order.key.clone(),
             result,
+            by_tag: self.tally.by_tag(),
             on_time: self.tally.on_time,
             late: self.tally.late,
             unsent,

@@ -83,6 +83,45 @@ async fn what_a_broker_counts_agrees_with_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_leaf_is_seen_and_its_silent_nodes_name_it() {
+    let brokers = format!("topology: leafnodes, leaves: 2, {}", real().await);
+    let groups = [
+        "quick, nodes: 30, brokers: [leaf1]",
+        "slow, nodes: 30, brokers: [leaf2], behaviour: {reply_delay: 700ms, no_reply: 20%}",
+    ];
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 3s, warmup: 1, count: 2, \
+         deadline: 2s";
+    let text = scenario(&brokers, &groups, &[wave])
+        + "late_grace: 0s\nthresholds:\n  \"completeness{wave:rpc,broker:leaf1}\": [\"min == 100%\"]\n  \
+           \"response_time{broker:leaf2}\": [\"min >= 700ms\"]\n  \
+           \"completeness{hops:1}\": [\"max < 100%\"]\n";
+    let out = tempfile::tempdir().unwrap();
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.thresholds);
+    let places = left.summary.places.as_ref().unwrap();
+    let (leaf1, leaf2) = (&places.by_broker["leaf1"], &places.by_broker["leaf2"]);
+    assert_eq!((leaf1.expected, leaf1.on_time, leaf2.expected), (60, 60, 60));
+    assert!(leaf2.missing > 0 && leaf2.on_time + leaf2.missing == 60, "{leaf2:?}");
+    assert_eq!(places.by_hops[&1].expected, 120, "the client is on the hub");
+    assert_eq!(left.summary.missing.by_broker, [("leaf2".to_owned(), leaf2.missing)].into());
+    let missing = left.missing();
+    let mut counted = missing.iter().filter(|node| !node.warmup);
+    assert!(counted.all(|node| node.broker.as_deref() == Some("leaf2")), "{missing:?}");
+    // Each broker is seen by its name: the hub has a leaf connection to each leaf.
+    let series = Series::of(&left);
+    assert_eq!(series.column("hub1", "links").last().copied(), Some(2.0));
+    assert_eq!(series.column("leaf1", "links").last().copied(), Some(1.0));
+    // A broadcast goes once to each leaf and to each of its nodes; the replies come back once each.
+    let msgs_in =
+        |at: usize| left.summary.cost.brokers[at].figure(BrokerFigure::MsgsIn).unwrap() as u64;
+    let names: Vec<_> = left.summary.cost.brokers.iter().map(|b| b.name.as_str()).collect();
+    assert_eq!(names, ["hub1", "leaf1", "leaf2"]);
+    assert!(msgs_in(1) >= 2 * (1 + 30), "{}", msgs_in(1));
+    assert!(msgs_in(0) >= 2 + leaf1.on_time + leaf2.on_time, "{}", msgs_in(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_are_looked_at_before_and_after_each_phase() {
     let text = scenario(&real().await, &["web, nodes: 30"], &["all, discover: {}"]);
     let out = tempfile::tempdir().unwrap();

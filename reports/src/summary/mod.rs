@@ -110,7 +110,7 @@ pub struct MissingSummary {
     /// How many of each group; groups that were always on time are left out.
     #[serde(default)]
     pub by_group: BTreeMap<String, u64>,
-    /// How many by the broker that they were connected to last, else at home on.
+    /// How many by the broker that they are at home on.
     #[serde(default)]
     pub by_broker: BTreeMap<String, u64>,
     /// The first names of each cause.

@@ -114,7 +114,7 @@ impl Run<'_> {
 
     fn take(
         &mut self,
-        wave: WaveDone,
+        mut wave: WaveDone,
         crowd: &Crowd,
         pending: &mut Pending,
         activity: &Mutex<Activity>,
@@ -131,6 +131,7 @@ impl Run<'_> {
             + wave.result.duplicate
             + wave.result.unexpected
             + wave.result.undecodable;
+        wave.result.places = crowd.places(wave.key.client, std::mem::take(&mut wave.by_tag));
         self.book.wave(&wave, &order.expected, crowd, &witness)?;
         self.reporter.tell(Progress::Wave {
             name: wave.key.name.clone(),

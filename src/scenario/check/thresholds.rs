@@ -8,6 +8,7 @@ use crate::scenario::error::Problem;
 use crate::scenario::timeline::Step as TimelineStep;
 use crate::scenario::tree::Step;
 use crate::scenario::types::{Scenario, Wave};
+use crate::scenario::{Topology, layout};
 
 /// Everything that is wrong with the thresholds.
 pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
@@ -76,6 +77,7 @@ fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, sc
         found.push(Problem::new(at.to_vec(), message, choose(kind, &EVENT_KINDS)).of_key());
     }
     check_steps(found, at, selector, scenario);
+    check_place(found, at, selector, scenario);
     let clients = selected.iter().map(|wave| wave.clients.map_or(1, |clients| clients.0)).max();
     let clients = clients.unwrap_or(1);
     if let Some(client) = selector.client
@@ -99,6 +101,29 @@ fn check_steps(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, scena
                 steps => choose(step, steps),
             };
             found.push(Problem::new(at.to_vec(), message, advice).of_key());
+        }
+    }
+}
+
+/// Brokers and clusters that are named must be there, as far as the scenario says which there are.
+fn check_place(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, scenario: &Scenario) {
+    let brokers = scenario.brokers.as_ref();
+    if brokers.and_then(|brokers| brokers.topology) == Some(Topology::External) {
+        return;
+    }
+    let known = layout(brokers);
+    let names: Vec<&str> = known.iter().map(|broker| broker.name.as_str()).collect();
+    let mut clusters: Vec<&str> =
+        known.iter().filter_map(|broker| broker.cluster.as_deref()).collect();
+    clusters.dedup();
+    for (what, wanted, known) in
+        [("broker", &selector.broker, &names), ("cluster", &selector.cluster, &clusters)]
+    {
+        if let Some(wanted) = wanted
+            && !known.contains(&wanted.as_str())
+        {
+            let message = format!("there is no {what} `{wanted}`");
+            found.push(Problem::new(at.to_vec(), message, choose(wanted, known)).of_key());
         }
     }
 }
