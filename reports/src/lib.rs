@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod format;
+pub mod forming;
 pub mod latency;
 pub mod missing;
 pub mod place;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::BrokerCost;
+use crate::forming::Forming;
 use crate::latency::Latency;
 use crate::missing::Missing;
 use crate::recovery::Recoveries;
@@ -177,12 +178,15 @@ pub struct Tally {
     pub events: BTreeMap<String, EventTotals>,
     /// What followed the actions of the timeline.
     pub recovery: Recoveries,
+    /// How several brokers became a network.
+    pub forming: Option<Forming>,
 }
 
 impl Tally {
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events, recovery } = other;
+        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events, recovery, forming } =
+            other;
         self.fleet.merge(fleet);
         self.waves.merge(waves);
         self.missing.merge(missing);
@@ -193,6 +197,9 @@ impl Tally {
             self.events.entry(kind.clone()).or_default().merge(totals);
         }
         self.recovery.merge(recovery);
+        if let Some(forming) = forming {
+            self.forming.get_or_insert_default().merge(forming);
+        }
     }
 }
 

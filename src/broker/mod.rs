@@ -14,6 +14,7 @@ pub mod launch;
 mod links;
 mod look_up;
 pub mod monitor;
+pub mod neighbours;
 pub mod obtain;
 mod ports;
 pub mod process;

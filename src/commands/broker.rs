@@ -1,21 +1,35 @@
-//! `broker`: which nats-server versions are at hand, and bringing one here.
+//! `broker`: which nats-server versions are at hand, bringing one here, and starting the brokers of a
+//! scenario without a run.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use clap::{Args, Subcommand};
 use reports::verdict::ExitCode;
+use tokio::sync::mpsc;
 
 use super::Shell;
-use super::progress::ObtainDisplay;
+use super::failure::Refusal;
+use super::progress::{Display, ObtainDisplay};
+use super::scenario_file::{self, Params};
 use super::signals;
 use super::sources::SourceArgs;
 use crate::broker::Sources;
 use crate::broker::obtain::{self, AtHand, Origin};
+use crate::conductor::{self, Progress};
+use crate::doctor::{self, Examination, Verdict};
+use crate::plan;
+
+/// Reports that may wait to be shown; then one is missed.
+const TOLD: usize = 1000;
 
 const EXAMPLES: &str = "\
 Examples:
   choria-emulator broker list
   choria-emulator broker install 2.12.15
+  choria-emulator broker start scenarios/leafnodes.yaml
 
 A version comes from the cache, the search path, the official release archive (checked against its
 published SHA-256), or `go install`, in this order.";
@@ -35,6 +49,15 @@ enum BrokerCommand {
         #[command(flatten)]
         sources: SourceArgs,
     },
+    /// Start the brokers of a scenario and nothing else, until Ctrl-C.
+    Start {
+        /// The scenario file
+        scenario: PathBuf,
+        #[command(flatten)]
+        params: Params,
+        #[command(flatten)]
+        sources: SourceArgs,
+    },
     /// Bring a version of nats-server into the cache.
     Install {
         /// The version, such as 2.12.15
@@ -47,6 +70,9 @@ enum BrokerCommand {
 pub(super) fn run(args: BrokerArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
     match args.command {
         BrokerCommand::List { sources } => list(&sources.sources(shell), shell),
+        BrokerCommand::Start { scenario, params, sources } => {
+            start(&scenario, &params, sources.sources(shell), shell)
+        }
         BrokerCommand::Install { version, sources } => {
             install(version, sources.sources(shell), shell)
         }
@@ -105,4 +131,62 @@ fn install(version: String, sources: Sources, shell: &Shell) -> anyhow::Result<E
             reason = stop.asked() => Ok(signals::code(reason)),
         }
     })
+}
+
+/// Starts the brokers of a scenario, tells where they are, and keeps them until somebody asks to end.
+fn start(
+    scenario: &Path,
+    params: &Params,
+    sources: Sources,
+    shell: &Shell,
+) -> anyhow::Result<ExitCode> {
+    let read = scenario_file::read(scenario, params)?;
+    let plan = plan::resolve(&read.scenario)?;
+    if plan.brokers.managed().is_none() {
+        return Err(Refusal::usage(
+            "topology external is a network that is there already: there is nothing to start\n\
+             name a scenario that starts its own brokers",
+        ));
+    }
+    let examined = Examination::of(&plan)?;
+    if examined.verdict() == Verdict::Fail {
+        return Err(Refusal::of(ExitCode::Refused, examined.to_text()));
+    }
+    doctor::raise_open_files()?;
+    let launcher = super::sources::launcher()?;
+    let mut display = Display::new(shell);
+    let screen = shell.screen.clone();
+    signals::run(&shell.screen, "stopping", async move |stop| {
+        let folder = tempfile_folder()?;
+        let (progress, mut told) = mpsc::channel(TOLD);
+        let (mut urls, alone) = (Vec::new(), plan.brokers.count() == 1);
+        let keep =
+            conductor::keep_brokers(&plan, folder.clone(), sources, launcher, stop, progress);
+        let mut keep = pin!(keep);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut keep => break ended,
+                Some(step) = told.recv() => {
+                    if let Progress::Broker { url, .. } = &step {
+                        urls.push(format!("NATS_URL={url}\n"));
+                    }
+                    display.show(&step);
+                    // Whoever reads them may connect: the network has formed, or there is but one.
+                    if alone || matches!(step, Progress::Formed { .. }) {
+                        screen.print(&std::mem::take(&mut urls).concat())?;
+                    }
+                }
+            }
+        };
+        let _ = fs::remove_dir_all(&folder);
+        Ok(signals::code(ended?))
+    })
+}
+
+/// A folder for configurations and logs that goes with the brokers.
+fn tempfile_folder() -> anyhow::Result<PathBuf> {
+    let name = format!("choria-emulator-brokers-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }

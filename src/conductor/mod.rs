@@ -35,6 +35,9 @@ use crate::doctor::{self, Check, Examination, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::Plan;
 
+/// Time for brokers that were only kept to end in order.
+const KEPT_BROKERS_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Who must answer, when the nodes are not ours (`measure`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strangers {
@@ -160,6 +163,37 @@ pub async fn run(
     let preflight = preflight(&setup.plan)?;
     // A run holds much: on the heap it is small for whoever awaits it.
     Box::pin(run::run(&setup, &stop, &Reporter(progress), preflight)).await
+}
+
+/// Starts the managed brokers of a plan, waits until they are one network, and keeps them until somebody
+/// asks to end; `folder` takes their files. Nothing is left of them then.
+///
+/// # Errors
+/// When they cannot be started or do not form, or one of them dies.
+pub async fn keep_brokers(
+    plan: &Plan,
+    folder: PathBuf,
+    sources: Sources,
+    launcher: Launcher,
+    stop: Stop,
+    progress: mpsc::Sender<Progress>,
+) -> Result<StopReason, RunError> {
+    let Some(managed) = plan.brokers.managed() else {
+        return Err(RunError::refused("the plan has no brokers of its own".to_owned()));
+    };
+    let reporter = Reporter(progress);
+    let supply = network::Supply { plan, sources: &sources, launcher: &launcher, folder };
+    let mut network = tokio::select! {
+        opened = Box::pin(network::Network::manage(supply, managed, &reporter)) => opened?,
+        reason = stop.asked() => return Ok(reason),
+    };
+    network.end_probes().await;
+    let ended = tokio::select! {
+        told = network.died() => Err(RunError { code: ExitCode::BrokerUnreachable, message: told }),
+        reason = stop.asked() => Ok(reason),
+    };
+    network.close(KEPT_BROKERS_END_WITHIN).await;
+    ended
 }
 
 /// Holds the plan against this host.

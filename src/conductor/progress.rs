@@ -26,6 +26,13 @@ pub enum Progress {
         /// Its URL for clients.
         url: String,
     },
+    /// Several brokers are one network.
+    Formed {
+        /// Connections between them.
+        links: u64,
+        /// From their start.
+        took: Duration,
+    },
     /// It is found out which nodes are there, on a network that is not ours.
     Discovering {
         /// How long answers are waited for.

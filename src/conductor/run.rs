@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use reports::broker::BrokerCost;
 use reports::run::Ending;
 use reports::store::{Sample, StoreError};
 use reports::verdict::{ExitCode, Severity};
@@ -118,6 +119,7 @@ impl Run<'_> {
                         events::listen(self.setup, network, self.stop, &crowd, self.epoch).await?;
                 }
                 self.start_fleet(spec).await?;
+                self.prove_interest().await?;
                 crowd
             }
             Some(strangers) => {
@@ -145,10 +147,51 @@ impl Run<'_> {
         // As nodes show it: without credentials.
         let urls: Vec<_> = network.servers.iter().map(|server| server.url.clone()).collect();
         let urls = urls.join(", ");
-        self.telemetry = Some(Telemetry::start(network.managed(), &[], self.epoch).await);
+        let mut telemetry = Telemetry::start(network.managed(), &[], self.epoch).await;
+        for (name, left_out) in network.left_out() {
+            let keys = left_out.iter().map(|left| left.key.to_owned()).collect();
+            telemetry.introduce(vec![(
+                name.clone(),
+                BrokerCost { left_out: keys, ..BrokerCost::default() },
+            )]);
+            for left in left_out {
+                let text = format!("broker {name} is not told {}: {}", left.key, left.effect);
+                let figures = json!({ "broker": name, "key": left.key });
+                self.book.event("left_out", text, figures).map_err(broken)?;
+            }
+        }
+        self.telemetry = Some(telemetry);
+        if let Some(forming) = network.forming() {
+            self.book.run.tally.forming = Some(forming.clone());
+            let took = forming.formed.as_secs_f64();
+            let figures = json!({ "links": forming.links, "formed_s": took });
+            let text = format!("network formed in {took:.2} s");
+            self.book.event("formed", text, figures).map_err(broken)?;
+        }
         self.network = Some(network);
         self.programs = programs;
         self.book.event("network", format!("brokers: {urls}"), json!({})).map_err(broken)
+    }
+
+    /// Waits until the brokers of the clients know of all subscriptions of the nodes.
+    async fn prove_interest(&mut self) -> Result<(), Ending> {
+        let Some(network) = &mut self.network else { return Err(fault("no network")) };
+        let control = network.watch();
+        let proved = tokio::select! {
+            proved = network.prove_interest(&self.setup.plan) => proved,
+            told = control => return Err(died(told)),
+            reason = self.stop.asked() => return Err(asked(reason)),
+        };
+        let took = proved.map_err(|error| Ending::Failed(error.code, error.message))?;
+        if let Some(took) = took {
+            if let Some(forming) = &mut self.book.run.tally.forming {
+                forming.interest = Some(took);
+            }
+            let seconds = took.as_secs_f64();
+            let text = format!("interest of all nodes known in {seconds:.3} s");
+            self.book.event("interest", text, json!({ "interest_s": seconds })).map_err(broken)?;
+        }
+        Ok(())
     }
 
     async fn connect_driver(&mut self, crowd: &Crowd) -> Result<(), Ending> {

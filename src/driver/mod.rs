@@ -21,6 +21,7 @@ mod listener;
 mod options;
 mod order;
 mod pacing;
+mod probes;
 mod roster;
 mod schedule;
 mod tally;
@@ -44,6 +45,7 @@ pub use listener::{Heard, Listener};
 pub(crate) use options::redacted;
 pub use options::{ConnectionOptions, OptionsError, Secret};
 pub use order::{Samples, SendMode, WaveDone, WaveFailure, WaveOrder};
+pub use probes::Probes;
 pub use roster::{Roster, RosterError};
 pub use schedule::{DriverError, RunSummary};
 

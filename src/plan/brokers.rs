@@ -160,6 +160,18 @@ impl Brokers {
     }
 }
 
+impl LinkKind {
+    /// As results name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Gateway => "gateway",
+            Self::Leaf => "leaf",
+        }
+    }
+}
+
 impl Topology {
     /// As scenarios have it.
     #[must_use]

@@ -419,15 +419,20 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
     let expected = [
         "agents-and-collectives",
         "broker-restart",
+        "cluster-of-five",
+        "cluster-of-three",
         "direct-and-batch",
         "fifteen-thousand",
         "first-look",
+        "leafnodes",
         "lifecycle-storm",
         "many-clients",
+        "mixed-versions",
         "own-agents",
         "registration-storm",
         "rolling-upgrade",
         "slow-and-silent",
+        "supercluster",
     ];
     assert_eq!(names, expected);
 }

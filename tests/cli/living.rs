@@ -259,3 +259,33 @@ async fn who_has_a_nats_server_needs_no_place_for_another() {
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("HOME is not set") && said.err.contains("--cache DIR"), "{said:?}");
 }
+
+#[test]
+fn brokers_of_a_scenario_are_kept_until_somebody_asks_and_tell_where_they_are() {
+    let text = format!("{}brokers: {{topology: cluster, size: 2}}\n", super::SMALL);
+    let folder = super::folder_with("two.yaml", text.as_bytes());
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let said = folder.path().join("said");
+    let mut child = super::program(folder.path())
+        .args(["broker", "start", "two.yaml"])
+        .env("CHORIA_EMULATOR_CACHE", cache)
+        .stdout(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let urls = || -> Vec<String> {
+        let text = std::fs::read_to_string(&said).unwrap();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.filter_map(|line| Some(line.trim().strip_prefix("NATS_URL=")?.to_owned())).collect()
+    };
+    wait_until("both brokers have said where they are", || urls().len() == 2);
+    for url in urls() {
+        let address = url.strip_prefix("nats://").unwrap();
+        std::net::TcpStream::connect(address).unwrap();
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    for url in urls() {
+        assert!(std::net::TcpStream::connect(url.strip_prefix("nats://").unwrap()).is_err());
+    }
+}

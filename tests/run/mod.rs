@@ -10,6 +10,7 @@ mod signals;
 mod strangers;
 mod telemetry;
 mod timeline;
+mod topologies;
 mod verdicts;
 
 use std::path::Path;

@@ -185,3 +185,28 @@ async fn rolling_upgrade_takes_the_brokers_one_after_the_other_and_ends_whole() 
     let [n2, n3] = ["n2", "n3"].map(|name| last.connections_after[name]);
     assert!(n3 < n2, "{last:?}");
 }
+
+/// A scenario of several brokers at a reduced size: complete, formed, its brokers all there.
+async fn check_network(name: &str, brokers: usize, more: &[&str]) {
+    let summary = check(name, &with(more)).await;
+    assert!(summary.waves.iter().all(|wave| wave.completeness == Some(1.0)), "{name}");
+    assert_eq!(summary.cost.brokers.len(), brokers, "{name}");
+    assert!(summary.forming.is_some_and(|forming| forming.interest_s.is_some()), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_leafnodes_and_superclusters_are_complete() {
+    let small = ["fleet.default.nodes=150", "thresholds.forming.time=[\"value > 0s\"]"];
+    check_network("cluster-of-three.yaml", 3, &small).await;
+    check_network("cluster-of-five.yaml", 5, &small).await;
+    let small = ["fleet.site.nodes=100", "fleet.central.nodes=20", small[1]];
+    check_network("leafnodes.yaml", 4, &small).await;
+    let small = ["fleet.east.nodes=60", "fleet.west.nodes=60", small[2]];
+    check_network("supercluster.yaml", 6, &small).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "builds old releases: minutes, and needs Go; run with --ignored"]
+async fn releases_from_three_years_in_one_cluster_are_complete() {
+    check_network("mixed-versions.yaml", 3, &["fleet.default.nodes=150"]).await;
+}

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
+use crate::forming::FormingSummary;
 use crate::latency::LatencyFigures;
 use crate::missing::{Cause, NodeName};
 use crate::place::PlacesSummary;
@@ -71,6 +72,9 @@ pub struct Summary {
     pub departures: Vec<String>,
     /// How the brokers are joined.
     pub topology: String,
+    /// How several brokers became a network; left out where there is one, or it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forming: Option<FormingSummary>,
     /// The fleet.
     pub fleet: FleetSummary,
     /// The entries of the scenario's `waves` with all their counted waves merged, in run order.
@@ -184,6 +188,7 @@ impl Summary {
             doubts: tally.doubts.iter().cloned().collect(),
             departures: about.departures.clone(),
             topology: about.topology.clone(),
+            forming: tally.forming.as_ref().map(FormingSummary::of),
             fleet: FleetSummary::of(&tally.fleet, about.origin),
             places: PlacesSummary::of(&tally.waves.distributions(|_| true).places),
             entries: EntrySummary::of_all(&tally.waves, histograms),

@@ -539,6 +539,18 @@ pub static CATALOGUE: &[Metric] = &[
         "connections of the emptiest broker over those of the fullest, after an action",
     ),
     single(
+        "forming.time",
+        Unit::Us,
+        |t| Some(t.forming.as_ref()?.formed.as_secs_f64() * 1e6),
+        "start of the brokers until messages passed every connection between them",
+    ),
+    single(
+        "forming.interest_time",
+        Unit::Us,
+        |t| Some(t.forming.as_ref()?.interest?.as_secs_f64() * 1e6),
+        "connected fleet until its interest had reached the brokers of the clients",
+    ),
+    single(
         "emulator.rss_bytes_per_node",
         Unit::Bytes,
         |t| t.cost.emulator.rss_bytes_per_node(),

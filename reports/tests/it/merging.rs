@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
+use reports::forming::Forming;
 use reports::latency::{Latency, LatencyDigest, Merge};
 use reports::missing::{Cause, EXAMPLES_PER_CAUSE, Missing, MissingCount, MissingNode};
 use reports::place::{Place, PlaceCounts, PlaceResult, Places};
@@ -255,9 +256,16 @@ fn recoveries() -> impl Strategy<Value = Recoveries> {
 
 fn tally() -> impl Strategy<Value = Tally> {
     let events = vec(("[ab]", n(), n()), 0..3);
+    let forming = (time(), proptest::option::of(time()), vec(("[ab]", n()), 0..3));
+    let forming = forming.prop_map(|(formed, interest, links)| Forming {
+        formed,
+        interest,
+        links: links.into_iter().collect(),
+    });
+    let forming = proptest::option::of(forming);
     let measured = (fleet(), waves(), missing(), cost(), latency());
-    (measured, vec(doubt(), 0..3), events, recoveries()).prop_map(
-        |((fleet, waves, missing, cost, scheduler_lag), doubts, events, recovery)| Tally {
+    (measured, vec(doubt(), 0..3), events, recoveries(), forming).prop_map(
+        |((fleet, waves, missing, cost, scheduler_lag), doubts, events, recovery, forming)| Tally {
             events: events
                 .into_iter()
                 .map(|(kind, published, received)| (kind, EventTotals { published, received }))
@@ -269,6 +277,7 @@ fn tally() -> impl Strategy<Value = Tally> {
             scheduler_lag,
             doubts: doubts.into_iter().collect(),
             recovery,
+            forming,
         },
     )
 }

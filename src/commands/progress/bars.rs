@@ -59,6 +59,7 @@ impl Bars {
             Progress::Stopping => drop(self.bar("stopping", WORKING, 0)),
             Progress::Discovering { .. } => drop(self.bar("discovering", WORKING, 0)),
             Progress::Broker { .. }
+            | Progress::Formed { .. }
             | Progress::Met { .. }
             | Progress::Connected { .. }
             | Progress::Folder(_)

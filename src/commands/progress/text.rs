@@ -18,6 +18,10 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
             let go = go.as_ref().map(|go| format!(" ({go})")).unwrap_or_default();
             format!("broker {name}: nats-server {version}{go} at {url}")
         }
+        Progress::Formed { links, took } => {
+            let links = counted(*links, "connection", "connections");
+            format!("network formed: {links} between brokers, in {}", duration(*took))
+        }
         Progress::Discovering { patience } => {
             format!("asking who is there, for {}", duration(*patience))
         }

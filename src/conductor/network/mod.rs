@@ -1,18 +1,20 @@
 //! The brokers of a run: started here, or found where the scenario says.
 
+mod form;
 mod start;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use emulator::spec::Server;
 use futures_util::future;
 use reports::broker::BrokerCost;
+use reports::forming::Forming;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{Broker, Control, Limits, look_up};
-use crate::driver::SeenBroker;
+use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Sources, look_up};
+use crate::driver::{Probes, SeenBroker};
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
 
 use start::Starting;
@@ -26,6 +28,19 @@ pub(super) struct Network {
     /// Where clients connect, likewise.
     urls: Vec<String>,
     managed: Vec<Broker>,
+    /// How several of them became one network.
+    forming: Option<Forming>,
+    /// A connection to each, until the waves begin.
+    probes: Option<Probes>,
+}
+
+/// What managed brokers are made from.
+pub(super) struct Supply<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) sources: &'a Sources,
+    pub(super) launcher: &'a Launcher,
+    /// Takes their files.
+    pub(super) folder: PathBuf,
 }
 
 impl Network {
@@ -37,21 +52,23 @@ impl Network {
     ) -> Result<Self, RunError> {
         match &setup.plan.brokers {
             Brokers::Managed(managed) => {
-                Box::pin(Self::manage(setup, managed, folder, reporter)).await
+                let Setup { plan, sources, launcher, .. } = setup;
+                let supply = Supply { plan, sources, launcher, folder };
+                Box::pin(Self::manage(supply, managed, reporter)).await
             }
             Brokers::External { urls } => Self::find(urls).await,
         }
     }
 
-    async fn manage(
-        setup: &Setup,
+    /// Starts the brokers of the plan and waits until they are one network.
+    pub(super) async fn manage(
+        supply: Supply<'_>,
         planned: &Managed,
-        folder: PathBuf,
         reporter: &Reporter,
     ) -> Result<Self, RunError> {
-        let plan = &setup.plan;
+        let Supply { plan, sources, launcher, folder } = supply;
         let told = reporter.clone();
-        let programs = start::programs(planned, &setup.sources, move |name, step| {
+        let programs = start::programs(planned, sources, move |name, step| {
             told.tell(Progress::Obtaining(name.to_owned(), step));
         });
         let starting = Starting {
@@ -63,7 +80,8 @@ impl Network {
                 largest_message(plan),
             ),
         };
-        let managed = starting.start(&setup.launcher).await.map_err(unreachable)?;
+        let began = Instant::now();
+        let managed = starting.start(launcher).await.map_err(unreachable)?;
         let mut network = Self { managed, ..Self::default() };
         for broker in &network.managed {
             let (name, url, varz) = (broker.name().to_owned(), broker.url(), broker.at_start());
@@ -73,7 +91,68 @@ impl Network {
             network.urls.push(url.clone());
             reporter.tell(Progress::Broker { name, version, go, url });
         }
+        if network.managed.len() > 1 {
+            network.form(planned, began, reporter).await?;
+        }
         Ok(network)
+    }
+
+    /// Waits until the brokers have found each other; one that ends meanwhile ends the waiting.
+    async fn form(
+        &mut self,
+        planned: &Managed,
+        began: Instant,
+        reporter: &Reporter,
+    ) -> Result<(), RunError> {
+        let formed = tokio::select! {
+            formed = form::form(planned, &self.managed, began) => formed,
+            told = self.died() => Err(unreachable(format!(
+                "{told}\nit ended while the network formed: see brokers/ in the result folder"
+            ))),
+        };
+        let (forming, probes) = formed?;
+        let links = forming.links.values().sum();
+        reporter.tell(Progress::Formed { links, took: forming.formed });
+        (self.forming, self.probes) = (Some(forming), probes);
+        Ok(())
+    }
+
+    /// How the network formed, if there is more than one broker.
+    pub(super) fn forming(&self) -> Option<&Forming> {
+        self.forming.as_ref()
+    }
+
+    /// Proves that the interest of all nodes has reached the brokers of the clients, and ends the probes.
+    pub(super) async fn prove_interest(
+        &mut self,
+        plan: &Plan,
+    ) -> Result<Option<Duration>, RunError> {
+        let Some(probes) = self.probes.take() else { return Ok(None) };
+        let Some(planned) = plan.brokers.managed() else { return Ok(None) };
+        let mut pairs = Vec::new();
+        for home in &plan.client.connects_to {
+            pairs.extend((0..planned.brokers.len()).filter(|to| to != home).map(|to| (*home, to)));
+        }
+        let reached = probes.reach(&pairs, planned.form_within).await;
+        probes.close().await;
+        let took = reached.map_err(|stuck| form::without_interest(planned, &stuck))?;
+        if let Some(forming) = &mut self.forming {
+            forming.interest = Some(took);
+        }
+        Ok(Some(took))
+    }
+
+    /// Ends the probes, where nobody waits for the interest of nodes.
+    pub(super) async fn end_probes(&mut self) {
+        if let Some(probes) = self.probes.take() {
+            probes.close().await;
+        }
+    }
+
+    /// What the brokers could not be told, by name.
+    pub(super) fn left_out(&self) -> Vec<(String, Vec<LeftOut>)> {
+        let brokers = self.managed.iter();
+        brokers.map(|broker| (broker.name().to_owned(), broker.left_out().to_vec())).collect()
     }
 
     async fn find(urls: &[String]) -> Result<Self, RunError> {
@@ -110,15 +189,22 @@ impl Network {
 
     /// Ends when a managed broker has ended unasked, with what there is to say; never otherwise.
     pub(super) async fn died(&self) -> String {
+        self.watch().await
+    }
+
+    /// The same, for whoever changes the network meanwhile.
+    pub(super) fn watch(&self) -> impl Future<Output = String> + use<> {
         let watches = self.managed.iter().map(|broker| {
-            let (name, died) = (broker.name(), broker.died());
+            let (name, died) = (broker.name().to_owned(), broker.died());
             Box::pin(async move { format!("broker {name} {}", died.await) })
         });
         let watches: Vec<_> = watches.collect();
-        if watches.is_empty() {
-            return std::future::pending().await;
+        async move {
+            if watches.is_empty() {
+                return std::future::pending().await;
+            }
+            future::select_all(watches).await.0
         }
-        future::select_all(watches).await.0
     }
 
     /// What takes the managed brokers down and brings them up again.
@@ -140,7 +226,8 @@ impl Network {
     }
 
     /// Ends the managed brokers in order; one that has not ended in time is killed.
-    pub(super) async fn close(self, patience: Duration) {
+    pub(super) async fn close(mut self, patience: Duration) {
+        self.end_probes().await;
         let stop = async |broker: Broker| {
             let name = broker.name().to_owned();
             let stopped = broker.stop(patience).await;

@@ -220,12 +220,26 @@ fn brokers(summary: &Summary) -> Option<Section> {
     let rows = brokers.iter().map(broker_row).collect();
     let topology = Line::plain(format!("topology: {}", summary.topology));
     let trouble = brokers.iter().flat_map(broker_trouble);
-    let lines = std::iter::once(topology).chain(trouble).collect();
+    let lines = std::iter::once(topology).chain(formed(summary)).chain(trouble).collect();
     Some(Section {
         title: "What do the brokers carry?",
         table: Some(Table { columns, rows }),
         lines,
     })
+}
+
+/// How several brokers became a network.
+fn formed(summary: &Summary) -> Option<Line> {
+    let forming = summary.forming.as_ref()?;
+    let kinds = forming.links.iter().filter(|(_, count)| **count > 0);
+    let links: Vec<_> =
+        kinds.map(|(kind, count)| format::counted(*count, kind, &format!("{kind}s"))).collect();
+    let formed = format::micros(forming.formed_s * 1e6);
+    let spread = forming.interest_s.map(|interest| {
+        format!(", interest of all nodes spread in {}", format::micros(interest * 1e6))
+    });
+    let text = format!("{} formed in {formed}{}", links.join(", "), spread.unwrap_or_default());
+    Some(Line::plain(text))
 }
 
 fn events(summary: &Summary) -> Option<Section> {
