@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures};
+use reports::forming::Forming;
 use reports::missing::{Cause, MissingNode};
 use reports::place::{Place, PlaceCounts, PlaceResult};
 use reports::run::{
@@ -206,6 +207,11 @@ fn fleet_and_cost(run: &mut RunResult) {
         ..BrokerCost::default()
     };
     cost.brokers.insert("n1".to_owned(), broker);
+    run.tally.forming = Some(Forming {
+        links: BTreeMap::from([("route".to_owned(), 3)]),
+        formed: Duration::from_millis(180),
+        interest: Some(Duration::from_millis(4)),
+    });
     run.tally.scheduler_lag.record(Duration::from_micros(1_100));
     for (kind, published, received) in [("startup", NODES, NODES), ("alive", 70, 67)] {
         run.tally.events.insert(kind.to_owned(), EventTotals { published, received });
