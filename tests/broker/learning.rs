@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 
 use crate::support::{SOON, launcher, start_spec};
 
-const NODES: u64 = 3;
+pub(super) const NODES: u64 = 3;
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -39,6 +39,11 @@ async fn member(folder: &Path, name: &str, port: u16, route: Option<u16>) -> Bro
 }
 
 fn nodes_at(broker: &Broker) -> Fleet {
+    nodes_behaving(broker, Behaviour::default())
+}
+
+/// Nodes that know this broker.
+pub(super) fn nodes_behaving(broker: &Broker, behaviour: Behaviour) -> Fleet {
     let group = GroupSpec {
         homes: Homes::default(),
         name: "web".to_owned(),
@@ -50,7 +55,7 @@ fn nodes_at(broker: &Broker) -> Fleet {
         more_agents: MoreAgents::default(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
-        behaviour: Behaviour::default(),
+        behaviour,
         servers: vec![Server { address: broker.client().into(), url: broker.url() }],
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 10, timeout: Duration::from_secs(2) },
@@ -63,7 +68,11 @@ fn nodes_at(broker: &Broker) -> Fleet {
     Fleet::start(FleetSpec { seed: 1, groups, share, shards: 1, clock: Clock::System }).unwrap()
 }
 
-async fn until(fleet: &Fleet, what: &str, reached: impl Fn(&FleetCounts) -> bool) -> FleetCounts {
+pub(super) async fn until(
+    fleet: &Fleet,
+    what: &str,
+    reached: impl Fn(&FleetCounts) -> bool,
+) -> FleetCounts {
     let search = async {
         while !reached(&fleet.counts()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -74,24 +83,28 @@ async fn until(fleet: &Fleet, what: &str, reached: impl Fn(&FleetCounts) -> bool
     found.unwrap_or_else(|_| panic!("never came: {what}; {:?}", fleet.counts()))
 }
 
-/// Who answers a discovery that is sent through this broker.
-async fn discovered_at(broker: &Broker) -> u64 {
-    let client = async_nats::connect(broker.url()).await.unwrap();
-    let replies = client.subscribe("mcollective.reply.x.y").await.unwrap();
-    client.flush().await.unwrap();
+/// A request, valid now.
+pub(super) fn request(broker: &Broker, id: &str, agent: &str, body: &str, to: &str) -> Vec<u8> {
     let draft = RequestDraft {
         caller_id: "choria=ops1.example.net".to_owned(),
         sender_id: "ops1.example.net".to_owned(),
         collective: "mcollective".to_owned(),
-        agent: "discovery".to_owned(),
+        agent: agent.to_owned(),
         ttl_s: 60,
         filter: Filter::default(),
-        body: DISCOVERY_BODY.to_owned(),
+        body: body.to_owned(),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let now = i64::try_from(now).unwrap();
-    let id = "0".repeat(32);
-    let request = encode_request(&draft, &id, "mcollective.reply.x.y", &broker.url(), now);
+    encode_request(&draft, id, to, &broker.url(), i64::try_from(now).unwrap())
+}
+
+/// Who answers a discovery that is sent through this broker.
+pub(super) async fn discovered_at(broker: &Broker) -> u64 {
+    let client = async_nats::connect(broker.url()).await.unwrap();
+    let replies = client.subscribe("mcollective.reply.x.y").await.unwrap();
+    client.flush().await.unwrap();
+    let request =
+        request(broker, &"0".repeat(32), "discovery", DISCOVERY_BODY, "mcollective.reply.x.y");
     client.publish("mcollective.broadcast.agent.discovery", request.into()).await.unwrap();
     let mut replies = replies.take(usize::try_from(NODES).unwrap());
     let mut count = 0;

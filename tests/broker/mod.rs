@@ -3,5 +3,6 @@
 mod again;
 mod learning;
 mod obtaining;
+mod pressing;
 mod releases;
 mod running;

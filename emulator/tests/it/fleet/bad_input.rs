@@ -1,7 +1,7 @@
 //! Brokers that talk nonsense, and strangers whose requests are none.
 
 use emulator::fleet::ledger::Fate;
-use emulator::protocol::filter::Filter;
+use emulator::protocol::filter::{FactFilter, Filter};
 use futures_util::future::join_all;
 
 use super::script::{Broker, INFO};
@@ -121,4 +121,84 @@ async fn replies_that_must_not_be_written_are_not() {
     peer.send(INFO).await;
     peer.send(msg(&generate(101, 4000))).await;
     assert_eq!(peer.reply().await.0, 101);
+}
+
+#[tokio::test]
+async fn a_request_larger_than_the_broker_takes_is_answered_where_one_comes_all_the_same() {
+    let broker = Broker::new().await;
+    let _fleet = start(vec![group(1, &[&broker])]);
+    let mut peer = broker.accept().await;
+    peer.hello_with(&INFO.replace("1048576", "2000")).await;
+    peer.subscribe().await;
+    // The limit is for those who publish; what came is there.
+    let mut large = generate(1, 10);
+    large.resize(3 << 20, b' ');
+    peer.send(msg(&large)).await;
+    assert_eq!(peer.reply().await.0, 1);
+}
+
+#[tokio::test]
+async fn expressions_built_to_explode_match_nobody_and_hold_nobody_up() {
+    let broker = Broker::new().await;
+    let fleet = start(vec![group(1, &[&broker])]);
+    let mut peer = broker.accept_ready().await;
+    let nested = |inner: &str| format!("/{}{inner}{}/", "(".repeat(90), "+)".repeat(90));
+    let bad = [
+        "/(a*)*q/".to_owned(),
+        "/^(([a-z])+.)+[0-9]([a-z])+$/".to_owned(),
+        "/((a{0,1000}){0,1000}){0,1000}/".to_owned(),
+        format!("/{}nobody/", r"\pL{1000}".repeat(10)),
+        format!("/{}{}q/", "a?".repeat(500), "a".repeat(500)),
+        nested("q"),
+    ];
+    for (id, expression) in (0..).zip(&bad) {
+        let filter = Filter { identity: vec![expression.clone()], ..Filter::default() };
+        peer.send(msg(&generate_for(id, 10, "mcollective.reply.x.y", filter))).await;
+    }
+    peer.send(msg(&generate(100, 10))).await;
+    assert_eq!(peer.reply().await.0, 100);
+    let counts = until(&fleet, "counted", |counts| counts.replies == 1).await;
+    assert_eq!((counts.filtered, counts.replies, counts.refused), (6, 1, 0));
+}
+
+#[tokio::test]
+async fn facts_of_a_megabyte_are_looked_into_and_shown_as_far_as_a_message_holds_them() {
+    let mut many: serde_json::Map<_, _> =
+        (0..10_000).map(|n| (format!("fact{n}"), format!("{n:090}").into())).collect();
+    many.insert("text".to_owned(), "x".repeat(200_000).into());
+    let facts = serde_json::json!({ "many": many, "role": "web", "index": "{index}" });
+    assert!(facts.to_string().len() > 1 << 20);
+    let broker = Broker::new().await;
+    let mut group = group(3, &[&broker]);
+    group.facts = facts.as_object().unwrap().clone();
+    let fleet = start(vec![group]);
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(broker.accept_ready().await);
+    }
+    let ask = |id, action: &str, data| {
+        let data = serde_json::json!({"agent": "rpcutil", "action": action, "data": data});
+        msg(&super::request(id, "rpcutil", &data.to_string()))
+    };
+    let fact = |name: &str, operator: &str, value: String| Filter {
+        fact: vec![FactFilter { fact: name.to_owned(), operator: operator.to_owned(), value }],
+        ..Filter::default()
+    };
+    let to = "mcollective.reply.x.y";
+    for peer in &mut peers {
+        peer.send(ask(1, "get_fact", serde_json::json!({"fact": "role"}))).await;
+        let (id, status, _) = peer.reply().await;
+        assert_eq!((id, status), (1, Some(0)));
+        // The whole of it is more than the broker takes in one message.
+        peer.send(ask(2, "inventory", serde_json::json!({}))).await;
+        let deep = fact("many.fact9999", "==", format!("{:090}", 9999));
+        peer.send(msg(&generate_for(3, 10, to, deep))).await;
+        assert_eq!(peer.reply().await.0, 3);
+        let long = fact("many.text", "=~", "/(x+x+)+y/".to_owned());
+        peer.send(msg(&generate_for(4, 10, to, long))).await;
+        peer.send(msg(&generate(5, 10))).await;
+        assert_eq!(peer.reply().await.0, 5);
+    }
+    let counts = until(&fleet, "counted", |counts| counts.replies == 9).await;
+    assert_eq!((counts.unpublishable, counts.filtered), (3, 3));
 }

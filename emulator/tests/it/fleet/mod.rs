@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod buffer;
+mod clock;
 mod errors;
 mod fates;
 mod handshake;
