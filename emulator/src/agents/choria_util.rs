@@ -47,7 +47,7 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
     }
 }
 
-/// Data of `info`. QUIRK: `connector_tls` is true even with TLS off.
+/// Data of `info`. QUIRK: `connector_tls` is true even with TLS off, unless the server was linked so.
 pub(super) fn info(node: &NodeView<'_>) -> String {
     let profile = node.group.profile();
     let hosts = profile.servers.iter().map(|url| host_of(url).into());

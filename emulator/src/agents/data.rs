@@ -23,8 +23,11 @@ pub(super) const CPUS: u32 = 2;
 pub(crate) enum Source {
     Choria,
     ConfigItem(String),
-    /// A plugin that finds nothing, which gives null (protocol document 4.5).
-    NothingFound,
+    /// `machine_state`, which fails for a machine that is not there and gives null (protocol document
+    /// 4.5).
+    NoMachine,
+    /// `scout`, which shows nothing of a check that is not there (seen of go-choria 0.30.2).
+    NoCheck,
 }
 
 impl Source {
@@ -32,7 +35,8 @@ impl Source {
         match source {
             "choria" => Ok(Self::Choria),
             "config_item" => Ok(Self::ConfigItem(query)),
-            _ if PLUGINS.contains(&source) => Ok(Self::NothingFound),
+            "machine_state" => Ok(Self::NoMachine),
+            "scout" => Ok(Self::NoCheck),
             _ => Err(Failure::aborted("Unknown data plugin")),
         }
     }
@@ -46,7 +50,8 @@ impl Source {
                 let value = value.unwrap_or_else(|| "null".to_owned());
                 format!(r#"{{"present":{present},"value":{value}}}"#)
             }
-            Self::NothingFound => "null".to_owned(),
+            Self::NoMachine => "null".to_owned(),
+            Self::NoCheck => "{}".to_owned(),
         }
     }
 }

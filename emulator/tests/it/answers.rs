@@ -143,6 +143,13 @@ fn what_no_recording_shows_is_answered_too() {
             "get_data",
             json!({ "source": "scout", "query": "x" }),
             normal,
+            reply("get_data", 0, "OK", json!({})),
+        ),
+        (
+            "rpcutil",
+            "get_data",
+            json!({ "source": "machine_state", "query": "x" }),
+            normal,
             reply("get_data", 0, "OK", Value::Null),
         ),
         (
