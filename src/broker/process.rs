@@ -2,7 +2,7 @@
 //!
 //! Starting means ready, stopping means gone. What a broker was told and what it said lie in a
 //! folder that is handed in, `n1.conf` and `n1.log`. What happens to it in between on purpose is
-//! done by its [`Control`](super::Control).
+//! done by its [`Control`].
 
 use std::ffi::OsString;
 use std::fs;
