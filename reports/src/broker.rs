@@ -47,19 +47,13 @@ pub enum BrokerFigure {
     LinkPendingBytes,
     /// Round trip of the slowest of them, microseconds.
     LinkRttUs,
-    /// Goroutines, where profiling is on.
-    Goroutines,
-    /// Heap in use, bytes, where profiling is on.
-    HeapBytes,
-    /// Stacks in use, bytes, where profiling is on.
-    StackBytes,
 }
 
 use BrokerFigure as F;
 
 impl BrokerFigure {
     /// Every figure, in the order of the columns.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 18] = [
         F::RssBytes,
         F::CpuUs,
         F::Connections,
@@ -78,9 +72,6 @@ impl BrokerFigure {
         F::Links,
         F::LinkPendingBytes,
         F::LinkRttUs,
-        F::Goroutines,
-        F::HeapBytes,
-        F::StackBytes,
     ];
 
     /// Its name in columns and members, and behind `broker.` in thresholds.
@@ -105,9 +96,6 @@ impl BrokerFigure {
             F::Links => "links",
             F::LinkPendingBytes => "link_pending_bytes",
             F::LinkRttUs => "link_rtt_us",
-            F::Goroutines => "goroutines",
-            F::HeapBytes => "heap_bytes",
-            F::StackBytes => "stack_bytes",
         }
     }
 
@@ -132,10 +120,7 @@ impl BrokerFigure {
             | F::Subscriptions
             | F::Links
             | F::LinkPendingBytes
-            | F::LinkRttUs
-            | F::Goroutines
-            | F::HeapBytes
-            | F::StackBytes => false,
+            | F::LinkRttUs => false,
         }
     }
 

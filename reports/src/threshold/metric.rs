@@ -451,27 +451,6 @@ pub static CATALOGUE: &[Metric] = &[
         BrokerFigure::LinkRttUs,
         "slowest round trip to another broker",
     ),
-    broker(
-        "broker.goroutines",
-        Unit::Count,
-        BROKER_COUNT,
-        BrokerFigure::Goroutines,
-        "most goroutines of a broker, where profiling is on",
-    ),
-    broker(
-        "broker.heap_bytes",
-        Unit::Bytes,
-        BROKER_LEVEL,
-        BrokerFigure::HeapBytes,
-        "largest heap of a broker, where profiling is on",
-    ),
-    broker(
-        "broker.stack_bytes",
-        Unit::Bytes,
-        BROKER_LEVEL,
-        BrokerFigure::StackBytes,
-        "largest stacks of a broker, where profiling is on",
-    ),
     recovery(
         "recovery.time_to_half",
         Unit::Us,

@@ -229,8 +229,6 @@ fn broker_figures() -> BrokerFigures {
             BrokerFigure::MsgsIn => 6 + 6 * NODES,
             BrokerFigure::MsgsOut => 12 * NODES,
             BrokerFigure::BytesIn | BrokerFigure::BytesOut => 900 * NODES,
-            BrokerFigure::Goroutines => 2 * NODES,
-            BrokerFigure::HeapBytes | BrokerFigure::StackBytes => 40_000_000,
             _ => 0,
         };
         figures.set(figure, Some(value));
