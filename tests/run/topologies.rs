@@ -92,7 +92,7 @@ async fn releases_from_2_0_to_the_newest_form_one_network() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_users_own_configuration_and_environment_reach_the_brokers_they_are_meant_for() {
     let out = tempfile::tempdir().unwrap();
-    let own = "config: {max_control_line: 5000, cluster: {pool_size: 1}}, \
+    let own = "config: {max_control_line: 5000, cluster: {no_advertise: true}}, \
                config_for: {n2: \"max_subscriptions: 777\"}, environment: {GOMAXPROCS: 1, GOGC: 77}";
     let brokers = format!("topology: cluster, size: 2, {}, {own}", real().await);
     let text = scenario(&brokers, &["default, nodes: 4"], &[RPC]);
@@ -115,7 +115,10 @@ async fn the_users_own_configuration_and_environment_reach_the_brokers_they_are_
     let config = |name| fs::read_to_string(left.folder.join("brokers").join(name)).unwrap();
     for (name, second) in [("n1.conf", false), ("n2.conf", true)] {
         let text = config(name);
-        assert!(text.contains("max_control_line: 5000") && text.contains("pool_size: 1"), "{text}");
+        assert!(
+            text.contains("max_control_line: 5000") && text.contains("no_advertise: true"),
+            "{text}"
+        );
         assert!(text.contains("name: \"c1\""), "merged, not replaced: {text}");
         assert_eq!(text.contains("max_subscriptions: 777"), second, "{text}");
     }
