@@ -161,11 +161,17 @@ impl Seat {
         self.with(|process| process.keeper.exit().borrow().is_none())
     }
 
-    /// The process, if it runs.
-    fn running(&self) -> Result<Handle, ControlError> {
+    /// Whether anything may still happen to the broker.
+    fn open(&self) -> Result<(), ControlError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(ControlError::Closed(self.spec.name.clone()));
         }
+        Ok(())
+    }
+
+    /// The process, if it runs.
+    fn running(&self) -> Result<Handle, ControlError> {
+        self.open()?;
         if !self.is_running() {
             return Err(ControlError::NotRunning(self.spec.name.clone()));
         }
@@ -188,6 +194,8 @@ impl Seat {
     }
 
     async fn bring_up(&self, program: Option<Obtained>) -> Result<(), ControlError> {
+        // Before all else: the end of what was killed is known a moment later.
+        self.open()?;
         if self.is_running() {
             return Err(ControlError::Running(self.spec.name.clone()));
         }
@@ -209,12 +217,8 @@ impl Seat {
         };
         drop(before);
         self.life.send_replace(life);
-        if self.closed.load(Ordering::Acquire) {
-            // It was closed while this one came up.
-            self.close();
-            return Err(ControlError::Closed(self.spec.name.clone()));
-        }
-        Ok(())
+        // It may have been closed while this one came up.
+        self.open().inspect_err(|_| self.close())
     }
 }
 
