@@ -23,6 +23,7 @@ fn roomy() -> Host {
 fn demand() -> Demand {
     Demand {
         nodes: 50_000,
+        group_nodes: vec![50_000],
         subscriptions: 250_000,
         driver_connections: 2,
         brokers: 1,

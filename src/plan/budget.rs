@@ -9,6 +9,7 @@ use std::time::Duration;
 use reports::wave::WaveMode;
 use serde::Serialize;
 
+use super::processes::{FILES_ASIDE_BROKER, FILES_ASIDE_EMULATOR};
 use super::{Brokers, Entry, Group, Plan, micros};
 use crate::scenario::STOCK_AGENTS;
 
@@ -16,10 +17,6 @@ use crate::scenario::STOCK_AGENTS;
 pub const DEFAULT_PORT_RANGE: u64 = 28_232;
 /// nats-server's own `max_connections`.
 pub const DEFAULT_MAX_CONNECTIONS: u64 = 65_536;
-
-/// Files of a process beside its connections.
-const FILES_ASIDE_EMULATOR: u64 = 256;
-const FILES_ASIDE_BROKER: u64 = 1_000;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -50,6 +47,8 @@ const WAVE_US_PER_NODE: u64 = 20;
 pub struct Demand {
     /// Nodes in all.
     pub nodes: u64,
+    /// Nodes of each group.
+    pub group_nodes: Vec<u64>,
     /// Subscriptions of all nodes.
     pub subscriptions: u64,
     /// Connections of the driver.
@@ -106,6 +105,7 @@ impl Demand {
         }
         Self {
             nodes: plan.nodes(),
+            group_nodes: plan.groups.iter().map(|group| group.nodes).collect(),
             subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
             // Each client has one connection that publishes beside those that receive; one more
             // listens to what nodes publish without being asked.
@@ -132,6 +132,7 @@ impl Demand {
         };
         Self {
             nodes,
+            group_nodes: self.group_nodes.iter().copied().map(scaled).collect(),
             subscriptions: scaled(self.subscriptions),
             busiest_nodes: scaled(self.busiest_nodes),
             own_subjects: scaled(self.own_subjects),
@@ -197,7 +198,7 @@ impl Budget {
 }
 
 /// Five per cent above.
-fn with_reserve(files: u64) -> u64 {
+pub(super) fn with_reserve(files: u64) -> u64 {
     files + files.div_ceil(20)
 }
 
