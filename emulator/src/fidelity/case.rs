@@ -110,7 +110,7 @@ pub struct Published {
 /// What emulated nodes cannot do, so that a case is not replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// Autonomous agents, and the agent that asks about them.
+    /// Autonomous agents.
     Machines,
     /// Data that autonomous agents provide.
     MachineData,
@@ -130,9 +130,7 @@ impl Need {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Machines => {
-                "emulated nodes run no autonomous agents and answer nothing for scout"
-            }
+            Self::Machines => "emulated nodes run no autonomous agents",
             Self::MachineData => {
                 "emulated nodes run no autonomous agents whose data could be asked for"
             }
@@ -242,12 +240,9 @@ impl Case {
         let needs = |need: &str| self.needs.iter().any(|other| other == need);
         let machines = !self.server.machines.is_empty();
         let names = |words: &[&str]| words.iter().any(|word| self.id.contains(word));
-        if needs("machines") && (machines || names(&["scout"])) {
+        if needs("machines") && machines {
             Some(Need::Machines)
-        } else if needs("data-plugins")
-            && machines
-            && names(&["scout", "machine-state", "machine_state"])
-        {
+        } else if needs("data-plugins") && machines && names(&["scout", "machine-state"]) {
             Some(Need::MachineData)
         } else {
             None
