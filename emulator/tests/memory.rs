@@ -13,7 +13,7 @@ const NOW: i64 = 1_795_413_316;
 /// Bytes of a hostile part, about.
 const SIZE: usize = 100_000;
 /// Most bytes in use at once for each byte of a message.
-const MULTIPLE: u64 = 40;
+const MULTIPLE: u64 = 20;
 /// What any message costs.
 const ANYWAY: u64 = 64 << 10;
 /// Compiled expressions of a filter: 8 MiB, and as much again while they are being compiled.
@@ -102,6 +102,13 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
             )),
         ),
         ("a body of commas", rpc(&format!("{{\"facts\":\"{}\"}}", times(",")))),
+        (
+            "a body of different facts",
+            rpc(&format!(
+                "{{\"facts\":\"{}\"}}",
+                (0..SIZE / 4).map(|n| format!("{n:x},")).collect::<String>()
+            )),
+        ),
         ("a body that is no text", plain("rpcutil", times("\u{fffd}"))),
         ("a body of backslashes", plain("rpcutil", times("\\"))),
         ("many identities", filtered(Filter { identity: list("a"), ..Filter::default() })),

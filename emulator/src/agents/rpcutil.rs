@@ -32,8 +32,9 @@ pub(crate) enum Question {
     DaemonStats,
     /// Name as it was asked for.
     GetFact(String, FactPath),
-    /// Names in the order of Go's maps.
-    GetFacts(Vec<(String, FactPath)>),
+    /// Different names with a comma between them, in the order of Go's maps: what is made of each takes
+    /// many times the room of its text, so that is made as it is answered.
+    GetFacts(String),
     GetConfigItem(String),
     GetData(data::Source),
 }
@@ -57,9 +58,12 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
         }
         "get_facts" => {
             let names = text("facts")?;
-            let names: BTreeSet<&str> = names.split(',').map(str::trim).collect();
-            let path = |name: &str| (name.to_owned(), FactPath::parse(name));
-            Question::GetFacts(names.into_iter().map(path).collect())
+            // One by one: a set that is collected holds all of a thousand equal names at first.
+            let mut different = BTreeSet::new();
+            for name in names.split(',') {
+                different.insert(name.trim());
+            }
+            Question::GetFacts(different.into_iter().collect::<Vec<_>>().join(","))
         }
         "get_config_item" => Question::GetConfigItem(text("item")?),
         "get_data" => {
@@ -113,15 +117,15 @@ fn push_fact(node: &NodeView<'_>, path: &FactPath, out: &mut String) {
     }
 }
 
-fn get_facts(node: &NodeView<'_>, names: &[(String, FactPath)]) -> String {
+fn get_facts(node: &NodeView<'_>, names: &str) -> String {
     let mut out = r#"{"values":{"#.to_owned();
-    for (at, (name, path)) in names.iter().enumerate() {
+    for (at, name) in names.split(',').enumerate() {
         if at > 0 {
             out.push(',');
         }
         out.push_str(&quoted(name));
         out.push(':');
-        push_fact(node, path, &mut out);
+        push_fact(node, &FactPath::parse(name), &mut out);
         if out.len() > ANSWER_BYTES_MAX {
             break;
         }
