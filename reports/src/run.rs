@@ -250,6 +250,8 @@ pub struct FleetTotals {
     pub received: u64,
     /// Replies that nodes wrote.
     pub answered: u64,
+    /// All that nodes count, by name, as far as it is not zero.
+    pub counters: BTreeMap<String, u64>,
     /// What the time of the first connections went into.
     pub connect: ConnectTimes,
     /// The groups by name.
@@ -270,6 +272,7 @@ impl FleetTotals {
             reconnects,
             received,
             answered,
+            counters,
             connect,
             groups,
         } = other;
@@ -283,6 +286,9 @@ impl FleetTotals {
         self.reconnects += reconnects;
         self.received += received;
         self.answered += answered;
+        for (name, count) in counters {
+            *self.counters.entry(name.clone()).or_default() += count;
+        }
         self.connect.merge(connect);
         for (name, group) in groups {
             self.groups.entry(name.clone()).or_default().merge(group);

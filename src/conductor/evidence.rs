@@ -1,6 +1,10 @@
 //! What a run cost and what there is to doubt in it, gathered before anything is stopped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use emulator::connection::server_error::ServerError;
+use emulator::fleet::counts::FleetCounts;
 
 use super::run::Run;
 use crate::doctor::Verdict;
@@ -25,6 +29,7 @@ pub(super) fn gather(run: &mut Run<'_>) {
         tally.fleet.reconnects = counts.reconnects;
         tally.fleet.received = counts.messages_in;
         tally.fleet.answered = counts.replies;
+        tally.fleet.counters = named(&counts);
         tally.cost.emulator.cpu = Usage::now().cpu();
         tally.cost.emulator.wave_cpu = run.waves_usage.fleet_cpu;
         tally.cost.emulator.wave_answers = counts.replies;
@@ -38,6 +43,14 @@ pub(super) fn gather(run: &mut Run<'_>) {
         tally.fleet.connected = counts.connected;
         tally.fleet.subscriptions = counts.subscriptions;
     }
+}
+
+/// All counters that are not zero, by name.
+fn named(counts: &FleetCounts) -> BTreeMap<String, u64> {
+    let errors = ServerError::ALL.iter().zip(counts.server_errors);
+    let errors = errors.map(|(kind, count)| (format!("server_errors_{}", kind.name()), count));
+    let counts = counts.each().map(|(name, count)| (name.to_owned(), count));
+    counts.chain(errors).filter(|(_, count)| *count > 0).collect()
 }
 
 fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {

@@ -86,6 +86,7 @@ async fn nodes_of_one_identity_count_each_and_a_full_queue_is_a_cause() {
     });
     assert_eq!(lost.count(), 2 * 4);
     assert_eq!(left.summary.missing.by_cause[&Cause::NoReply], 2 * 6);
+    assert_eq!(left.summary.fleet.counters["slow_consumer"], 2 * 4);
     assert_eq!(
         left.summary.departures,
         ["group busy: a request queue of 1, where a server has 10"]

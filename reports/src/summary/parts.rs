@@ -51,6 +51,10 @@ pub struct FleetSummary {
     pub received: u64,
     /// Replies that nodes wrote.
     pub answered: u64,
+    /// All that nodes count, by name, as far as it is not zero: also requests lost in full request queues
+    /// (`slow_consumer`), and what was due without a connection and had no room (`lost_unconnected`).
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
     /// What the first connections took, step by step.
     pub connect_time_us: ConnectSummary,
     /// The groups by name.
@@ -87,6 +91,7 @@ impl FleetSummary {
             reconnects: fleet.reconnects,
             received: fleet.received,
             answered: fleet.answered,
+            counters: fleet.counters.clone(),
             connect_time_us: ConnectSummary {
                 tcp: connect.tcp.figures(),
                 info: connect.info.figures(),

@@ -181,6 +181,7 @@ fn fleet_and_cost(run: &mut RunResult) {
     fleet.workers = 1;
     fleet.received = 6 * NODES;
     fleet.answered = 6 * NODES - 7;
+    fleet.counters.insert("slow_consumer".to_owned(), 3);
     fleet.connect.total.record(Duration::from_millis(4));
     let web = GroupTotals {
         planned: NODES,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
 use reports::forming::Forming;
@@ -118,8 +118,10 @@ fn missing_count() -> impl Strategy<Value = MissingCount> {
 }
 
 fn fleet() -> impl Strategy<Value = FleetTotals> {
-    (vec(n(), 9), time(), vec(latency(), 5), vec(("[gh]", vec(n(), 5)), 0..3)).prop_map(
-        |(counts, connect_duration, l, groups)| FleetTotals {
+    let counters = btree_map("[abc]", n(), 0..3);
+    let groups = vec(("[gh]", vec(n(), 5)), 0..3);
+    (vec(n(), 9), counters, time(), vec(latency(), 5), groups).prop_map(
+        |(counts, counters, connect_duration, l, groups)| FleetTotals {
             planned: counts[0],
             connected: counts[1],
             ever_connected: counts[2],
@@ -130,6 +132,7 @@ fn fleet() -> impl Strategy<Value = FleetTotals> {
             reconnects: counts[6],
             received: counts[7],
             answered: counts[8],
+            counters,
             connect: ConnectTimes {
                 tcp: l[0].clone(),
                 info: l[1].clone(),

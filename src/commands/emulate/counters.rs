@@ -70,7 +70,7 @@ impl Snapshot {
 
     fn to_json(&self) -> Value {
         let counters = self.counts.each().map(|(name, value)| (name.to_owned(), value.into()));
-        let errors = self.errors().map(|(kind, value)| (label(kind), value.into()));
+        let errors = self.errors().map(|(kind, value)| (kind.name().to_owned(), value.into()));
         json!({
             "name": "choria-emulator",
             "config": self.config,
@@ -96,7 +96,7 @@ impl Snapshot {
         }
         writeln!(out, "# TYPE {PREFIX}_server_errors_total counter")?;
         for (kind, value) in self.errors() {
-            writeln!(out, "{PREFIX}_server_errors_total{{kind=\"{}\"}} {value}", label(kind))?;
+            writeln!(out, "{PREFIX}_server_errors_total{{kind=\"{}\"}} {value}", kind.name())?;
         }
         writeln!(out, "# TYPE {PREFIX}_connect_seconds summary")?;
         for step in ConnectStep::ALL {
@@ -132,18 +132,6 @@ async fn metrics(State(snapshots): State<watch::Receiver<Snapshot>>) -> impl Int
 async fn vars(State(snapshots): State<watch::Receiver<Snapshot>>) -> Json<Value> {
     let value = snapshots.borrow().to_json();
     Json(value)
-}
-
-/// `StaleConnection` as `stale_connection`.
-fn label(kind: ServerError) -> String {
-    let mut label = String::new();
-    for c in format!("{kind:?}").chars() {
-        if c.is_ascii_uppercase() && !label.is_empty() {
-            label.push('_');
-        }
-        label.push(c.to_ascii_lowercase());
-    }
-    label
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 microseconds")]

@@ -336,10 +336,22 @@ fn connections(summary: &Summary) -> Option<Section> {
             format::count(fleet.reconnects)
         ),
     );
+    let overwhelmed = [
+        ("slow_consumer", "request", "requests", "lost in full request queues of nodes"),
+        ("lost_unconnected", "message", "messages", "of nodes without a connection lost"),
+    ];
+    let overwhelmed = overwhelmed.into_iter().filter_map(|(counter, one, many, what)| {
+        let count = fleet.counters.get(counter)?;
+        Some(Line::new(Mood::Warning, format!("{} {what}", format::counted(*count, one, many))))
+    });
     Some(Section {
         title: "How do connections come, go and come back?",
         table: None,
-        lines: [Some(connected), single, Some(lost)].into_iter().flatten().collect(),
+        lines: [Some(connected), single, Some(lost)]
+            .into_iter()
+            .flatten()
+            .chain(overwhelmed)
+            .collect(),
     })
 }
 
