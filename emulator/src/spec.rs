@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::homes::Homes;
 
 /// The part of a fleet that this process carries: node `i` of a group belongs to share
 /// `i % of == index`, so that a node is the same node whichever process runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Which share, from 0.
     pub index: u64,
@@ -131,7 +133,7 @@ pub struct Shown {
 }
 
 /// One broker address of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Where to connect.
     pub address: SocketAddr,
@@ -218,7 +220,7 @@ pub struct Connect {
 }
 
 /// What a node shows to the broker: a user and password, a token, or nothing (protocol document 1.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// User name, sent together with the password.
     pub user: Option<String>,

@@ -1,5 +1,6 @@
 //! The run's book: everything measured so far as a value, and the result folder it is written to.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ use serde_json::json;
 
 use super::crowd::Crowd;
 use super::{Setup, StartUp};
-use crate::crew::Crew;
-use crate::driver::{BitSet, WaveDone};
+use crate::crew::{Crew, Reason};
+use crate::driver::{BitSet, WaveDone, WaveOrder};
 use crate::fidelity;
 use crate::plan::Plan;
 
@@ -102,9 +103,9 @@ impl Book {
             return self.event("wave_interrupted", wave_text(done), wave_figures(done));
         }
         for entry in expected.iter().filter(|entry| !done.on_time.contains(*entry)) {
-            let (cause, detail) = witness.cause(done, crowd, entry);
+            let Reason { cause, detail } = witness.reason(done, entry);
             let mut node = MissingNode::new(&done.key, crowd.roster.identity(entry), cause);
-            node.detail = detail.map(ToOwned::to_owned);
+            node.detail = detail;
             node.broker = crowd.home(entry).or(witness.broker).map(ToOwned::to_owned);
             if let Some(place) = crowd.place(entry) {
                 node.index = Some(place.index);
@@ -165,21 +166,37 @@ impl Book {
     }
 }
 
-/// Who knows why a node did not answer.
+/// What is known of those who did not answer a wave.
 pub(super) struct Witness<'a> {
-    pub(super) crew: Option<(&'a Crew, crate::crew::Book)>,
-    pub(super) broker: Option<&'a str>,
+    /// By their places in the roster.
+    reasons: HashMap<u32, Reason>,
+    broker: Option<&'a str>,
 }
 
-impl Witness<'_> {
-    fn cause(&self, done: &WaveDone, crowd: &Crowd, entry: u32) -> (Cause, Option<&'static str>) {
+impl<'a> Witness<'a> {
+    /// Asks the crew about a wave that is over; `order` is what was sent.
+    pub(super) async fn hear(
+        crew: Option<&Crew>,
+        (order, done): (&WaveOrder, &WaveDone),
+        crowd: &Crowd,
+        broker: Option<&'a str>,
+    ) -> Self {
+        let Some(crew) = crew else { return Self { reasons: HashMap::new(), broker } };
+        let answered = |entry: &u32| done.on_time.contains(*entry) || done.late.contains(*entry);
+        // Of a wave that was ended early nobody asks who had not answered yet.
+        let silent = order.expected.iter().filter(|entry| !done.interrupted && !answered(entry));
+        let silent = silent.filter_map(|entry| Some((entry, crowd.place(entry)?.index)));
+        let (entries, indexes): (Vec<_>, Vec<_>) = silent.unzip();
+        let reasons = crew.close(&order.request_id, &indexes).await;
+        Self { reasons: entries.into_iter().zip(reasons).collect(), broker }
+    }
+
+    fn reason(&self, done: &WaveDone, entry: u32) -> Reason {
         if done.late.contains(entry) {
-            return (Cause::Late, None);
+            return Reason { cause: Cause::Late, detail: None };
         }
-        match (&self.crew, crowd.place(entry)) {
-            (Some((crew, book)), Some(place)) => crew.cause(book, place.index),
-            _ => (Cause::Unknown, None),
-        }
+        let known = self.reasons.get(&entry).cloned();
+        known.unwrap_or(Reason { cause: Cause::Unknown, detail: None })
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use emulator::fleet::ledger::Books;
 use reports::wave::WaveKey;
 
+use crate::crew::Books;
 use crate::driver::{Epoch, WaveOrder};
 use crate::watch::{Activity, Usage};
 
@@ -62,7 +62,7 @@ impl Attendant {
             for (at, request_id) in &self.opening {
                 tokio::time::sleep_until(self.epoch.instant(*at)).await;
                 if let Some(books) = &self.books {
-                    books.open(request_id);
+                    books.open(request_id).await;
                 }
             }
         };

@@ -69,6 +69,29 @@ impl StepTimes {
         }
     }
 
+    /// What was recorded since `before`, an earlier state of the same.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        for (mine, theirs) in since.0.iter_mut().zip(&before.0) {
+            #[expect(clippy::expect_used, reason = "both have the same constant bounds")]
+            mine.subtract(theirs).expect("an earlier state");
+        }
+        since
+    }
+
+    /// True if nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Histogram::is_empty)
+    }
+
+    /// Takes over what another process recorded of one step; `false` if its values do not fit.
+    #[must_use]
+    pub fn add(&mut self, step: ConnectStep, recorded: &Histogram<u64>) -> bool {
+        self.0[step as usize].add(recorded).is_ok()
+    }
+
     /// The histogram of one step, in microseconds.
     #[must_use]
     pub fn of(&self, step: ConnectStep) -> &Histogram<u64> {
@@ -98,10 +121,41 @@ macro_rules! counts {
             /// Takes over the counts of another share.
             pub fn merge(&mut self, other: &Self) {
                 let Self { $($name,)+ server_errors } = other;
-                $(self.$name += $name;)+
+                // What a gauge lost since an earlier state is a very large number that comes round.
+                $(self.$name = self.$name.wrapping_add(*$name);)+
                 for (mine, theirs) in self.server_errors.iter_mut().zip(server_errors) {
-                    *mine += theirs;
+                    *mine = mine.wrapping_add(*theirs);
                 }
+            }
+
+            /// What there is to add to `before`, an earlier state, to have this one.
+            #[must_use]
+            pub fn since(&self, before: &Self) -> Self {
+                let mut since = *self;
+                $(since.$name = since.$name.wrapping_sub(before.$name);)+
+                for (mine, theirs) in since.server_errors.iter_mut().zip(&before.server_errors) {
+                    *mine = mine.wrapping_sub(*theirs);
+                }
+                since
+            }
+
+            /// All numbers in a fixed order, for [`FleetCounts::of_numbers`] of the same version.
+            #[must_use]
+            pub fn numbers(&self) -> Vec<u64> {
+                let named = self.each().map(|(_, number)| number);
+                named.chain(self.server_errors).collect()
+            }
+
+            /// The counts with these numbers; `None` if they are too few or too many.
+            #[must_use]
+            pub fn of_numbers(numbers: &[u64]) -> Option<Self> {
+                let mut numbers = numbers.iter().copied();
+                let mut counts = Self::default();
+                $(counts.$name = numbers.next()?;)+
+                for kind in &mut counts.server_errors {
+                    *kind = numbers.next()?;
+                }
+                numbers.next().is_none().then_some(counts)
             }
 
             /// Every counter with its name, in the order of their definition.
@@ -240,5 +294,21 @@ mod tests {
         assert_eq!((sum.replies, sum.connected), (6, 2));
         assert_eq!(sum.server_errors[ServerError::Permissions as usize], 8);
         assert!(sum.each().any(|named| named == ("replies", 6)));
+    }
+
+    #[test]
+    fn an_earlier_state_and_what_came_since_are_the_later_one() {
+        let mut earlier =
+            FleetCounts { planned: 9, connected: 5, replies: 3, ..Default::default() };
+        earlier.server_errors[0] = 1;
+        let mut later = FleetCounts { planned: 9, connected: 2, replies: 70, ..Default::default() };
+        later.server_errors[0] = 4;
+        let since = later.since(&earlier);
+        let sent = FleetCounts::of_numbers(&since.numbers()).unwrap();
+        let mut sum = earlier;
+        sum.merge(&sent);
+        assert_eq!((since, sum), (sent, later));
+        assert_eq!(FleetCounts::of_numbers(&[1, 2]), None);
+        assert_eq!(FleetCounts::of_numbers(&[0; 1000]), None);
     }
 }

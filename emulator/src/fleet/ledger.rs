@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 /// A fixed number of bits that many threads set.
 #[derive(Debug, Default)]
 pub struct Bits(Box<[AtomicU64]>);
@@ -67,7 +69,8 @@ impl Presence {
 }
 
 /// What became of one request at one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fate {
     /// The node had never completed a connection.
     NeverConnected,

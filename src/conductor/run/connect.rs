@@ -45,7 +45,7 @@ impl Run<'_> {
         self.inspect("before connect").await;
         self.enter("connect");
         let began = Instant::now();
-        self.crew = Some(Crew::start(spec).map_err(|error| fault(&error.to_string()))?);
+        self.crew = Some(Crew::local(spec).map_err(|error| fault(&error.to_string()))?);
         self.connecting().await?;
         self.note_fleet(began.elapsed()).await
     }
@@ -133,6 +133,7 @@ impl Run<'_> {
     async fn note_fleet(&mut self, took: Duration) -> Result<(), Ending> {
         let Some(crew) = &self.crew else { return Err(fault("no crew")) };
         let (counts, steps) = (crew.counts(), crew.step_times());
+        let presence = crew.presence().await;
         let usage = Usage::now();
         let fleet = &mut self.book.run.tally.fleet;
         fleet.planned = counts.planned;
@@ -151,7 +152,7 @@ impl Run<'_> {
         };
         for group in &self.setup.plan.groups {
             let indexes = group.first..group.first + group.nodes;
-            let connected = indexes.filter(|index| crew.is_connected(*index)).count() as u64;
+            let connected = indexes.filter(|index| presence.has(*index)).count() as u64;
             fleet.groups.insert(
                 group.name.clone(),
                 GroupTotals {

@@ -75,7 +75,7 @@ impl Run<'_> {
                 wave = done.recv() => match wave {
                     Some(wave) => {
                         course.note(&wave);
-                        self.take(wave, crowd, &mut pending, &activity).map_err(broken)
+                        self.take(wave, crowd, &mut pending, &activity).await.map_err(broken)
                     }
                     // The driver has ended and with it the sink.
                     None => break,
@@ -112,7 +112,7 @@ impl Run<'_> {
         }
     }
 
-    fn take(
+    async fn take(
         &mut self,
         mut wave: WaveDone,
         crowd: &Crowd,
@@ -123,9 +123,9 @@ impl Run<'_> {
         let Some(order) = pending.take(&wave.key) else { return Ok(()) };
         self.note_failure(&wave)?;
         self.note_backlog(&wave);
-        let books = self.crew.as_ref().map(|crew| (crew, crew.close(&order.request_id)));
         let broker = self.network.as_ref().and_then(Network::name);
-        let witness = Witness { crew: books, broker };
+        let asked = (&order, &wave);
+        let witness = Witness::hear(self.crew.as_ref(), asked, crowd, broker).await;
         self.replies += wave.result.on_time
             + wave.result.late
             + wave.result.duplicate

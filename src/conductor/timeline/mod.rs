@@ -12,7 +12,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use emulator::fleet::Meter;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reports::recovery::{Recoveries, Recovery, RecoveryKey};
@@ -22,6 +21,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::{Progress, Reporter, RunError, Setup, network};
 use crate::broker::{self, By, Control, ControlError, Obtained};
+use crate::crew::Meter;
 use crate::driver::{Epoch, Presence};
 use crate::plan::{self, Act, Plan, Rolling, Step, When};
 

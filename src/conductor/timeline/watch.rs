@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use emulator::fleet::Meter;
 use emulator::fleet::counts::FleetCounts;
 use futures_util::future::join_all;
 use reports::recovery::{Recovery, RecoveryKey, STEP};
@@ -14,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use super::{Happening, SoFar, Timeline};
 use crate::broker::Control;
+use crate::crew::Meter;
 use crate::driver::{Epoch, Presence};
 
 /// How long nothing may change until the network counts as whole: a node hears of the end of its
