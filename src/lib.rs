@@ -8,5 +8,6 @@ pub mod doctor;
 pub mod driver;
 pub mod fidelity;
 pub mod plan;
+pub mod scale;
 pub mod scenario;
 pub mod watch;

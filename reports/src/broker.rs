@@ -190,6 +190,8 @@ pub struct BrokerCost {
     pub go: Option<String>,
     /// Counters over the whole run, of all else the largest reading.
     pub figures: BrokerFigures,
+    /// CPU time while waves ran; of managed brokers only.
+    pub wave_cpu: Option<Duration>,
     /// How long its monitoring did not answer although the broker was there.
     pub silent: Duration,
     /// Connections that ended, by the reason that the broker gives, of the last ones that it remembers.
@@ -223,7 +225,7 @@ pub struct PendingConnection {
 impl BrokerCost {
     /// Takes over what another observer saw of the same broker.
     pub fn merge(&mut self, other: &Self) {
-        let Self { version, go, figures, silent, closed, looks, left_out } = other;
+        let Self { version, go, figures, wave_cpu, silent, closed, looks, left_out } = other;
         if *version > self.version {
             self.version.clone_from(version);
         }
@@ -231,6 +233,7 @@ impl BrokerCost {
             self.go.clone_from(go);
         }
         self.figures.merge(figures);
+        self.wave_cpu = self.wave_cpu.max(*wave_cpu);
         self.left_out.extend(left_out.iter().cloned());
         self.silent = self.silent.max(*silent);
         for (reason, count) in closed {

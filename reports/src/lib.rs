@@ -11,6 +11,7 @@ pub mod place;
 pub mod recovery;
 pub mod render;
 pub mod run;
+pub mod scaling;
 pub mod store;
 pub mod summary;
 pub mod threshold;

@@ -11,7 +11,8 @@ use super::progress::Style;
 use super::screen::Screen;
 use super::typed::Typed;
 use super::{
-    Shell, broker, completions, doctor, emulate, fidelity, init, measure, plan, report, run, schema,
+    Shell, broker, completions, doctor, emulate, fidelity, init, measure, plan, report, run, scale,
+    schema,
 };
 
 const EXAMPLES: &str = "\
@@ -40,6 +41,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a scenario: broker, nodes, waves, report.
     Run(Box<run::RunArgs>),
+    /// Run a scenario at several sizes: how it grows, and what a size that was not run would take.
+    Scale(Box<scale::ScaleArgs>),
     /// Show what a scenario would do and cost, and start nothing.
     Plan(plan::PlanArgs),
     /// Compare this host with what a scenario needs.
@@ -66,6 +69,7 @@ impl Command {
     pub(super) fn run(self, shell: &Shell) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(args) => run::run(*args, shell),
+            Self::Scale(args) => scale::run(*args, shell),
             Self::Plan(args) => plan::run(&args, shell),
             Self::Doctor(args) => doctor::run(&args, shell),
             Self::Emulate(args) => emulate::run(*args, shell),
@@ -164,7 +168,9 @@ pub(super) fn read(args: Vec<OsString>) -> Result<(Cli, Typed), clap::Error> {
 
 /// The whole tree, with what is worked out from data.
 pub(super) fn command() -> clap::Command {
-    let command = Cli::command().mut_subcommand("run", |run| run.after_help(run::after_help()));
+    let command = Cli::command()
+        .mut_subcommand("run", |run| run.after_help(run::after_help()))
+        .mut_subcommand("scale", |scale| scale.after_help(scale::after_help()));
     let mut built = command.clone();
     built.build();
     with_usage_of(command, &mut built)

@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod scale;
 mod scenario_file;
 mod schema;
 mod screen;

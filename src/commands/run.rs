@@ -36,14 +36,14 @@ pub(super) fn after_help() -> String {
 }
 
 /// Options of `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArgs {
     /// The scenario file
-    scenario: PathBuf,
+    pub(super) scenario: PathBuf,
     #[command(flatten)]
-    params: Params,
+    pub(super) params: Params,
     #[command(flatten)]
-    out: OutArg,
+    pub(super) out: OutArg,
     #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
@@ -60,9 +60,14 @@ pub(super) struct OutArg {
 }
 
 pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
+    conduct(setup(args, shell)?, shell)
+}
+
+/// What the conductor is handed.
+pub(super) fn setup(args: RunArgs, shell: &Shell) -> anyhow::Result<Setup> {
     let mut read = scenario_file::read(&args.scenario, &args.params)?;
     let (login, connection) = reach(args.nats, &mut read, shell)?;
-    let setup = Setup {
+    Ok(Setup {
         plan: plan::resolve(&read.scenario)?,
         scenario_text: read.text,
         out: args.out.out,
@@ -73,8 +78,7 @@ pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         strangers: None,
         discovery_timeout: None,
         log: shell.log.clone(),
-    };
-    conduct(setup, shell)
+    })
 }
 
 /// Puts the servers of the command line into the scenario, and tells what nodes show to them.

@@ -26,6 +26,9 @@ use crate::driver::Epoch;
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// The phase in which waves run.
+pub(super) const WAVES: &str = "waves";
+
 /// The eyes of a run on its brokers.
 pub(super) struct Telemetry {
     eyes: Vec<Arc<Eye>>,
@@ -73,6 +76,7 @@ impl Telemetry {
 
     /// From now on the run does this.
     pub(super) fn enter(&self, phase: &'static str) {
+        self.eyes.iter().for_each(|eye| eye.count_cpu());
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 

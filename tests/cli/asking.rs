@@ -6,8 +6,9 @@ use std::process::Stdio;
 
 use super::{ask, program};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "run",
+    "scale",
     "plan",
     "doctor",
     "emulate",

@@ -17,13 +17,13 @@ use crate::support::{SOON, is_running, launcher, nats_server, start_spec, wait_u
 const PIPE_BYTES: usize = 65_536;
 
 /// A program that runs, and what it says on the way. It is killed when the test ends.
-struct Living {
+pub(super) struct Living {
     child: Child,
     lines: BufReader<ChildStderr>,
 }
 
 impl Living {
-    fn start(mut command: Command) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
@@ -31,7 +31,7 @@ impl Living {
     }
 
     /// Reads until a line that contains this.
-    fn until(&mut self, text: &str) -> String {
+    pub(super) fn until(&mut self, text: &str) -> String {
         let mut said = String::new();
         while self.lines.read_line(&mut said).unwrap() > 0 {
             if said.lines().last().is_some_and(|line| line.contains(text)) {
@@ -41,11 +41,11 @@ impl Living {
         panic!("it ended without {text:?}:\n{said}")
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    fn end(mut self) -> Said {
+    pub(super) fn end(mut self) -> Said {
         let (mut out, mut err) = (String::new(), String::new());
         self.lines.read_to_string(&mut err).unwrap();
         self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();

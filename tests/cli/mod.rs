@@ -5,6 +5,7 @@ mod fidelity;
 mod living;
 mod mistakes;
 mod network;
+mod scale;
 mod scenarios;
 
 use std::path::Path;

@@ -80,11 +80,11 @@ impl Content {
 }
 
 impl Line {
-    fn new(mood: Mood, text: impl Into<String>) -> Self {
+    pub(super) fn new(mood: Mood, text: impl Into<String>) -> Self {
         Self { mood, text: text.into() }
     }
 
-    fn plain(text: impl Into<String>) -> Self {
+    pub(super) fn plain(text: impl Into<String>) -> Self {
         Self::new(Mood::Plain, text)
     }
 }

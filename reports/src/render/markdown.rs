@@ -6,9 +6,15 @@ use crate::summary::Summary;
 /// The report of a summary.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
-    let Content { headline, sections, verdict } = Content::of(summary);
-    let mut text = format!("## {}\n\n**{}**\n", escaped(&headline), escaped(&verdict.text));
-    for section in &sections {
+    page(&Content::of(summary))
+}
+
+/// What a report says.
+#[must_use]
+pub fn page(content: &Content) -> String {
+    let Content { headline, sections, verdict } = content;
+    let mut text = format!("## {}\n\n**{}**\n", escaped(headline), escaped(&verdict.text));
+    for section in sections {
         push_section(&mut text, section);
     }
     text

@@ -7,8 +7,9 @@
 //! | `terminal` | plain text for a person, with colours if asked |
 //! | `markdown` | `summary.md`, also the job summary of a CI system |
 //!
-//! A further format is a further file and a line here.
+//! [`scaling`] says what a series of sizes gave, in the same terms. A further format is a further file and a line here.
 
 pub mod content;
 pub mod markdown;
+pub mod scaling;
 pub mod terminal;

@@ -21,10 +21,16 @@ pub struct Style {
 /// The report of a summary, and where its folder is.
 #[must_use]
 pub fn render(summary: &Summary, folder: Option<&Path>, style: Style) -> String {
-    let Content { headline, sections, verdict } = Content::of(summary);
+    page(&Content::of(summary), folder, style)
+}
+
+/// What a report says, and where its folder is.
+#[must_use]
+pub fn page(content: &Content, folder: Option<&Path>, style: Style) -> String {
+    let Content { headline, sections, verdict } = content;
     let mut page = Page { text: String::new(), style };
-    page.wrapped(0, "1", &headline);
-    for section in &sections {
+    page.wrapped(0, "1", headline);
+    for section in sections {
         page.section(section);
     }
     page.text.push('\n');

@@ -63,7 +63,7 @@ impl LineFile {
 }
 
 /// A text as a CSV field (RFC 4180).
-pub(super) fn csv_text(text: &str) -> String {
+pub(crate) fn csv_text(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

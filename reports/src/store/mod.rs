@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use error::StoreError;
 use files::WaveFiles;
 use lines::LineFile;
+pub(crate) use lines::csv_text;
 use texts::Texts;
 pub use timeseries::timeseries_columns;
 
@@ -44,7 +45,7 @@ pub struct FolderName {
 }
 
 impl FolderName {
-    fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         let suits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let scenario = self.scenario.chars().map(|c| if suits(c) { c } else { '-' });
         let scenario: String = scenario.collect();
@@ -167,15 +168,8 @@ impl ResultFolder {
         self.replace(summary::FILE_NAME, json.as_bytes())
     }
 
-    /// Replaces a file in one step: a reader sees the old content or the new, never a part.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        let path = self.path.join(name);
-        let fresh = self.path.join(format!(".{name}.new"));
-        fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, &path)).map_err(|e| {
-            // The first error is the one to report; the leftover is only tidied away.
-            let _ = fs::remove_file(&fresh);
-            StoreError::new("write", &path, e)
-        })
+        replace_file(&self.path, name, content)
     }
 
     /// Where the folder is.
@@ -251,6 +245,17 @@ impl ResultFolder {
         self.timeseries.line(&timeseries::tool_row(sample))?;
         self.timeseries.flush()
     }
+}
+
+/// Replaces a file of a folder in one step: a reader sees the old content or the new, never a part.
+pub(crate) fn replace_file(folder: &Path, name: &str, content: &[u8]) -> Result<(), StoreError> {
+    let path = folder.join(name);
+    let fresh = folder.join(format!(".{name}.new"));
+    fs::write(&fresh, content).and_then(|()| fs::rename(&fresh, &path)).map_err(|e| {
+        // The first error is the one to report; the leftover is only tidied away.
+        let _ = fs::remove_file(&fresh);
+        StoreError::new("write", &path, e)
+    })
 }
 
 /// Replaces `latest` in one step, so that it always points somewhere.

@@ -442,6 +442,9 @@ pub struct BrokerSummary {
     /// The Go toolchain that built it, where it says so.
     #[serde(default)]
     pub go: Option<String>,
+    /// CPU time while waves ran; of managed brokers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave_cpu_s: Option<f64>,
     /// How long its monitoring did not answer although the broker was there, in seconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub silent_s: f64,
@@ -489,7 +492,7 @@ impl BrokerSummary {
     }
 
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, go, figures, silent, closed, looks, left_out } = broker;
+        let BrokerCost { version, go, figures, wave_cpu, silent, closed, looks, left_out } = broker;
         let number = |figure: BrokerFigure, value: u64| match figure {
             BrokerFigure::CpuUs => serde_json::Number::from_f64(figure.in_its_unit(value)),
             _ => Some(value.into()),
@@ -502,6 +505,7 @@ impl BrokerSummary {
             name: name.to_owned(),
             version: version.clone(),
             go: go.clone(),
+            wave_cpu_s: wave_cpu.map(seconds),
             silent_s: seconds(*silent),
             closed: closed.clone(),
             looks: looks.clone(),

@@ -178,11 +178,13 @@ fn broker() -> impl Strategy<Value = BrokerCost> {
     let closed = vec(("[ab]", n()), 0..3);
     let go = proptest::option::of("go1\\.[0-9]");
     let left_out = proptest::collection::btree_set("[ab]", 0..3);
-    ("2\\.[0-9]", go, figures(), time(), closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
-        |(version, go, figures, silent, closed, looks, left_out)| BrokerCost {
+    let times = (proptest::option::of(time()), time());
+    ("2\\.[0-9]", go, figures(), times, closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
+        |(version, go, figures, (wave_cpu, silent), closed, looks, left_out)| BrokerCost {
             version,
             go,
             figures,
+            wave_cpu,
             silent,
             closed: closed.into_iter().collect(),
             looks: looks.into_iter().collect(),

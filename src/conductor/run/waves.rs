@@ -23,6 +23,7 @@ use crate::conductor::early::{broken, fault, trouble};
 use crate::conductor::network::Network;
 use crate::conductor::orders::orders;
 use crate::conductor::pending::{Attendant, Pending};
+use crate::conductor::telemetry::WAVES;
 use crate::crew::Crew;
 use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure};
 use crate::watch::{Activity, Backlog, Usage};
@@ -39,7 +40,7 @@ impl Run<'_> {
     /// Sends all waves and writes each down when it is over.
     pub(super) async fn waves(&mut self, crowd: &Crowd) -> Result<(), Ending> {
         self.inspect("before waves").await;
-        self.enter("waves");
+        self.enter(WAVES);
         let plan = &self.setup.plan;
         let go = self.epoch.now() + LEAD;
         let orders = orders(plan, crowd, go).map_err(|error| fault(&error.to_string()))?;
@@ -82,7 +83,7 @@ impl Run<'_> {
                 },
                 () = tokio::time::sleep_until(next_sample) => {
                     next_sample += SAMPLE_EVERY;
-                    self.sample("waves")
+                    self.sample(WAVES)
                 }
             };
             if let Err(early) = outcome {

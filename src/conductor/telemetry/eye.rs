@@ -38,6 +38,8 @@ struct Notes {
     cost: BrokerCost,
     of_broker: Lives,
     of_process: Lives,
+    /// CPU time that its process had used at the last look before waves ran.
+    cpu_before_waves: Duration,
     /// When the first of the looks was made that had no answer.
     unanswered_since: Option<Duration>,
     /// Whether that was said.
@@ -103,6 +105,21 @@ impl Eye {
         seen.notices.append(&mut notes.notices);
     }
 
+    /// Takes note of what the process has used until now, apart from looks at what it says: between two
+    /// phases.
+    pub(super) fn count_cpu(&self) {
+        let sample =
+            |control: &Control| Some((control.pid(), ProcessSample::read(control.pid()).ok()?));
+        let Some((pid, process)) = self.control.as_ref().and_then(sample) else { return };
+        let mut notes = self.notes();
+        let figures = notes.of_process.over(&pid.to_string(), process_figures(&process));
+        notes.count_cpu(self.phase(), &figures);
+    }
+
+    fn phase(&self) -> &'static str {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One cheap look. It takes as long as monitoring may take to answer, at most.
     pub(super) async fn look(&self) {
         let _turn = self.turn.lock().await;
@@ -117,13 +134,15 @@ impl Eye {
             Some((_, None)) => return self.notes().answered(&self.name, asked_at),
             Some((pid, Some(process))) => {
                 let now = process_figures(&process);
-                figures.merge(&self.notes().of_process.over(&pid.to_string(), now));
+                let mut notes = self.notes();
+                figures.merge(&notes.of_process.over(&pid.to_string(), now));
+                notes.count_cpu(self.phase(), &figures);
             }
             None => {}
         }
         let answer = self.monitor.look().await;
         let at = self.epoch.now();
-        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let phase = self.phase();
         let mut notes = self.notes();
         match answer {
             Ok(look) => {
@@ -169,6 +188,16 @@ impl Notes {
             self.rows.pop_front();
         }
         self.rows.push_back(row);
+    }
+
+    fn count_cpu(&mut self, phase: &str, figures: &BrokerFigures) {
+        let Some(micros) = figures.get(BrokerFigure::CpuUs) else { return };
+        let cpu = Duration::from_micros(micros);
+        if phase == super::WAVES {
+            self.cost.wave_cpu = Some(cpu.saturating_sub(self.cpu_before_waves));
+        } else if self.cost.wave_cpu.is_none() {
+            self.cpu_before_waves = cpu;
+        }
     }
 
     fn answered(&mut self, name: &str, at: Duration) {
