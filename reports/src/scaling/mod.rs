@@ -122,7 +122,8 @@ pub struct Law {
 pub struct Comparison {
     /// Nodes.
     pub nodes: u64,
-    /// What was measured; `null`: no wave of this size was complete.
+    /// What was measured; `null`: no wave of this size was complete, or it took less CPU time than the
+    /// system counts in.
     pub measured: Option<f64>,
     /// What the other sizes let expect.
     pub expected: f64,
@@ -132,7 +133,7 @@ pub struct Comparison {
     pub departure: Option<f64>,
     /// Whether it decides: only the largest size does, the others show where a law bends.
     pub judged: bool,
-    /// Whether it exceeds the bound, or was never measured.
+    /// Whether it exceeds the bound, or was a wave that was never complete.
     pub departs: bool,
 }
 
@@ -226,7 +227,11 @@ fn law(measure: Measure, sizes: &[&Size], predict: &[u64], bound: f64) -> Option
         let others: Vec<_> =
             points.iter().copied().filter(|(x, _)| *x != size.nodes as f64).collect();
         let judged = size.nodes == largest;
-        comparison(&Line::through(&others)?, size.nodes, measure.value(size), judged, bound)
+        let mut found =
+            comparison(&Line::through(&others)?, size.nodes, measure.value(size), judged, bound);
+        // No wave was complete: worse than any figure. CPU time and memory that nobody saw say nothing.
+        found.departs |= found.measured.is_none() && matches!(measure, Measure::Wave(_));
+        Some(found)
     };
     let predictions = predict.iter().map(|nodes| {
         let x = *nodes as f64;
@@ -252,27 +257,28 @@ fn comparison(
     measured: Option<f64>,
     judged: bool,
     bound: f64,
-) -> Option<Comparison> {
+) -> Comparison {
     let x = nodes as f64;
     let expected = cost(others.at(x));
-    // A law that expects nothing at all cannot be exceeded by a share of it.
+    // A law that expects nothing at all cannot be exceeded by a share of it; what leaves its interval
+    // exceeds it all the same.
     let departure = measured
         .filter(|_| expected > 0.0)
         .map(|value| ((value / expected - 1.0) * 1e6).round() / 1e6 + 0.0);
-    Some(Comparison {
+    let interval = around(others, x);
+    let departs = match departure {
+        Some(departure) => departure > bound,
+        None => measured.zip(interval).is_some_and(|(value, [_, high])| value > high),
+    };
+    Comparison {
         nodes,
         measured,
         expected: readable(expected),
-        interval: around(others, x),
+        interval,
         departure,
         judged,
-        departs: match (measured, departure) {
-            // No wave was complete: worse than any figure.
-            (None, _) => true,
-            (Some(_), Some(departure)) => departure > bound,
-            (Some(value), None) => value > 0.0,
-        },
-    })
+        departs,
+    }
 }
 
 /// No cost is below zero, wherever a line points.

@@ -108,12 +108,20 @@ fn a_largest_size_that_costs_more_than_the_bound_is_a_regression() {
 
 #[test]
 fn cheaper_within_the_bound_or_smaller_than_the_largest_is_no_regression() {
-    let harmless: [fn(&mut [Size]); 4] = [
+    let harmless: [fn(&mut [Size]); 6] = [
         |sizes| sizes[3].waves[0].median_ms = Some(182.0 * 1.2),
         |sizes| sizes[3].waves[0].median_ms = Some(20.0),
         |sizes| sizes[0].waves[0].median_ms = Some(30.0),
         // Nobody looks at what external brokers use.
         |sizes| sizes.iter_mut().for_each(|size| size.brokers_cpu_us_per_answer = None),
+        // Less CPU time than the system counts in.
+        |sizes| sizes[3].emulator_cpu_us_per_answer = None,
+        // A line through two sizes that points below nothing.
+        |sizes| {
+            sizes[0].emulator_cpu_us_per_answer = Some(333.0);
+            sizes[1].emulator_cpu_us_per_answer = Some(20.0);
+            sizes[2].emulator_cpu_us_per_answer = None;
+        },
     ];
     for change in harmless {
         let mut sizes = four();
