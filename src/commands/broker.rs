@@ -19,7 +19,7 @@ use super::sources::SourceArgs;
 use crate::broker::Sources;
 use crate::broker::obtain::{self, AtHand, Origin};
 use crate::conductor::{self, Progress};
-use crate::doctor::{self, Examination, Verdict};
+use crate::doctor::{self, Examination, Hands, Verdict};
 use crate::plan;
 
 /// Reports that may wait to be shown; then one is missed.
@@ -148,7 +148,7 @@ fn start(
              name a scenario that starts its own brokers",
         ));
     }
-    let examined = Examination::of(&plan)?;
+    let examined = Examination::of(&plan, Hands::AsNeeded)?;
     if examined.verdict() == Verdict::Fail {
         return Err(Refusal::of(ExitCode::Refused, examined.to_text()));
     }

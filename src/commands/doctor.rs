@@ -7,7 +7,7 @@ use reports::verdict::ExitCode;
 
 use super::Shell;
 use super::scenario_file::{self, Params};
-use crate::doctor::{Examination, Verdict};
+use crate::doctor::{Examination, Hands, Verdict};
 use crate::plan;
 use crate::scenario::Scenario;
 
@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   choria-emulator doctor scenarios/fifteen-thousand.yaml
   choria-emulator doctor first-look.yaml -P fleet.default.nodes=200000
+  choria-emulator doctor first-look.yaml --json | jq .largest
 
 Without a scenario it is the first look's. The exit code is 3 when the host cannot carry the plan.";
 
@@ -29,6 +30,9 @@ pub(super) struct DoctorArgs {
     scenario: Option<PathBuf>,
     #[command(flatten)]
     params: Params,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &DoctorArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
@@ -36,8 +40,12 @@ pub(super) fn run(args: &DoctorArgs, shell: &Shell) -> anyhow::Result<ExitCode> 
         Some(path) => scenario_file::read(path, &args.params)?.scenario,
         None => Scenario::parse(FIRST_LOOK, "first-look.yaml", &args.params.params)?,
     };
-    let examined = Examination::of(&plan::resolve(&scenario)?)?;
-    shell.screen.print(&examined.to_text())?;
+    let examined = Examination::of(&plan::resolve(&scenario)?, Hands::One)?;
+    let text = match args.json {
+        true => format!("{:#}\n", examined.to_json()),
+        false => examined.to_text(),
+    };
+    shell.screen.print(&text)?;
     Ok(match examined.verdict() {
         Verdict::Ok | Verdict::Warn => ExitCode::Passed,
         Verdict::Fail => ExitCode::Refused,

@@ -31,7 +31,7 @@ pub use log::RunLog;
 pub use progress::Progress;
 
 use crate::broker::{Launcher, Sources};
-use crate::doctor::{self, Check, Examination, Verdict};
+use crate::doctor::{self, Check, Examination, Hands, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::Plan;
 
@@ -200,9 +200,9 @@ pub async fn keep_brokers(
 fn preflight(plan: &Plan) -> Result<Vec<Check>, RunError> {
     let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
     doctor::raise_open_files().map_err(unknown)?;
-    let examination = Examination::of(plan).map_err(unknown)?;
+    let examination = Examination::of(plan, Hands::One).map_err(unknown)?;
     match examination.verdict() {
         Verdict::Fail => Err(RunError::refused(examination.to_text())),
-        Verdict::Ok | Verdict::Warn => Ok(examination.checks),
+        Verdict::Ok | Verdict::Warn => Ok(examination.into_checks()),
     }
 }

@@ -1,9 +1,12 @@
-//! This host against a plan: what is needed, what is there, and the command that mends it.
+//! Hosts against a plan: what is needed, what is there, and the command that mends it.
 //!
-//! [`Examination::of`] is the whole of it. [`Host`] is read once ([`Host::read`]); [`examine`] is a pure
-//! function of budget and host. Nothing
-//! here changes the host, but for [`raise_open_files`], which moves this process' own soft limit.
+//! [`Examination::of`] is the whole of it for this host, [`Examination::of_workers`] for many. [`Host`] is
+//! read once ([`Host::read`]), on the host that it is about; [`examine`] is a pure function of what is
+//! asked, what a host does of it ([`Duty`]), and the host. Nothing here changes a host, but for
+//! [`raise_open_files`], which moves this process' own soft limit.
 
+mod control_group;
+mod duty;
 mod examination;
 mod examine;
 mod host;
@@ -11,10 +14,11 @@ mod render;
 
 use serde::Serialize;
 
-pub use examination::Examination;
+pub use control_group::ControlGroup;
+pub use duty::{Duty, Hands, Need};
+pub use examination::{Examination, Examined};
 pub use examine::{examine, largest};
 pub use host::{Conntrack, Host, HostError, raise_open_files};
-pub use render::to_text;
 
 /// One comparison of need and have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reports::wave::WaveMode;
 use serde::Serialize;
 
-use super::processes::{FILES_ASIDE_BROKER, FILES_ASIDE_EMULATOR};
+use super::processes::FILES_ASIDE_EMULATOR;
 use super::{Brokers, Entry, Group, Plan, micros};
 use crate::scenario::STOCK_AGENTS;
 
@@ -33,8 +33,8 @@ const BROKER_BASE: u64 = 20 * MIB;
 const BROKER_CONNECTION: u64 = 62 * KIB;
 /// A subscription in nats-server (measured: 0.9 KiB).
 const BROKER_SUBSCRIPTION: u64 = 920;
-/// Both ends of a loopback connection in the kernel (measured: 7.5 to 8.3 KiB).
-const KERNEL_CONNECTION: u64 = 8 * KIB;
+/// One end of a loopback connection in the kernel (measured: 7.5 to 8.3 KiB for both).
+const KERNEL_END: u64 = 4 * KIB;
 
 /// First connections per second that a broker and we manage on two cores with no pacing (measured:
 /// 8,026/s with 6 subscriptions).
@@ -140,6 +140,34 @@ impl Demand {
             ..self.clone()
         }
     }
+
+    /// Memory of so many processes of ours that carry so many nodes together.
+    #[must_use]
+    pub fn bytes_of_ours(processes: u64, nodes: u64) -> u64 {
+        processes * EMULATOR_BASE + nodes * NODE
+    }
+
+    /// What the driver remembers, whoever carries the nodes.
+    #[must_use]
+    pub fn bytes_of_driver(&self) -> u64 {
+        self.nodes * DRIVER_PER_NODE
+    }
+
+    /// Memory of all brokers.
+    #[must_use]
+    pub fn bytes_of_brokers(&self) -> u64 {
+        let connections = self.nodes + self.driver_connections;
+        let joined = self.brokers.saturating_sub(1) * self.own_subjects;
+        self.brokers * BROKER_BASE
+            + connections * BROKER_CONNECTION
+            + (self.subscriptions + joined) * BROKER_SUBSCRIPTION
+    }
+
+    /// Memory of the kernel for so many ends of connections.
+    #[must_use]
+    pub fn bytes_of_kernel(ends: u64) -> u64 {
+        ends * KERNEL_END
+    }
 }
 
 impl Budget {
@@ -156,10 +184,6 @@ impl Budget {
         let per_broker = demand.busiest_nodes + demand.driver_connections;
         // Nodes of a broker that goes away flee to others.
         let at_most = if demand.managed { connections } else { per_broker };
-        let joined = demand.brokers.saturating_sub(1) * demand.own_subjects;
-        let brokers_bytes = demand.brokers * BROKER_BASE
-            + connections * BROKER_CONNECTION
-            + (demand.subscriptions + joined) * BROKER_SUBSCRIPTION;
         Self {
             connections,
             busiest_connections: per_broker,
@@ -167,18 +191,12 @@ impl Budget {
             port_range,
             source_addresses: source_addresses(per_broker, port_range),
             emulator_files: with_reserve(connections) + FILES_ASIDE_EMULATOR,
-            broker_files: with_reserve(per_broker) + FILES_ASIDE_BROKER,
-            emulator_bytes: EMULATOR_BASE + demand.nodes * (NODE + DRIVER_PER_NODE),
-            broker_bytes: if demand.managed { brokers_bytes } else { 0 },
-            kernel_bytes: connections * KERNEL_CONNECTION,
+            broker_files: demand.files_of_broker(),
+            emulator_bytes: Demand::bytes_of_ours(1, demand.nodes) + demand.bytes_of_driver(),
+            broker_bytes: if demand.managed { demand.bytes_of_brokers() } else { 0 },
+            kernel_bytes: Demand::bytes_of_kernel(2 * connections),
             demand,
         }
-    }
-
-    /// Memory of this host in all, without any reserve.
-    #[must_use]
-    pub fn host_bytes(&self) -> u64 {
-        self.emulator_bytes + self.broker_bytes + self.kernel_bytes
     }
 
     /// The loopback addresses to connect from, 127.0.1.1 onwards; empty when the system's choice
@@ -198,14 +216,14 @@ impl Budget {
 }
 
 /// Five per cent above.
-pub(super) fn with_reserve(files: u64) -> u64 {
+pub(crate) fn with_reserve(files: u64) -> u64 {
     files + files.div_ceil(20)
 }
 
 /// Source addresses so that each uses at most nine tenths of its ports towards the busiest broker: with
 /// `IP_BIND_ADDRESS_NO_PORT` a port is taken per source and endpoint (verified in a network
 /// namespace with 2,000 ports).
-fn source_addresses(busiest_connections: u64, port_range: u64) -> u64 {
+pub(crate) fn source_addresses(busiest_connections: u64, port_range: u64) -> u64 {
     let usable = (port_range * 9 / 10).max(1);
     busiest_connections.div_ceil(usable).max(1)
 }

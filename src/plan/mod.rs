@@ -21,22 +21,24 @@ mod types;
 
 pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, Topology};
 pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
+pub(crate) use budget::{source_addresses, with_reserve};
 pub use fleet::Seat;
 pub(crate) use lifecycle::EVENT_KINDS;
 pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
 pub use placement::{Home, Placement};
 pub use print::{to_json, to_text};
+pub(crate) use processes::FILES_ASIDE_EMULATOR;
 pub use processes::{brokers_needed, clients_of_broker, connections_of_emulator};
 pub use queue::Queue;
-pub(crate) use resolve::{CHURN_AWAY, CHURN_EVERY, IDENTITY};
+pub(crate) use resolve::IDENTITY;
 pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
 pub(crate) use text::{Table, mib, thousands};
 pub(crate) use timeline::last_instants;
 pub use timeline::{Act, By, Rolling, Step, When};
 pub use types::{
-    Batch, Behaviour, Churn, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan,
-    Question, ReplyDelay, Stuck, Threshold,
+    Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
+    ReplyDelay, Threshold,
 };
 
 pub use crate::scenario::Role;

@@ -9,10 +9,10 @@ use super::{Demand, Plan};
 
 /// Files of a process that carries nodes beside its connections: its runtime, its log, its connections
 /// to the conductor.
-pub(super) const FILES_ASIDE_EMULATOR: u64 = 256;
+pub(crate) const FILES_ASIDE_EMULATOR: u64 = 256;
 /// Files of a broker beside its clients: routes, gateways and leafnodes, its log, its monitoring, and
 /// those that come and go while it accepts.
-pub(super) const FILES_ASIDE_BROKER: u64 = 1_000;
+const FILES_ASIDE_BROKER: u64 = 1_000;
 
 /// Connections that a process of ours may have where it may open `open_files`.
 #[must_use]
@@ -39,6 +39,18 @@ impl Demand {
     #[must_use]
     pub fn largest_share(&self, workers: u64) -> u64 {
         self.group_nodes.iter().map(|nodes| nodes.div_ceil(workers.max(1))).sum()
+    }
+
+    /// Files that each of `workers` processes opens, where they carry nothing but nodes.
+    #[must_use]
+    pub fn files_of(&self, workers: u64) -> u64 {
+        with_reserve(self.largest_share(workers)) + FILES_ASIDE_EMULATOR
+    }
+
+    /// Files that the busiest broker opens.
+    #[must_use]
+    pub fn files_of_broker(&self) -> u64 {
+        with_reserve(self.busiest_nodes + self.driver_connections) + FILES_ASIDE_BROKER
     }
 
     /// Processes that carry nodes where each may open `open_files`; 1: the process that has the driver

@@ -133,7 +133,17 @@ fn a_host_that_cannot_carry_the_plan_is_exit_code_3_with_the_way_out() {
     let said = ask(folder.path(), &words);
     // A host with a million open files may carry it; none has the memory by default.
     assert_eq!(said.code, Some(3), "{said:?}");
-    assert!(said.out.contains("FAIL") && said.out.contains("cannot carry"), "{}", said.out);
+    for says in ["FAIL", "cannot carry", "\nthe largest fleet that fits: "] {
+        assert!(said.out.contains(says), "{says}: {}", said.out);
+    }
+    let said = ask(folder.path(), &[&words[..], &["--json"]].concat());
+    let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, &found["verdict"]), (Some(3), &"fail".into()));
+    let largest = found["largest"]["nodes"].as_u64().unwrap();
+    // What is said to fit does.
+    let param = format!("fleet.default.nodes={}", largest / 2);
+    let said = ask(folder.path(), &["doctor", "small.yaml", "-P", &param]);
+    assert_eq!(said.code, Some(0), "{}", said.out);
 }
 
 #[test]

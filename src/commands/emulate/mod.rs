@@ -20,7 +20,7 @@ use super::progress::Display;
 use super::signals;
 use crate::broker::{LookUpError, look_up};
 use crate::conductor::Stop;
-use crate::doctor::{self, Examination, Verdict};
+use crate::doctor::{self, Examination, Hands, Verdict};
 use crate::plan::{Brokers, Plan, Seat};
 
 pub(super) use flags::EmulateArgs;
@@ -31,7 +31,7 @@ use hold::Watch;
 pub(super) fn run(args: EmulateArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
     let port = args.http_port;
     let asked = args.read(shell)?;
-    let examined = Examination::of(&asked.plan)?;
+    let examined = Examination::of(&asked.plan, Hands::One)?;
     if examined.verdict() == Verdict::Fail {
         return Err(Refusal::of(ExitCode::Refused, examined.to_text()));
     }
