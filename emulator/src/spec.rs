@@ -141,7 +141,7 @@ pub struct Server {
     pub url: String,
 }
 
-/// How a group's nodes answer requests.
+/// How a group's nodes answer requests, and how they leave and get stuck.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
     /// Time between a request and its reply.
@@ -152,11 +152,42 @@ pub struct Behaviour {
     pub error_reply: f64,
     /// Where requests wait to be looked at, and how long that takes.
     pub queue: Queue,
+    /// How the nodes come and go, if they do.
+    pub churn: Option<Churn>,
+    /// When the nodes hang, if they do.
+    pub stuck: Option<Stuck>,
+}
+
+/// Nodes that are stopped and started again, some of them in each round. A node's rounds follow upon
+/// each other from its first start on; it stays for the whole of the first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Churn {
+    /// Share of the nodes (0 to 1) that leave in a round.
+    pub share: f64,
+    /// Length of a round.
+    pub every: Duration,
+    /// From leaving to starting again, less than a round.
+    pub away: Duration,
+}
+
+/// Nodes that stop reading, as a process that hangs: connected for all that they know, they read
+/// nothing, answer nothing and say nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stuck {
+    /// From when all its subscriptions exist until a node hangs.
+    pub after: Duration,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { reply_delay: Delay::None, no_reply: 0.0, error_reply: 0.0, queue: Queue::REAL }
+        Self {
+            reply_delay: Delay::None,
+            no_reply: 0.0,
+            error_reply: 0.0,
+            queue: Queue::REAL,
+            churn: None,
+            stuck: None,
+        }
     }
 }
 

@@ -182,6 +182,9 @@ impl Reason {
         let (cause, detail) = match fate {
             Some(Fate::NeverConnected) => (Cause::NeverConnected, None),
             Some(Fate::Disconnected) => (Cause::Disconnected, None),
+            Some(Fate::Left) => {
+                (Cause::Disconnected, Some("it had left, as its group's churn says"))
+            }
             Some(Fate::NotDelivered) => (Cause::NotDelivered, None),
             Some(Fate::Silent) => (Cause::NoReply, Some("silent, as its group's behaviour says")),
             Some(Fate::Refused) => {

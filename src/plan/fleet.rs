@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use emulator::spec::{self, FleetSpec, GroupSpec, Server, Share};
 
-use super::{Group, Plan, ReplyDelay};
+use super::{Churn, Group, Plan, ReplyDelay, Stuck};
 
 /// What a fleet needs beside the plan: where it sits.
 #[derive(Debug, Clone)]
@@ -82,5 +82,11 @@ fn behaviour(group: &Group) -> spec::Behaviour {
         no_reply: behaviour.no_reply,
         error_reply: behaviour.error_reply,
         queue: queue.spec(),
+        churn: behaviour.churn.map(|Churn { share, every, away }| spec::Churn {
+            share,
+            every,
+            away,
+        }),
+        stuck: behaviour.stuck.map(|Stuck { after }| spec::Stuck { after }),
     }
 }

@@ -30,15 +30,15 @@ pub use print::{to_json, to_text};
 pub(crate) use processes::FILES_ASIDE_EMULATOR;
 pub use processes::{brokers_needed, clients_of_broker, connections_of_emulator};
 pub use queue::Queue;
-pub(crate) use resolve::IDENTITY;
+pub(crate) use resolve::{CHURN_AWAY, CHURN_EVERY, IDENTITY};
 pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
 pub(crate) use text::{Table, mib, thousands};
 pub(crate) use timeline::last_instants;
 pub use timeline::{Act, By, Rolling, Step, When};
 pub use types::{
-    Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
-    ReplyDelay, Threshold,
+    Batch, Behaviour, Churn, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan,
+    Question, ReplyDelay, Stuck, Threshold,
 };
 
 pub use crate::scenario::Role;

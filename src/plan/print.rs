@@ -111,6 +111,13 @@ fn behaviour_text(group: &Group) -> Option<String> {
             parts.push(format!("{} of {what}", percent(share)));
         }
     }
+    if let Some(churn) = group.behaviour.churn {
+        let (share, every, away) = (percent(churn.share), short(churn.every), short(churn.away));
+        parts.push(format!("{share} of the nodes leave every {every} and return after {away}"));
+    }
+    if let Some(stuck) = group.behaviour.stuck {
+        parts.push(format!("hangs {} after connecting", short(stuck.after)));
+    }
     if !group.fidelity.flush_each_subscription {
         parts.push("one flush for all subscriptions (departs from the real server)".to_owned());
     }

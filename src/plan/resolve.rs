@@ -7,8 +7,8 @@ use reports::wave::WaveMode;
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Behaviour, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan, Question,
-    Queue, ReplyDelay, Threshold, brokers, lifecycle, placement, timeline,
+    Batch, Behaviour, Churn, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan,
+    Question, Queue, ReplyDelay, Stuck, Threshold, brokers, lifecycle, placement, timeline,
 };
 use crate::scenario::{
     self, BrokerName, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush,
@@ -22,6 +22,10 @@ pub(crate) const IDENTITY: &str = "{group}-{index}.choria.local";
 const IN_FLIGHT: u64 = 500;
 /// The real server's `plugin.choria.network.connect_timeout` (protocol document 1.2).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A round of nodes that leave and return.
+pub(crate) const CHURN_EVERY: Duration = Duration::from_secs(60);
+/// How long they are away.
+pub(crate) const CHURN_AWAY: Duration = Duration::from_secs(10);
 const CALLERID: &str = "choria=emulator";
 const CLIENT_IDENTITY: &str = "client.choria.local";
 /// The real client's `ttl` (protocol document 5.8).
@@ -139,6 +143,12 @@ fn behaviour(given: Option<&scenario::Behaviour>) -> Behaviour {
         },
         no_reply: given.no_reply.map_or(0.0, |percent| percent.share),
         error_reply: given.error_reply.map_or(0.0, |percent| percent.share),
+        churn: given.churn.map(|churn| Churn {
+            share: churn.share.share,
+            every: span(churn.every, CHURN_EVERY),
+            away: span(churn.away, CHURN_AWAY),
+        }),
+        stuck: given.stuck.map(|stuck| Stuck { after: stuck.after.0 }),
     }
 }
 

@@ -419,6 +419,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
     let expected = [
         "agents-and-collectives",
         "broker-restart",
+        "churn",
         "cluster-of-five",
         "cluster-of-three",
         "direct-and-batch",
@@ -428,6 +429,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "lifecycle-storm",
         "many-clients",
         "mixed-versions",
+        "one-stuck-node",
         "own-agents",
         "registration-storm",
         "rolling-upgrade",

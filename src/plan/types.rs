@@ -96,7 +96,7 @@ pub struct Connect {
     pub timeout: Duration,
 }
 
-/// How a group's nodes answer.
+/// How a group's nodes answer, leave and hang.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
     /// Time between a request and its reply.
@@ -105,6 +105,33 @@ pub struct Behaviour {
     pub no_reply: f64,
     /// Share of requests (0 to 1) to RPC agents that get an error reply.
     pub error_reply: f64,
+    /// How the nodes leave and return, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn: Option<Churn>,
+    /// When the nodes hang, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<Stuck>,
+}
+
+/// Nodes that leave and return: some in each round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Churn {
+    /// Share of the nodes (0 to 1) that leave in a round.
+    pub share: f64,
+    /// Length of a round.
+    #[serde(rename = "every_us", with = "micros")]
+    pub every: Duration,
+    /// From leaving to starting again, less than a round.
+    #[serde(rename = "away_us", with = "micros")]
+    pub away: Duration,
+}
+
+/// Nodes that stop reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// From when a node's subscriptions exist until it hangs.
+    #[serde(rename = "after_us", with = "micros")]
+    pub after: Duration,
 }
 
 /// A distribution of reply delays.

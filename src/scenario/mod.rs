@@ -32,9 +32,9 @@ pub use schema::{json_schema, json_schema_text};
 pub use timeline::{AfterWave, EndedBy, Names, Rolling, Step as TimelineStep};
 pub use tree::Step;
 pub use types::{
-    Batch, Behaviour, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter, FullQueue,
-    Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay, ReplyFlush,
-    Request, Scenario, Spread, StatusFiles, StockAgent, SubscribeFlush, Wave,
+    Batch, Behaviour, Churn, Client, Connect, DdlAgent, Discover, Events, Fidelity, Filter,
+    FullQueue, Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay,
+    ReplyFlush, Request, Scenario, Spread, StatusFiles, StockAgent, Stuck, SubscribeFlush, Wave,
 };
 pub use units::{Count, Percent, Rate, Span};
 

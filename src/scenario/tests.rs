@@ -207,6 +207,14 @@ fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
         ("{uniform: [10ms, 50ms]}", "{lognormal: {median: 1ms, sigma: 9}}", "0 to 5"),
         ("no_reply: 1%", "no_reply: 1", "`1%`"),
         ("no_reply: 1%", "no_reply: 101%", "between 0% and 100%"),
+        ("no_reply: 1%", "churn: {share: 0%}", "nobody leaves"),
+        ("no_reply: 1%", "churn: {every: 1m}", "share"),
+        ("no_reply: 1%", "churn: {share: 5%, away: 60s}", "shorter than a round"),
+        ("no_reply: 1%", "churn: {share: 5%, every: 10s}", "shorter than a round"),
+        ("no_reply: 1%", "churn: {share: 5%, away: 0s}", "above zero"),
+        ("no_reply: 1%", "churn: {share: 5%, each: 1m}", "every"),
+        ("no_reply: 1%", "stuck: {}", "after"),
+        ("no_reply: 1%", "stuck: {after: 10}", "`10s`"),
         ("callerid: choria=bob", "callerid: bob", "choria=emulator"),
         ("ttl: 60s", "ttl: 10s", "at least `30s`"),
         ("ttl: 60s", "ttl: 60s, receivers: 0", "from 1 to 16"),
@@ -600,6 +608,8 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
         ("topology: single", "topology: mesh"),
         ("topology: single", "topology: cluster\n  size: 0"),
         ("no_reply: 1%", "no_reply: 1"),
+        ("no_reply: 1%", "churn: {}"),
+        ("no_reply: 1%", "stuck: {after: 5}"),
         ("{uniform: [10ms, 50ms]}", "{uniform: [10ms]}"),
     ] {
         assert!(!valid(&quoted.replacen(this, that, 1)), "{that}");

@@ -129,7 +129,7 @@ pub struct Connect {
     pub timeout: Option<Span>,
 }
 
-/// How a group's nodes answer requests.
+/// How a group's nodes answer requests, leave and hang.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
@@ -139,6 +139,32 @@ pub struct Behaviour {
     pub no_reply: Option<Percent>,
     /// Share of requests to RPC agents that get an error reply; default 0%.
     pub error_reply: Option<Percent>,
+    /// Nodes that leave and return all the time; default: none.
+    pub churn: Option<Churn>,
+    /// Nodes that stop reading, as a process that hangs; default: none.
+    pub stuck: Option<Stuck>,
+}
+
+/// Nodes that are stopped in order and started again a little later, a share of them in each round:
+/// `{share: 5%, every: 1m, away: 10s}`. A node stays for one whole round first.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Churn {
+    /// Share of the nodes that leave in a round, each at an instant of its own.
+    pub share: Percent,
+    /// Length of a round; default 1m.
+    pub every: Option<Span>,
+    /// From leaving to starting again, less than a round; default 10s.
+    pub away: Option<Span>,
+}
+
+/// When nodes hang: `{after: 10s}`. They read, answer and say nothing any more; their sockets take in a
+/// few KiB, and their broker has to keep or drop the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stuck {
+    /// From when a node's subscriptions exist until it hangs.
+    pub after: Span,
 }
 
 /// `20ms`, or a distribution.

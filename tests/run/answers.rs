@@ -229,3 +229,24 @@ fn check_folder(left: &Left, out: &std::path::Path) {
     let intervals = hlog.lines().filter(|line| line.starts_with("Tag=")).count();
     assert_eq!(intervals, left.summary.waves.len(), "warm-up waves too");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_left_on_purpose_is_missed_with_that_said_and_is_no_lost_connection() {
+    let churn = "churn: {share: 100%, every: 1s, away: 900ms}";
+    let fickle = format!("fickle, nodes: 10, behaviour: {{{churn}}}");
+    let rpc = "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 10";
+    let text = scenario(&real().await, &["steady, nodes: 10", &fickle], &[rpc]);
+    let out = tempfile::tempdir().unwrap();
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    let missing = left.missing();
+    assert!(!missing.is_empty());
+    for node in missing {
+        let why = (node.group.as_deref(), node.cause, node.detail.as_deref());
+        let said = "it had left, as its group's churn says";
+        assert_eq!(why, (Some("fickle"), Cause::Disconnected, Some(said)), "{}", node.identity);
+    }
+    let fleet = &left.summary.fleet;
+    assert!(fleet.counters["left"] >= 10, "{fleet:?}");
+    assert_eq!((fleet.disconnects, fleet.reconnects), (0, 0));
+}

@@ -187,6 +187,45 @@ async fn rolling_upgrade_takes_the_brokers_one_after_the_other_and_ends_whole() 
     assert!(n3 < n2, "{last:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn churn_is_missed_while_it_is_away_and_nobody_else_is() {
+    let small = [
+        "fleet.default.nodes=200",
+        "fleet.default.behaviour.churn={share: 20%, every: 2s, away: 500ms}",
+        "waves.discovery.every=250ms",
+        "thresholds.fleet.left=[\"value > 60\"]",
+        "thresholds.missing.disconnected{wave:discovery}=[\"count > 0\", \"rate < 50%\"]",
+    ];
+    let summary = check("churn.yaml", &small).await;
+    let [left, returned] = ["left", "returned"].map(|counter| summary.fleet.counters[counter]);
+    // Forty nodes in each round; at the end no more are away than leave in two.
+    assert!(left > 60 && returned <= left && left - returned <= 80, "{left}, {returned}");
+    assert_eq!(summary.events["startup"].published, 200 + returned);
+    assert_eq!(summary.fleet.ever_connected, 200);
+    // Everybody stays for a whole round.
+    let first: Vec<_> = summary.waves.iter().take(4).map(|wave| wave.on_time).collect();
+    assert_eq!(first, [200; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stuck_node_is_cut_off_and_disturbs_nobody() {
+    let small = [
+        "fleet.default.nodes=60",
+        "fleet.stuck.behaviour.stuck.after=2s",
+        "brokers.config={write_deadline: 1s}",
+        "waves.rpc.every=100ms",
+        "waves.rpc.count=150",
+    ];
+    let summary = check("one-stuck-node.yaml", &small).await;
+    let waves: Vec<_> = summary.waves.iter().map(|wave| (wave.on_time, wave.missing)).collect();
+    assert_eq!((waves[0], waves[149]), ((61, 0), (60, 1)));
+    let broker = &summary.cost.brokers[0];
+    let reasons: Vec<_> = broker.closed.keys().filter(|key| key.starts_with("Slow")).collect();
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    // As far as the node knows it is connected.
+    assert_eq!((summary.fleet.disconnects, summary.fleet.reconnects), (0, 0));
+}
+
 /// A scenario of several brokers at a reduced size: complete, formed, its brokers all there.
 async fn check_network(name: &str, brokers: usize, more: &[&str]) {
     let summary = check(name, &with(more)).await;

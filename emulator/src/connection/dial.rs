@@ -4,8 +4,24 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, TcpMaxSeg};
 use tokio::net::{TcpSocket, TcpStream};
+
+/// What a socket with little room takes before its sender has to wait.
+const LITTLE_ROOM: u32 = 4 * 1024;
+/// The segments of an Ethernet. From those of loopback, which are 64 KiB, the sender's system works out
+/// megabytes of room of its own, and a broker would notice long after what it would notice at once.
+const ETHERNET_SEGMENT: u32 = 1460;
+
+/// How much a connection's system takes in for it without being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// What is usual.
+    Usual,
+    /// As little as there can be: a few KiB here, and as over an Ethernet at the sender.
+    Little,
+}
 
 /// Connects to `target`, from `source` if one is given.
 ///
@@ -14,8 +30,12 @@ use tokio::net::{TcpSocket, TcpStream};
 ///
 /// # Errors
 /// What the system says; `AddrNotAvailable` and `AddrInUse` mean that the range of ports is used up.
-pub async fn dial(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub async fn dial(target: SocketAddr, source: Option<IpAddr>, room: Room) -> io::Result<TcpStream> {
     let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if room == Room::Little {
+        socket.set_recv_buffer_size(LITTLE_ROOM)?;
+        setsockopt(&socket, TcpMaxSeg, &ETHERNET_SEGMENT)?;
+    }
     if let Some(source) = source {
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(SocketAddr::new(source, 0))?;
@@ -54,7 +74,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let target = listener.local_addr().unwrap();
         for source in [None, Some(IpAddr::from([127, 0, 1, 7]))] {
-            let stream = dial(target, source).await.unwrap();
+            let stream = dial(target, source, Room::Usual).await.unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer, stream.local_addr().unwrap());
             assert_eq!(peer.ip(), source.unwrap_or(IpAddr::from([127, 0, 0, 1])));
@@ -66,7 +86,7 @@ mod tests {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let target = listener.local_addr().unwrap();
         drop(listener);
-        let error = dial(target, None).await.unwrap_err();
+        let error = dial(target, None, Room::Usual).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(!out_of_ports(&error) && !out_of_files(&error));
         assert!(out_of_files(&io::Error::from(nix::errno::Errno::EMFILE)));

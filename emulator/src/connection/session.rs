@@ -141,6 +141,10 @@ impl<'a> Session<'a> {
         cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
     ) -> Poll<End> {
         let stopping = self.phase != Phase::Leaving && cancelled.poll(cx).is_ready();
+        if self.hangs(Instant::now) {
+            // As a process that has to be killed.
+            return if stopping { Poll::Ready(End::Stopped) } else { Poll::Pending };
+        }
         let outcome = Scratch::with(|scratch| {
             if stopping && !self.take_leave(scratch) {
                 return Err(End::Stopped);
@@ -167,6 +171,17 @@ impl<'a> Session<'a> {
         matches!(end, End::Error(error) if open && error.remedy() == Remedy::CloseForGood)
     }
 
+    /// When the node stops reading, if it is to.
+    fn hangs_from(&self) -> Option<Instant> {
+        let stuck = self.context.spec.behaviour.stuck?;
+        // In this phase no step has begun since all subscriptions were confirmed.
+        (self.phase == Phase::Ready).then(|| self.step_began.checked_add(stuck.after)).flatten()
+    }
+
+    fn hangs(&self, now: impl Fn() -> Instant) -> bool {
+        self.hangs_from().is_some_and(|from| from <= now())
+    }
+
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,6 +189,9 @@ impl<'a> Session<'a> {
         scratch: &mut Scratch,
     ) -> Result<(), End> {
         loop {
+            if self.hangs(Instant::now) {
+                return Ok(());
+            }
             if self.flush(cx, scratch)? {
                 self.receive(cx, scratch)?;
             }
@@ -424,7 +442,8 @@ impl<'a> Session<'a> {
         let publishes = self.phase == Phase::Ready && !self.wire.is_blocked();
         let due = publishes.then(|| self.node.next_due()).flatten();
         let announcement = publishes.then(|| self.next_announcement()).flatten();
-        let next = [self.deadline, ping, due, announcement].into_iter().flatten().min();
+        let next = [self.deadline, ping, due, announcement, self.hangs_from()];
+        let next = next.into_iter().flatten().min();
         next.unwrap_or(self.next_ping)
     }
 

@@ -158,6 +158,12 @@ macro_rules! counts {
                 numbers.next().is_none().then_some(counts)
             }
 
+            /// Nodes that left as their group's churn says and are not back.
+            #[must_use]
+            pub fn away(&self) -> u64 {
+                self.left.saturating_sub(self.returned)
+            }
+
             /// Every counter with its name, in the order of their definition.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)+].into_iter()
@@ -200,6 +206,10 @@ counts! {
     reconnects,
     /// Nodes whose library closed the connection for good.
     closed_for_good,
+    /// Nodes stopped in order as their group's churn says, each time counted: no lost connections.
+    left,
+    /// Nodes that had left so and were complete again.
+    returned,
     /// Connections dropped because the broker answered no `PING`.
     stale_connections,
     /// Connections dropped because what came was no NATS protocol.

@@ -29,7 +29,7 @@ impl Failures {
     pub(crate) fn guard(
         &self,
         whose: impl FnOnce() -> String,
-        life: impl Future<Output = ()>,
+        life: impl Future,
     ) -> impl Future<Output = ()> {
         AssertUnwindSafe(life).catch_unwind().map(|ended| {
             if let Err(panic) = ended {

@@ -60,11 +60,14 @@ impl Bits {
 pub(crate) struct Presence {
     pub(crate) connected: Bits,
     pub(crate) ever: Bits,
+    /// Nodes that left as their group's churn says; no bits at all where no group has any.
+    pub(crate) away: Bits,
 }
 
 impl Presence {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { connected: Bits::new(count), ever: Bits::new(count) }
+    pub(crate) fn new(count: usize, with_churn: bool) -> Self {
+        let away = Bits::new(if with_churn { count } else { 0 });
+        Self { connected: Bits::new(count), ever: Bits::new(count), away }
     }
 }
 
@@ -76,6 +79,8 @@ pub enum Fate {
     NeverConnected,
     /// It was not connected when the ledger was opened, or lost its connection before it answered.
     Disconnected,
+    /// The same, because it had left as its group's churn says.
+    Left,
     /// Connected throughout, yet the request never arrived.
     NotDelivered,
     /// The request arrived and the node kept silent, as its behaviour says.
@@ -95,6 +100,7 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Ledger {
     connected_at_open: Bits,
+    left: Bits,
     pub(crate) arrived: Bits,
     pub(crate) answered: Bits,
     pub(crate) silent: Bits,
@@ -107,6 +113,7 @@ impl Ledger {
     fn new(count: usize, presence: &Presence) -> Self {
         Self {
             connected_at_open: presence.connected.snapshot(),
+            left: presence.away.snapshot(),
             arrived: Bits::new(count),
             answered: Bits::new(count),
             silent: Bits::new(count),
@@ -139,6 +146,8 @@ impl Ledger {
             Fate::QueueFull
         } else if !presence.ever.get(slot) {
             Fate::NeverConnected
+        } else if self.left.get(slot) && (self.dropped.get(slot) || !self.arrived.get(slot)) {
+            Fate::Left
         } else if self.dropped.get(slot) || !self.connected_at_open.get(slot) {
             // A node that connected after the ledger was opened may still have received the request.
             if self.arrived.get(slot) && !self.dropped.get(slot) {
@@ -174,8 +183,10 @@ pub(crate) struct Ledgers {
 }
 
 impl Ledgers {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { count, presence: Presence::new(count), open: RwLock::new(HashMap::new()) }
+    /// For `count` nodes; `with_churn`: whether any of them leave on purpose.
+    pub(crate) fn new(count: usize, with_churn: bool) -> Self {
+        let presence = Presence::new(count, with_churn);
+        Self { count, presence, open: RwLock::new(HashMap::new()) }
     }
 
     pub(crate) fn open(&self, request_id: &str) -> Arc<Ledger> {
@@ -199,6 +210,15 @@ impl Ledgers {
     pub(crate) fn connected(&self, slot: usize) {
         self.presence.connected.set(slot);
         self.presence.ever.set(slot);
+        self.presence.away.clear(slot);
+    }
+
+    /// The node is about to leave on purpose.
+    pub(crate) fn leaves(&self, slot: usize) {
+        self.presence.away.set(slot);
+        for ledger in self.open.read().unwrap_or_else(PoisonError::into_inner).values() {
+            ledger.left.set(slot);
+        }
     }
 
     /// The node lost its connection: it may miss every request that is on its way.
@@ -216,11 +236,15 @@ mod tests {
 
     #[test]
     fn every_course_of_events_has_its_fate() {
-        let ledgers = Ledgers::new(130);
-        for slot in [1, 2, 3, 4, 5, 6, 129] {
+        let ledgers = Ledgers::new(130, true);
+        for slot in [1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 129] {
             ledgers.connected(slot);
         }
         ledgers.disconnected(2);
+        for away in [10, 11, 14] {
+            ledgers.leaves(away);
+            ledgers.disconnected(away);
+        }
         let ledger = ledgers.open("r");
         for slot in [4, 5, 6, 7, 8, 9, 129] {
             ledger.arrived.set(slot);
@@ -235,6 +259,17 @@ mod tests {
         ledgers.disconnected(3);
         ledgers.disconnected(129);
         ledgers.connected(3);
+        // Away and back: one gets the request, one does not; two leave while it is on its way.
+        for back in [11, 14] {
+            ledgers.connected(back);
+        }
+        for slot in [11, 12] {
+            ledger.arrived.set(slot);
+        }
+        for slot in [12, 13] {
+            ledgers.leaves(slot);
+        }
+        ledgers.disconnected(12);
         let check = |slot, fate| assert_eq!(ledgers.fate(&ledger, slot), fate, "slot {slot}");
         check(0, Fate::NeverConnected);
         check(1, Fate::NotDelivered);
@@ -246,13 +281,18 @@ mod tests {
         check(7, Fate::Pending);
         check(8, Fate::Answered);
         check(9, Fate::QueueFull);
+        check(10, Fate::Left);
+        check(11, Fate::Pending);
+        for slot in [12, 13, 14] {
+            check(slot, Fate::Left);
+        }
         check(129, Fate::Disconnected);
-        assert_eq!((ledger.arrived(), ledger.answered()), (7, 2));
+        assert_eq!((ledger.arrived(), ledger.answered()), (9, 2));
     }
 
     #[test]
     fn one_request_id_has_one_ledger_until_it_is_closed() {
-        let ledgers = Ledgers::new(1);
+        let ledgers = Ledgers::new(1, false);
         let first = ledgers.open("r");
         assert!(Arc::ptr_eq(&first, &ledgers.open("r")));
         assert!(ledgers.find("other").is_none());

@@ -3,6 +3,7 @@
 //! A fleet connects its nodes at a rate, keeps them connected, and answers. It measures no reply times:
 //! that is the driver's, who sees what a client sees.
 
+mod churn;
 pub mod counts;
 pub(crate) mod dice;
 mod failures;
@@ -110,13 +111,14 @@ impl Fleet {
     pub fn start(spec: FleetSpec) -> Result<Self, FleetError> {
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         let slots = end.div_ceil(spec.share.of.max(1)) as usize;
+        let with_churn = spec.groups.iter().any(|group| group.behaviour.churn.is_some());
         let progress = Arc::default();
         let mut fleet = Self {
             share: spec.share,
             clock: spec.clock,
             counts: Vec::new(),
             lag_us_max: Arc::default(),
-            ledgers: Arc::new(Ledgers::new(slots)),
+            ledgers: Arc::new(Ledgers::new(slots, with_churn)),
             failures: Arc::new(Failures::new(Arc::clone(&progress))),
             progress,
             stop: CancellationToken::new(),
@@ -240,12 +242,13 @@ impl Fleet {
         Duration::from_micros(self.lag_us_max.swap(0, Ordering::Relaxed))
     }
 
-    /// Waits until every node is connected or will never be: closed for good, or failed.
+    /// Waits until every node is connected or will not be: closed for good, away by its group's churn, or
+    /// failed.
     pub async fn connected(&self) {
         loop {
             let changed = self.progress.notified();
             let counts = self.counts();
-            let settled = counts.connected + counts.closed_for_good;
+            let settled = counts.connected + counts.closed_for_good + counts.away();
             if settled >= counts.planned || !self.failures.is_empty() {
                 return;
             }

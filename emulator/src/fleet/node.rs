@@ -14,12 +14,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::counts::{ShardCounts, add};
+use super::counts::{ShardCounts, add, sub};
 use super::dice::Dice;
 use super::failures::Failures;
 use super::ledger::{Ledger, Ledgers};
 use super::queue::Handler;
-use crate::connection::dial::{dial, out_of_files, out_of_ports};
+use crate::connection::dial::{Room, dial, out_of_files, out_of_ports};
 use crate::connection::pool::{Directory, Pool, Server};
 use crate::connection::session::{End, Session};
 use crate::lifecycle::Agenda;
@@ -105,12 +105,13 @@ impl Context {
 
     pub(crate) fn node_ready(&self, node: &mut Node) {
         let counts = &self.counts;
-        if node.was_ready {
-            add(&counts.reconnects, 1);
-        } else {
-            add(&counts.ever_connected, 1);
-            node.was_ready = true;
-        }
+        let counter = match (node.was_ready, node.stays) {
+            (true, _) => &counts.reconnects,
+            (false, 0) => &counts.ever_connected,
+            (false, _) => &counts.returned,
+        };
+        add(counter, 1);
+        node.was_ready = true;
         node.permit = None;
         add(&counts.connected, 1);
         add(&counts.subscriptions, self.subscriptions() as u64);
@@ -206,7 +207,7 @@ impl Context {
             identity: &node.identity,
             broker,
             counters: &mut node.counters,
-            started_unix: self.started_unix,
+            started_unix: if node.stays == 0 { self.started_unix } else { node.ready_unix },
         }
     }
 
@@ -268,6 +269,8 @@ pub struct Node {
     /// Requests it has accepted: the nth one behaves the same in every run.
     pub(crate) requests: u32,
     pub(crate) was_ready: bool,
+    /// How often it has left and been started anew.
+    pub(crate) stays: u16,
     /// Second at which all its subscriptions existed for the first time.
     pub(crate) ready_unix: i64,
     /// Second of the latest message; 0: none came.
@@ -299,6 +302,7 @@ impl Node {
             counters: Counters::default(),
             requests: 0,
             was_ready: false,
+            stays: 0,
             ready_unix: 0,
             last_message_unix: 0,
             registrations: 0,
@@ -309,6 +313,19 @@ impl Node {
             permit: Some(permit),
             due: BinaryHeap::new(),
         }
+    }
+
+    /// Makes it a server that has just been started, but for what must not repeat itself.
+    pub(crate) fn start_anew(&mut self, now_unix: i64) {
+        self.stays = self.stays.saturating_add(1);
+        self.was_ready = false;
+        self.ready_unix = now_unix;
+        self.last_message_unix = 0;
+        self.counters = Counters::default();
+        self.agenda = Agenda::default();
+        self.pool = Pool::default();
+        self.handler = Handler::default();
+        self.due = BinaryHeap::new();
     }
 
     /// The numbers below `count` in random order.
@@ -350,9 +367,13 @@ impl Node {
     }
 }
 
-/// Keeps the node connected until the fleet stops, or its library would give up.
-pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
-    while !context.stop.is_cancelled() {
+/// Keeps the node connected until it is stopped, or its library would give up; then hands it back.
+pub(crate) async fn live(
+    mut node: Box<Node>,
+    context: &Context,
+    stop: &CancellationToken,
+) -> Box<Node> {
+    while !stop.is_cancelled() {
         let configured = context.configured(&node);
         let Node { pool, dice, was_ready, .. } = &mut *node;
         let pause = match was_ready {
@@ -362,18 +383,19 @@ pub(crate) async fn live(mut node: Box<Node>, context: &Context) {
         if let Some(pause) = pause {
             // A node that waits does not hold up the start of others.
             node.permit = None;
-            if context.stop.run_until_cancelled(Box::pin(sleep(pause))).await.is_none() {
-                return;
+            if stop.run_until_cancelled(Box::pin(sleep(pause))).await.is_none() {
+                break;
             }
         }
-        if connect_once(&mut node, context).await.is_break() {
-            return;
+        if connect_once(&mut node, context, stop).await.is_break() {
+            break;
         }
     }
+    node
 }
 
 /// Opens a connection to a server of the pool.
-async fn reach(server: &Server, source: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn reach(server: &Server, source: Option<IpAddr>, room: Room) -> io::Result<TcpStream> {
     let address = match server.address {
         Some(address) => address,
         None => {
@@ -382,11 +404,16 @@ async fn reach(server: &Server, source: Option<IpAddr>) -> io::Result<TcpStream>
         }
     };
     // An address to connect from leads to its own network only.
-    dial(address, source.filter(|source| source.is_loopback() == address.ip().is_loopback())).await
+    let source = source.filter(|source| source.is_loopback() == address.ip().is_loopback());
+    dial(address, source, room).await
 }
 
 /// One dial and, if it succeeds, the connection until it ends.
-async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFlow<()> {
+async fn connect_once(
+    node: &mut Node,
+    context: &Context,
+    stop: &CancellationToken,
+) -> std::ops::ControlFlow<()> {
     use std::ops::ControlFlow::{Break, Continue};
     let Some(server) = context.directory.server(node.pool.current()) else {
         return Break(());
@@ -394,10 +421,11 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
     let sources = &context.spec.source_addresses;
     // By slot, not by index: the nodes of every share spread over all addresses.
     let source = sources.get(node.slot % sources.len().max(1)).copied();
+    let room = context.spec.behaviour.stuck.map_or(Room::Usual, |_| Room::Little);
     let dialled = Instant::now();
     add(&context.counts.dials, 1);
-    let dialling = Box::pin(timeout(context.spec.connect.timeout, reach(&server, source)));
-    let stream = match context.stop.run_until_cancelled(dialling).await {
+    let dialling = Box::pin(timeout(context.spec.connect.timeout, reach(&server, source, room)));
+    let stream = match stop.run_until_cancelled(dialling).await {
         None => return Break(()),
         Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => {
@@ -410,7 +438,7 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
         }
     };
     let mut timer = pin!(sleep_until(dialled));
-    let mut cancelled = pin!(context.stop.cancelled());
+    let mut cancelled = pin!(stop.cancelled());
     let mut session = Session::new(node, context, stream, &server.url, dialled);
     let end = poll_fn(|cx| session.poll(cx, timer.as_mut(), cancelled.as_mut())).await;
     let (was_ready, is_final) = (session.was_ready(), session.is_final(&end));
@@ -422,7 +450,11 @@ async fn connect_once(node: &mut Node, context: &Context) -> std::ops::ControlFl
     if is_final {
         add(&context.counts.closed_for_good, 1);
         context.progress.notify_waiters();
-        context.stop.cancelled().await;
+        stop.cancelled().await;
+        if !context.stop.is_cancelled() {
+            // It will be started anew.
+            sub(&context.counts.closed_for_good, 1);
+        }
         return Break(());
     }
     Continue(())

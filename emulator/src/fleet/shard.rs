@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::churn::come_and_go;
 use super::node::{Context, Node, live};
 use crate::spec::Share;
 
@@ -90,7 +91,16 @@ impl Shard {
                 let context = Arc::clone(&context);
                 tasks.spawn(async move {
                     let whose = || format!("node {}", context.group.identity(index));
-                    context.failures.guard(whose, live(node, &context)).await;
+                    match context.spec.behaviour.churn {
+                        None => {
+                            context.failures.guard(whose, live(node, &context, &context.stop)).await
+                        }
+                        Some(churn) => {
+                            // On the heap, so that the tasks of others have no room for it.
+                            let life = Box::pin(come_and_go(node, &context, churn));
+                            context.failures.guard(whose, life).await;
+                        }
+                    }
                 });
             }
         }

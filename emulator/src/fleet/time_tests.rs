@@ -10,15 +10,17 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use super::churn::come_and_go;
 use super::counts::ShardCounts;
+use super::ledger::{Fate, Ledgers};
 use super::node::{Context, Node, live};
 use super::{Fleet, Started};
 use crate::connection::pool::Directory;
 use crate::homes::Homes;
 use crate::node::Group;
 use crate::spec::{
-    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
-    Queue, Server, Share,
+    Behaviour, Churn, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login,
+    MoreAgents, Queue, Server, Share, Stuck,
 };
 
 const MINUTES_2: Duration = Duration::from_secs(120);
@@ -70,12 +72,17 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
     let mut context = fleet.context(1, &group, &Arc::new(ShardCounts::default()));
     // The fleet ends here; the node does not.
     context.stop = tokio_util::sync::CancellationToken::new();
+    context.ledgers = Arc::new(Ledgers::new(1, true));
     context
 }
 
 async fn life(context: &Context) {
     let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-    live(Box::new(Node::new(context, 0, 0, permit)), context).await;
+    let node = Box::new(Node::new(context, 0, 0, permit));
+    match context.spec.behaviour.churn {
+        Some(churn) => come_and_go(node, context, churn).await,
+        None => drop(live(node, context, &context.stop).await),
+    }
 }
 
 /// Runs a broker's part beside a node's life.
@@ -224,4 +231,108 @@ async fn a_node_with_overdue_replies_that_nobody_takes_still_notices() {
     with_node(&context, broker).await;
     assert_eq!(count(&context.counts.messages_in), 200);
     assert!(count(&context.counts.replies) < 200);
+}
+
+/// A node of which nobody leaves but itself, in each round.
+fn churning(share: f64) -> Behaviour {
+    let (every, away) = (Duration::from_secs(60), Duration::from_secs(10));
+    Behaviour { churn: Some(Churn { share, every, away }), ..Behaviour::default() }
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_is_stopped_in_order_and_comes_back_as_one_that_has_just_been_started() {
+    let listener = listener();
+    let mut context = context(&listener, churning(1.0));
+    let spec = Arc::make_mut(&mut context.spec);
+    spec.lifecycle.events.shutdown = true;
+    spec.fidelity.flush_each_subscription = true;
+    let broker = async {
+        let began = Instant::now();
+        for stay in 1..4 {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            if stay > 1 {
+                tokio::time::resume();
+            }
+            peer.write_all(b"INFO {}\r\n").await.unwrap();
+            read_until(&mut peer, "PING\r\n").await;
+            // One by one, as at a first start.
+            for _ in 0..context.subscriptions() {
+                peer.write_all(b"PONG\r\n").await.unwrap();
+                let subscription = read_until(&mut peer, "PING\r\n").await;
+                assert_eq!(subscription.matches("SUB ").count(), 1, "{subscription}");
+            }
+            peer.write_all(b"PONG\r\n").await.unwrap();
+            while count(&context.counts.connected) == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let ledger = context.ledgers.open("r");
+            assert_eq!(context.ledgers.fate(&ledger, 0), Fate::NotDelivered);
+            tokio::time::pause();
+            let farewell = read_until(&mut peer, "PING\r\n").await;
+            assert!(farewell.contains("PUB choria.lifecycle.event.shutdown"), "{farewell}");
+            let left = began.elapsed();
+            assert!(left >= stay * Duration::from_secs(60), "{left:?}");
+            assert!(left <= stay * Duration::from_secs(60) + Duration::from_secs(51), "{left:?}");
+            peer.write_all(b"PONG\r\n").await.unwrap();
+            assert_eq!(peer.read(&mut [0; 9]).await.unwrap(), 0);
+            assert_eq!(context.ledgers.fate(&ledger, 0), Fate::Left);
+            context.ledgers.close("r");
+            assert_eq!(count(&context.counts.left), u64::from(stay));
+            assert_eq!(count(&context.counts.returned), u64::from(stay) - 1);
+        }
+    };
+    with_node(&context, broker).await;
+    let counts = &context.counts;
+    assert_eq!((count(&counts.ever_connected), count(&counts.shutdown_events)), (1, 3));
+    assert_eq!((count(&counts.disconnects), count(&counts.reconnects)), (0, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost_when_it_is_to_leave_is_looked_for_and_does_not_leave() {
+    let listener = listener();
+    let context = context(&listener, churning(1.0));
+    let broker = async {
+        drop(accept_ready(&listener, &context).await);
+        let peer = accept(&listener).await;
+        tokio::time::pause();
+        // Its second and third round are over; nobody has confirmed its subscriptions.
+        sleep(Duration::from_secs(181)).await;
+        peer
+    };
+    drop(with_node(&context, broker).await);
+    assert_eq!((count(&context.counts.left), count(&context.counts.disconnects)), (0, 1));
+}
+
+#[tokio::test]
+async fn a_stuck_node_reads_and_says_nothing_any_more_and_takes_few_bytes_in() {
+    let listener = listener();
+    let stuck = Some(Stuck { after: Duration::from_secs(60) });
+    let context = context(&listener, Behaviour { stuck, ..Behaviour::default() });
+    let broker = async {
+        let mut peer = accept_ready(&listener, &context).await;
+        peer.write_all(b"PING\r\n").await.unwrap();
+        assert!(read_until(&mut peer, "PONG\r\n").await.ends_with("PONG\r\n"));
+        tokio::time::pause();
+        sleep(Duration::from_secs(61)).await;
+        let mut taken = 0;
+        loop {
+            let writable = tokio::time::timeout(Duration::from_secs(600), peer.writable()).await;
+            match writable.map(|_| peer.try_write(&[b'x'; 1024])) {
+                Ok(Ok(size)) => taken += size,
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(Err(error)) => panic!("{error}"),
+                // Ten minutes in which it took nothing, and sent no PING either.
+                Err(_) => break,
+            }
+        }
+        assert!(
+            peer.try_read(&mut [0; 9]).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+        );
+        let counts = &context.counts;
+        // It has no idea.
+        assert_eq!((count(&counts.connected), count(&counts.disconnects)), (1, 0));
+        taken
+    };
+    let taken = with_node(&context, broker).await;
+    assert!((1024..1024 * 1024).contains(&taken), "{taken} bytes");
 }

@@ -28,7 +28,7 @@ pub fn mix(seed: u64, number: u64) -> u64 {
 
 /// How the node `index` treats its nth accepted request.
 pub(super) fn behave(behaviour: &Behaviour, seed: u64, index: u64, nth: u32) -> Answer {
-    let Behaviour { reply_delay, no_reply, error_reply, queue: _ } = behaviour;
+    let Behaviour { reply_delay, no_reply, error_reply, queue: _, churn: _, stuck: _ } = behaviour;
     if *reply_delay == Delay::None && *no_reply <= 0.0 && *error_reply <= 0.0 {
         return Answer { delay: Duration::ZERO, kind: Some(AnswerKind::Normal) };
     }
@@ -63,7 +63,7 @@ fn delay(delay: &Delay, dice: impl FnOnce() -> (f64, f64)) -> Duration {
 
 /// A number from 0 to below 1.
 #[expect(clippy::cast_precision_loss, reason = "53 bits fit exactly")]
-fn unit(bits: u64) -> f64 {
+pub(crate) fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 

@@ -21,6 +21,7 @@ use desk::Content;
 use std::cell::Cell;
 use subject::NodeSubject;
 
+pub(crate) use behaviour::unit;
 pub use behaviour::{Answer, mix};
 pub use desk::{Desk, Opened};
 pub use group::{Group, GroupError, Profile, SERVER_VERSION};

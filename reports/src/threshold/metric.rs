@@ -315,6 +315,18 @@ pub static CATALOGUE: &[Metric] = &[
         about: "connections lost after they had been complete; rate: per second",
         source: Source::Disconnects,
     },
+    single(
+        "fleet.left",
+        Unit::Count,
+        |t| t.fleet.counter("left"),
+        "times that a node left as its group's churn says; not among the lost connections",
+    ),
+    single(
+        "fleet.returned",
+        Unit::Count,
+        |t| t.fleet.counter("returned"),
+        "times that a node that had left was complete again",
+    ),
     events(
         "events.received",
         |e| e.received,

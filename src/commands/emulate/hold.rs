@@ -98,6 +98,8 @@ pub(super) fn summary(counts: &FleetCounts, held: Duration) -> String {
     for (number, what) in [
         (counts.disconnects, "connections lost"),
         (counts.reconnects, "reconnects"),
+        (counts.left, "times a node left as its group's churn says"),
+        (counts.returned, "times one returned"),
         (counts.dial_failures, "dials failed"),
         (counts.handshake_failures, "handshakes failed"),
         (counts.refused, "requests refused"),

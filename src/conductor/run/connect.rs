@@ -65,8 +65,9 @@ impl Run<'_> {
             if connected > most {
                 (most, moved) = (connected, Instant::now());
             }
-            // Nodes whose library has closed for good will not come any more.
-            let complete = connected + counts.closed_for_good >= planned;
+            // Nodes whose library has closed for good will not come any more; those that left will, each
+            // in its time.
+            let complete = connected + counts.closed_for_good + counts.away() >= planned;
             let patience = self.connect_patience();
             let stalled = moved.elapsed() > patience || began.elapsed() > self.connect_bound();
             if complete || stalled {

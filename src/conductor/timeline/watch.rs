@@ -45,7 +45,7 @@ impl Watch {
         let (seen, began) = (scene.meter.counts(), scene.epoch.now());
         timeline.so_far.change(key, |recovery| {
             recovery.began = Some(began);
-            recovery.away_before = timeline.nodes.saturating_sub(seen.connected);
+            recovery.away_before = timeline.nodes.saturating_sub(seen.connected + seen.away());
         });
         Self {
             key: key.clone(),

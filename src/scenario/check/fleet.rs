@@ -8,9 +8,10 @@ use super::{
     agents, at, check_positive, check_span, check_subject_part, check_token, lifecycle,
     strangers_only,
 };
-use crate::plan::IDENTITY;
+use crate::plan::{CHURN_AWAY, CHURN_EVERY, IDENTITY};
 use crate::scenario::error::Problem;
-use crate::scenario::types::{FullQueue, Group, Queue, ReplyDelay, Scenario, Spread};
+use crate::scenario::types::{Churn, FullQueue, Group, Queue, ReplyDelay, Scenario, Spread};
+use crate::scenario::units::Span;
 
 /// Most nodes of a fleet: what has been shown to work is 200,000, and every identity is compared.
 const MAX_NODES: u64 = 1_000_000;
@@ -178,8 +179,32 @@ fn check_queue(found: &mut Vec<Problem>, index: usize, group: &Group) {
     }
 }
 
+fn check_churn(found: &mut Vec<Problem>, index: usize, churn: &Churn) {
+    let at = |key: &str| at!["fleet", index, "behaviour", "churn", key];
+    let every = churn.every.unwrap_or(Span(CHURN_EVERY));
+    let away = churn.away.unwrap_or(Span(CHURN_AWAY));
+    if churn.share.share <= 0.0 {
+        let advice = "write the share that leaves in a round, such as `5%`, or take `churn` out";
+        found.push(Problem::new(at("share"), "a churn in which nobody leaves", advice));
+    }
+    check_positive(found, at("every"), "round", every.0, "every: 1m");
+    check_positive(found, at("away"), "time away", away.0, "away: 10s");
+    if away >= every && !every.0.is_zero() {
+        let message = format!("away for {away}, in rounds of {every}");
+        let advice = "write a time away that is shorter than a round";
+        found.push(Problem::new(at("away"), message, advice));
+    }
+}
+
 fn check_behaviour(found: &mut Vec<Problem>, index: usize, group: &Group) {
     let Some(behaviour) = &group.behaviour else { return };
+    if let Some(churn) = &behaviour.churn {
+        check_churn(found, index, churn);
+    }
+    if let Some(stuck) = behaviour.stuck {
+        let at = at!["fleet", index, "behaviour", "stuck", "after"];
+        check_span(found, at, "time until nodes hang", stuck.after.0);
+    }
     let at = at!["fleet", index, "behaviour", "reply_delay"];
     match behaviour.reply_delay {
         None => {}

@@ -344,10 +344,16 @@ fn connections(summary: &Summary) -> Option<Section> {
         let count = fleet.counters.get(counter)?;
         Some(Line::new(Mood::Warning, format!("{} {what}", format::counted(*count, one, many))))
     });
+    let counter = |name| fleet.counters.get(name).copied().unwrap_or_default();
+    let churn = (counter("left") > 0).then(|| {
+        let left = format::counted(counter("left"), "time a node", "times a node");
+        let returned = format::count(counter("returned"));
+        Line::plain(format!("{left} left on purpose, {returned} times one returned"))
+    });
     Some(Section {
         title: "How do connections come, go and come back?",
         table: None,
-        lines: [Some(connected), single, Some(lost)]
+        lines: [Some(connected), single, Some(lost), churn]
             .into_iter()
             .flatten()
             .chain(overwhelmed)
