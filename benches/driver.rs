@@ -164,6 +164,7 @@ async fn broker(folder: &Path) -> Broker {
         program,
         name: "n1".to_owned(),
         folder: folder.to_owned(),
+        host: std::net::Ipv4Addr::LOCALHOST,
         ports: PortChoice::Free,
         limits: Limits::default(),
         wiring: Wiring::default(),
@@ -172,7 +173,7 @@ async fn broker(folder: &Path) -> Broker {
         environment: Vec::new(),
         ready_within: Duration::from_secs(30),
     };
-    let launcher = Launcher { program: PathBuf::from(env!("CARGO_BIN_EXE_choria-emulator")) };
+    let launcher = Launcher::of_other(PathBuf::from(env!("CARGO_BIN_EXE_choria-emulator")));
     Broker::start(&spec, &launcher).await.unwrap()
 }
 

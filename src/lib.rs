@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod commands;
 pub mod conductor;
+pub mod control;
 pub mod crew;
 pub mod doctor;
 pub mod driver;
@@ -11,3 +12,4 @@ pub mod plan;
 pub mod scale;
 pub mod scenario;
 pub mod watch;
+pub mod worker;

@@ -27,6 +27,14 @@ pub struct Share {
 impl Share {
     /// The share of a single process: everything.
     pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// How many of the nodes from global index `first` on, `nodes` of them, belong to this share.
+    #[must_use]
+    pub fn count(self, first: u64, nodes: u64) -> u64 {
+        let of = self.of.max(1);
+        let below = |end: u64| (end + of - 1 - self.index % of) / of;
+        below(first + nodes) - below(first)
+    }
 }
 
 /// Everything a process needs to start its share of the nodes.

@@ -18,3 +18,4 @@ pub mod threshold;
 pub mod verdict;
 pub mod wave;
 pub mod waves;
+pub mod worker;

@@ -30,19 +30,22 @@ pub enum Cause {
     ReplyLost,
     /// The driver saw the reply after the deadline.
     Late,
+    /// The worker process that carried the node was lost.
+    WorkerLost,
     /// The fleet is not ours: only its silence is known.
     Unknown,
 }
 
 impl Cause {
     /// Every cause, in the order of a request's way through the network.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NeverConnected,
         Self::Disconnected,
         Self::NotDelivered,
         Self::NoReply,
         Self::ReplyLost,
         Self::Late,
+        Self::WorkerLost,
         Self::Unknown,
     ];
 
@@ -56,6 +59,7 @@ impl Cause {
             Self::NoReply => "no_reply",
             Self::ReplyLost => "reply_lost",
             Self::Late => "late",
+            Self::WorkerLost => "worker_lost",
             Self::Unknown => "unknown",
         }
     }
@@ -70,6 +74,7 @@ impl Cause {
             Self::NoReply => "received the request and wrote no reply",
             Self::ReplyLost => "wrote its reply, which never reached the driver",
             Self::Late => "answered after the deadline",
+            Self::WorkerLost => "was carried by a worker that was lost",
             Self::Unknown => "did not answer; its side is not ours to see",
         }
     }

@@ -15,6 +15,7 @@ use crate::recovery::Recoveries;
 use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, ExitCode, Severity, Verdict};
 use crate::waves::Waves;
+use crate::worker::WorkerResult;
 
 /// All that is known of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -180,13 +181,25 @@ pub struct Tally {
     pub recovery: Recoveries,
     /// How several brokers became a network.
     pub forming: Option<Forming>,
+    /// The worker processes that carried nodes, by name; none where the tool's own process did.
+    pub workers: BTreeMap<String, WorkerResult>,
 }
 
 impl Tally {
     /// Takes over everything that `other` holds.
     pub fn merge(&mut self, other: &Self) {
-        let Self { fleet, waves, missing, cost, scheduler_lag, doubts, events, recovery, forming } =
-            other;
+        let Self {
+            fleet,
+            waves,
+            missing,
+            cost,
+            scheduler_lag,
+            doubts,
+            events,
+            recovery,
+            forming,
+            workers,
+        } = other;
         self.fleet.merge(fleet);
         self.waves.merge(waves);
         self.missing.merge(missing);
@@ -199,6 +212,9 @@ impl Tally {
         self.recovery.merge(recovery);
         if let Some(forming) = forming {
             self.forming.get_or_insert_default().merge(forming);
+        }
+        for (name, worker) in workers {
+            self.workers.entry(name.clone()).or_default().merge(worker);
         }
     }
 }

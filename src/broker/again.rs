@@ -233,7 +233,7 @@ impl Control {
     pub(super) fn new(seat: Arc<Seat>) -> Self {
         let address = match seat.spec.ports {
             PortChoice::Fixed { monitor, .. } => loopback(monitor),
-            PortChoice::Free => loopback(0),
+            PortChoice::FixedClient(_) | PortChoice::Free => loopback(0),
         };
         Self { seat, monitoring: Monitor::new(address.into()) }
     }

@@ -63,7 +63,9 @@ impl Default for Limits {
 pub struct ServerConfig {
     /// The broker's name in the plan.
     pub name: String,
-    /// Port for clients, on loopback.
+    /// The address for clients; everything else is on loopback.
+    pub host: Ipv4Addr,
+    /// Port for clients.
     pub client_port: u16,
     /// Port for monitoring, on loopback.
     pub monitor_port: u16,
@@ -170,7 +172,7 @@ impl ServerConfig {
             json!(self.name),
             "the broker is known by its id only",
         );
-        told.always("host", json!(LOOPBACK));
+        told.always("host", json!(self.host));
         told.always("port", json!(self.client_port));
         told.always("http", json!(at(self.monitor_port)));
         told.always("ports_file_dir", json!(self.ports_folder.to_string_lossy()));
@@ -284,6 +286,7 @@ mod tests {
     fn config() -> ServerConfig {
         ServerConfig {
             name: "n1".to_owned(),
+            host: LOOPBACK,
             client_port: 14_001,
             monitor_port: 14_002,
             ports_folder: PathBuf::from("/run/a \"quoted\" folder"),

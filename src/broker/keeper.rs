@@ -58,14 +58,14 @@ impl fmt::Display for Exit {
 
 /// A log that a process appends to, from where this process began.
 #[derive(Debug, Clone)]
-pub(super) struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     from_byte: u64,
 }
 
 impl Log {
     /// Opens the log for a process that is about to start.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, File)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, File)> {
         let file = File::options().create(true).append(true).open(path)?;
         let from_byte = file.metadata()?.len();
         Ok((Self { path: path.to_owned(), from_byte }, file))
@@ -106,7 +106,7 @@ impl Log {
 
 /// A running process and the thread that waits for it. Dropping kills the process.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     pid: i32,
     /// `None` as soon as the process is reaped: its number may then belong to another process.
     child: Arc<Mutex<Option<Child>>>,
@@ -116,7 +116,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the process on a thread of its own.
-    pub(super) async fn start(command: Command, log: Log) -> io::Result<Self> {
+    pub(crate) async fn start(command: Command, log: Log) -> io::Result<Self> {
         let child = Arc::new(Mutex::new(None));
         let (tell_exit, exit) = watch::channel(None);
         let mut keeper = Self { pid: 0, child: Arc::clone(&child), exit, thread: None };
@@ -140,12 +140,12 @@ impl Keeper {
     }
 
     /// Resolves to `Some` when the process has ended.
-    pub(super) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {
         self.exit.clone()
     }
 
     /// What signals the process and tells its end, without keeping it.
-    pub(super) fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         Handle { child: Arc::clone(&self.child), exit: self.exit.clone() }
     }
 
@@ -157,14 +157,14 @@ impl Keeper {
 
 /// A process that somebody else keeps.
 #[derive(Debug, Clone)]
-pub(super) struct Handle {
+pub(crate) struct Handle {
     child: Arc<Mutex<Option<Child>>>,
     exit: watch::Receiver<Option<Exit>>,
 }
 
 impl Handle {
     /// Resolves to `Some` when the process has ended.
-    pub(super) fn exit(&self) -> watch::Receiver<Option<Exit>> {
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Exit>> {
         self.exit.clone()
     }
 

@@ -31,11 +31,26 @@ pub const SUB_COMMAND: &str = "internal-broker";
 pub struct Launcher {
     /// The `choria-emulator` executable.
     pub program: PathBuf,
+    /// What tells its build: workers of another one are turned away. Not the executable's own path, where
+    /// another may lie meanwhile.
+    pub image: PathBuf,
 }
 
 impl Launcher {
+    /// This program, whose executable is at `program`.
+    #[must_use]
+    pub fn of_this(program: PathBuf) -> Self {
+        Self { program, image: PathBuf::from("/proc/self/exe") }
+    }
+
+    /// Another program.
+    #[must_use]
+    pub fn of_other(program: PathBuf) -> Self {
+        Self { image: program.clone(), program }
+    }
+
     /// The command that starts `argv` bound to this process.
-    pub(super) fn command(&self, argv: impl IntoIterator<Item = OsString>) -> Command {
+    pub(crate) fn command(&self, argv: impl IntoIterator<Item = OsString>) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg(SUB_COMMAND)

@@ -26,6 +26,7 @@ pub use again::{By, Control, ControlError};
 pub(crate) use conf::merge;
 pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
+pub(crate) use keeper::{Keeper, Log};
 pub use launch::Launcher;
 pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +43,8 @@ const KILL_WITHIN: Duration = Duration::from_secs(10);
 pub enum PortChoice {
     /// Free ones outside the ephemeral range.
     Free,
+    /// This for clients, a free one for monitoring.
+    FixedClient(u16),
     /// These.
     Fixed {
         /// Port for clients.
@@ -61,6 +63,8 @@ pub struct StartSpec {
     pub name: String,
     /// Folder for its configuration, log and ports file; made if absent.
     pub folder: PathBuf,
+    /// The address on which it takes clients; loopback unless somebody asked for another.
+    pub host: Ipv4Addr,
     /// Its ports.
     pub ports: PortChoice,
     /// Its limits.
@@ -178,7 +182,11 @@ impl Broker {
         let ephemeral = ports::ephemeral();
         let mut attempt = 1;
         loop {
-            let [client, monitor] = ports::candidates(ephemeral);
+            let [free, monitor] = ports::candidates(ephemeral);
+            let client = match spec.ports {
+                PortChoice::FixedClient(client) => client,
+                PortChoice::Free | PortChoice::Fixed { .. } => free,
+            };
             match Self::attempt(spec, client, monitor, launcher, deadline).await {
                 Err(StartError::PortInUse { .. }) if attempt < PORT_ATTEMPTS => attempt += 1,
                 done => return done,
@@ -197,7 +205,7 @@ impl Broker {
         // Whenever it is started again, it is on the same ports.
         let spec = StartSpec { ports: PortChoice::Fixed { client, monitor }, ..spec.clone() };
         Ok(Self {
-            client: loopback(client),
+            client: reached(spec.host, client),
             monitor: loopback(monitor),
             log: Files::new(&spec).log,
             monitoring: Monitor::new(loopback(monitor).into()),
@@ -323,7 +331,7 @@ pub(super) async fn start_process(
     let expected = Expectation {
         name: spec.name.clone(),
         version: spec.program.version.clone(),
-        client: loopback(client),
+        client: reached(spec.host, client),
         monitor: loopback(monitor),
         ports_file: ready::ports_file(&spec.folder, &spec.program.path, keeper.pid()),
     };
@@ -355,6 +363,12 @@ pub(super) async fn start_process(
     }
 }
 
+/// Where this host reaches who listens there.
+fn reached(host: Ipv4Addr, port: u16) -> SocketAddrV4 {
+    let host = if host.is_unspecified() { Ipv4Addr::LOCALHOST } else { host };
+    SocketAddrV4::new(host, port)
+}
+
 /// Waits until the process has ended.
 pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     match exit.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
@@ -365,7 +379,7 @@ pub async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
 }
 
 /// Asks a process to end, waits as long as given, then kills it. Returns when it is gone.
-pub(super) async fn stop(process: &Handle, grace: Duration) -> Stopped {
+pub(crate) async fn stop(process: &Handle, grace: Duration) -> Stopped {
     end(process, Signal::SIGTERM, grace).await
 }
 
@@ -408,6 +422,7 @@ impl Files {
     ) -> Result<Vec<LeftOut>, StartError> {
         let config = ServerConfig {
             name: spec.name.clone(),
+            host: spec.host,
             client_port,
             monitor_port,
             ports_folder: spec.folder.clone(),

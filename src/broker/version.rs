@@ -43,6 +43,12 @@ impl Version {
         Self { major, minor, patch, pre: None }
     }
 
+    /// Whether it has a release's numbers or later ones.
+    #[must_use]
+    pub fn is_at_least(&self, (major, minor, patch): (u32, u32, u32)) -> bool {
+        (self.major, self.minor, self.patch) >= (major, minor, patch)
+    }
+
     /// The version in what `nats-server --version` prints: `nats-server: v2.9.10` in every 2.x.
     #[must_use]
     pub fn from_program_output(output: &str) -> Option<Self> {

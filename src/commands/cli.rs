@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::typed::Typed;
 use super::{
     Shell, broker, completions, doctor, emulate, fidelity, init, measure, plan, report, run, scale,
-    schema,
+    schema, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -51,6 +51,8 @@ pub(super) enum Command {
     Emulate(Box<emulate::EmulateArgs>),
     /// Measure a network that is there already, real servers included.
     Measure(Box<measure::MeasureArgs>),
+    /// Carry a share of the nodes for a run that is conducted elsewhere.
+    Worker(Box<worker::WorkerArgs>),
     /// Replay what real servers were recorded doing, and certify that nodes do the same.
     Fidelity(fidelity::FidelityArgs),
     /// List or install nats-server versions.
@@ -74,6 +76,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(&args, shell),
             Self::Emulate(args) => emulate::run(*args, shell),
             Self::Measure(args) => measure::run(&args, shell),
+            Self::Worker(args) => worker::run(*args, shell),
             Self::Fidelity(args) => fidelity::run(args, shell),
             Self::Broker(args) => broker::run(args, shell),
             Self::Report(args) => report::run(&args, shell),

@@ -216,6 +216,12 @@ impl Network {
     }
 }
 
+/// A server of its own, and who its URL says we are.
+pub(super) fn server_url(text: &str) -> anyhow::Result<(String, Login)> {
+    let ServerUrl { address, login } = ServerUrl::parse(text)?;
+    Ok((address, login.unwrap_or_default()))
+}
+
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }

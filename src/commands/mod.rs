@@ -8,6 +8,7 @@ mod broker;
 mod cli;
 mod completions;
 mod connection;
+mod control;
 mod doctor;
 mod emulate;
 mod environment;
@@ -27,6 +28,7 @@ mod screen;
 mod signals;
 mod sources;
 mod typed;
+mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

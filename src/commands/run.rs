@@ -12,6 +12,7 @@ use reports::verdict::ExitCode;
 use super::Shell;
 use super::cli;
 use super::connection::{Address, NatsArgs};
+use super::control::WorkersArgs;
 use super::failure::Refusal;
 use super::progress::Shown;
 use super::scenario_file::{self, Params, Read};
@@ -27,6 +28,8 @@ Examples:
   choria-emulator run scenarios/first-look.yaml
   choria-emulator run first-look.yaml -P fleet.default.nodes=500 -P waves.rpc.count=20
   choria-emulator run my-network.yaml --server nats://broker.example.net:4222
+  choria-emulator run fifty-thousand.yaml --workers 4
+  choria-emulator run my-network.yaml --workers 20 --control nats://control.example.net:4222
 
 Ctrl-C, SIGTERM or a closed terminal ends a run early: results so far are kept. A second Ctrl-C ends at once.";
 
@@ -46,6 +49,8 @@ pub(super) struct RunArgs {
     pub(super) out: OutArg,
     #[command(flatten)]
     sources: SourceArgs,
+    #[command(flatten)]
+    workers: WorkersArgs,
     #[command(flatten)]
     nats: NatsArgs,
 }
@@ -75,6 +80,7 @@ pub(super) fn setup(args: RunArgs, shell: &Shell) -> anyhow::Result<Setup> {
         launcher: sources::launcher()?,
         login,
         connection,
+        workers: args.workers.workers()?,
         strangers: None,
         discovery_timeout: None,
         log: shell.log.clone(),

@@ -43,5 +43,5 @@ pub(super) fn launcher() -> anyhow::Result<Launcher> {
         );
         Refusal::of(ExitCode::Refused, message)
     })?;
-    Ok(Launcher { program })
+    Ok(Launcher::of_this(program))
 }

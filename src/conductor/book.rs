@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use procfs::FromRead as _;
 use reports::missing::{Cause, MissingNode};
 use reports::run::{About, Ending, Host, Origin, RunResult, Tool};
-use reports::store::{BrokerRow, Event, FolderName, ResultFolder, Sample, StoreError};
+use reports::store::{BrokerRow, Event, FolderName, ResultFolder, Sample, StoreError, WorkerRow};
 use reports::threshold::Threshold;
 use reports::verdict::ExitCode;
 use serde_json::json;
@@ -88,6 +88,11 @@ impl Book {
         brokers: &[BrokerRow],
     ) -> Result<(), StoreError> {
         self.folder.record_sample(sample, brokers)
+    }
+
+    /// Writes rows of the workers' own time series.
+    pub(super) fn workers(&mut self, rows: &[WorkerRow]) -> Result<(), StoreError> {
+        self.folder.record_workers(rows)
     }
 
     /// Takes over a wave that is over: counts it, names who stayed away and why, and writes it down.

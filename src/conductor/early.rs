@@ -23,7 +23,18 @@ pub(super) async fn trouble(network: &Option<Network>, crew: &Option<Crew>, stop
     tokio::select! {
         reason = stop.asked() => asked(reason),
         told = died_broker => died(told),
+        told = lost(crew) => without(told),
         told = broke(failures) => fault(&told),
+    }
+}
+
+/// Ends when workers are lost beyond what the run tolerates, with their names.
+pub(super) async fn lost(crew: &Option<Crew>) -> String {
+    loop {
+        if let Some(lost) = crew.as_ref().and_then(Crew::lost) {
+            return lost;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -49,6 +60,13 @@ pub(super) fn died(told: String) -> Ending {
     Ending::Failed(
         ExitCode::BrokerUnreachable,
         format!("{told}\nsee brokers/ in the result folder"),
+    )
+}
+
+pub(super) fn without(told: String) -> Ending {
+    Ending::Failed(
+        ExitCode::WorkerLost,
+        format!("{told}\nsee workers/ in the result folder, or run.log of that host"),
     )
 }
 

@@ -30,8 +30,9 @@ pub(super) fn gather(run: &mut Run<'_>) {
         tally.fleet.received = counts.messages_in;
         tally.fleet.answered = counts.replies;
         tally.fleet.counters = named(&counts);
-        tally.cost.emulator.cpu = Usage::now().cpu();
-        tally.cost.emulator.wave_cpu = run.waves_usage.fleet_cpu;
+        let others = run.crew.as_ref().and_then(crate::crew::Crew::cost).unwrap_or_default();
+        tally.cost.emulator.cpu = Usage::now().cpu() + others.cpu;
+        tally.cost.emulator.wave_cpu = run.waves_usage.fleet_cpu + others.wave_cpu;
         tally.cost.emulator.wave_answers = counts.replies;
     }
     let evidence = evidence(run, counts.overflowed);

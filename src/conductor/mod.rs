@@ -31,6 +31,7 @@ pub use log::RunLog;
 pub use progress::Progress;
 
 use crate::broker::{Launcher, Sources};
+use crate::crew::Workers;
 use crate::doctor::{self, Check, Examination, Hands, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::Plan;
@@ -68,6 +69,8 @@ pub struct Setup {
     pub connection: ConnectionOptions,
     /// `Some`: no fleet of ours, an existing network is measured.
     pub strangers: Option<Strangers>,
+    /// Which processes carry the nodes.
+    pub workers: Workers,
     /// How long a first discovery of them waits for answers; `None`: as long as a wave.
     pub discovery_timeout: Option<Duration>,
     /// Takes everything that is logged once the result folder exists.
@@ -160,7 +163,7 @@ pub async fn run(
     stop: Stop,
     progress: mpsc::Sender<Progress>,
 ) -> Result<Finished, RunError> {
-    let preflight = preflight(&setup.plan)?;
+    let preflight = preflight(&setup)?;
     // A run holds much: on the heap it is small for whoever awaits it.
     Box::pin(run::run(&setup, &stop, &Reporter(progress), preflight)).await
 }
@@ -196,11 +199,31 @@ pub async fn keep_brokers(
     ended
 }
 
-/// Holds the plan against this host.
-fn preflight(plan: &Plan) -> Result<Vec<Check>, RunError> {
+/// What the preflight found.
+struct Preflight {
+    checks: Vec<Check>,
+    /// Worker processes that are to carry the nodes; 0: this process carries them.
+    workers: u64,
+}
+
+/// Holds the plan against this host; where workers come from elsewhere that has to wait for them.
+fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
     let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
     doctor::raise_open_files().map_err(unknown)?;
-    let examination = Examination::of(plan, Hands::One).map_err(unknown)?;
+    let hands = match &setup.workers {
+        Workers::Elsewhere(elsewhere) => {
+            return Ok(Preflight { checks: Vec::new(), workers: elsewhere.count });
+        }
+        Workers::Here(workers) => Hands::Workers(*workers),
+        Workers::AsNeeded => Hands::AsNeeded,
+    };
+    let examination = Examination::of(&setup.plan, hands).map_err(unknown)?;
+    let workers = examination.hosts.first().map_or(0, |host| host.duty.workers);
+    Ok(Preflight { checks: passed(examination)?, workers })
+}
+
+/// What the doctor found, unless the hosts cannot carry the plan.
+fn passed(examination: Examination) -> Result<Vec<Check>, RunError> {
     match examination.verdict() {
         Verdict::Fail => Err(RunError::refused(examination.to_text())),
         Verdict::Ok | Verdict::Warn => Ok(examination.into_checks()),

@@ -1,5 +1,6 @@
 //! What a run reports while it goes on.
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use reports::run::Origin;
 use reports::wave::WaveResult;
 
 use crate::broker;
+use crate::driver::Secret;
 
 /// Something a person may want to see. Values only: what it looks like is the terminal's business.
 #[derive(Debug, Clone)]
@@ -32,6 +34,25 @@ pub enum Progress {
         links: u64,
         /// From their start.
         took: Duration,
+    },
+    /// The control broker listens for workers of other hosts.
+    Control {
+        /// Where.
+        at: SocketAddrV4,
+        /// What lets them in.
+        token: Secret,
+    },
+    /// Workers are waited for; comes whenever one is there.
+    Mustering {
+        /// How many are there.
+        came: u64,
+        /// Of how many.
+        wanted: u64,
+    },
+    /// All workers are there.
+    Mustered {
+        /// How many.
+        workers: u64,
     },
     /// It is found out which nodes are there, on a network that is not ours.
     Discovering {

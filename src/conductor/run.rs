@@ -2,6 +2,7 @@
 //! somebody asks to stop, a broker dies or a node breaks; whatever was started is stopped in order
 //! afterwards, and what was measured is kept.
 
+mod assemble;
 mod connect;
 mod course;
 mod finish;
@@ -21,14 +22,14 @@ use serde_json::json;
 
 use super::book::Book;
 use super::crowd::Crowd;
-use super::early::{asked, broken, died, fault};
+use super::early::{asked, broken, died, fault, lost, without};
 use super::events;
 use super::network::Network;
 use super::orders::clients;
 use super::telemetry::{Notice, Seen, Telemetry};
 use super::timeline::{self, Programs};
-use super::{Finished, Progress, Reporter, RunError, Setup, StartUp, Stop};
-use crate::crew::Crew;
+use super::{Finished, Preflight, Progress, Reporter, RunError, Setup, StartUp, Stop};
+use crate::crew::{Crew, Mustered};
 use crate::doctor::Check;
 use crate::driver::{ConnectionOptions, Driver, Epoch, Listener};
 use crate::watch::{Backlog, LagWatch, Usage};
@@ -46,6 +47,10 @@ pub(super) struct Run<'a> {
     pub(super) book: Book,
     pub(super) network: Option<Network>,
     pub(super) telemetry: Option<Telemetry>,
+    /// Worker processes that are to carry the nodes; 0: this process carries them.
+    workers: u64,
+    /// They, until they have their shares.
+    mustered: Option<Mustered>,
     pub(super) crew: Option<Crew>,
     pub(super) driver: Option<Driver>,
     listener: Option<Listener>,
@@ -68,7 +73,7 @@ pub(super) async fn run(
     setup: &Setup,
     stop: &Stop,
     reporter: &Reporter,
-    preflight: Vec<Check>,
+    Preflight { checks, workers }: Preflight,
 ) -> Result<Finished, RunError> {
     let start = StartUp { at: Timestamp::now(), began: Instant::now() };
     let book = Book::open(setup, &start).map_err(unwritable)?;
@@ -89,7 +94,9 @@ pub(super) async fn run(
         listener: None,
         epoch: Epoch::at(start.began),
         lag: LagWatch::start(),
-        preflight,
+        preflight: checks,
+        workers,
+        mustered: None,
         waves_usage: Usage::default(),
         waves_wall: Duration::ZERO,
         wave_failures: Vec::new(),
@@ -107,6 +114,7 @@ pub(super) async fn run(
 
 impl Run<'_> {
     async fn phases(&mut self) -> Result<(), Ending> {
+        self.assemble().await?;
         self.open_network().await?;
         // The driver comes before the fleet: what is wrong with an address or a login shows at its
         // first connection, and a full broker turns nodes away, which is counted, and not the driver.
@@ -177,9 +185,11 @@ impl Run<'_> {
     async fn prove_interest(&mut self) -> Result<(), Ending> {
         let Some(network) = &mut self.network else { return Err(fault("no network")) };
         let control = network.watch();
+        let lost = lost(&self.crew);
         let proved = tokio::select! {
             proved = network.prove_interest(&self.setup.plan) => proved,
             told = control => return Err(died(told)),
+            told = lost => return Err(without(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
         };
         let took = proved.map_err(|error| Ending::Failed(error.code, error.message))?;
@@ -226,6 +236,7 @@ impl Run<'_> {
         let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
         let lag = self.crew.as_ref().map(Crew::take_lag_max).unwrap_or_default();
         let usage = Usage::now();
+        let others = self.crew.as_ref().and_then(Crew::cost).unwrap_or_default();
         let sample = Sample {
             at: self.book.now(),
             phase: phase.to_owned(),
@@ -234,8 +245,8 @@ impl Run<'_> {
             received: counts.messages_in,
             answered: counts.replies,
             replies: self.replies,
-            rss_bytes: usage.rss_bytes,
-            cpu: usage.cpu(),
+            rss_bytes: usage.rss_bytes + others.rss_bytes,
+            cpu: usage.cpu() + others.cpu,
             scheduler_lag_max: self.lag.take_largest().max(lag),
         };
         let Seen { rows, notices } =
@@ -243,7 +254,8 @@ impl Run<'_> {
         for Notice { kind, text, figures } in notices {
             self.book.event(kind, text, figures).map_err(broken)?;
         }
-        self.book.sample(&sample, &rows).map_err(broken)
+        self.book.sample(&sample, &rows).map_err(broken)?;
+        self.hear_of_workers().map_err(broken)
     }
 
     /// Looks at the connections of the brokers, between two phases.

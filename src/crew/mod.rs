@@ -4,8 +4,14 @@
 //! others: counts that add up, books of requests that are opened and closed by id, and the cause for
 //! each node that did not answer.
 
+mod board;
+mod children;
+mod listening;
 mod local;
+mod muster;
+mod remote;
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use emulator::fleet::counts::{FleetCounts, StepTimes};
@@ -13,8 +19,18 @@ use emulator::fleet::ledger::Fate;
 use emulator::fleet::{self, FleetError};
 use emulator::spec::FleetSpec;
 use reports::missing::Cause;
+use reports::store::WorkerRow;
+use reports::verdict::ExitCode;
+use reports::worker::WorkerResult;
 
+use self::board::Board;
 use self::local::Local;
+use self::remote::{Orders, Remote};
+use crate::driver::Secret;
+
+pub use self::children::TOKEN_VARIABLE;
+pub(crate) use self::muster::{Call, Mustered};
+pub use self::muster::{ControlAt, Elsewhere, Workers};
 
 /// The processes that carry the fleet.
 pub struct Crew(Kind);
@@ -22,6 +38,62 @@ pub struct Crew(Kind);
 enum Kind {
     /// This process.
     Local(Local),
+    /// Others.
+    Remote(Box<Remote>),
+}
+
+/// Why there is no crew.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CrewError {
+    /// The exit code that it stands for.
+    pub(crate) code: ExitCode,
+    /// What happened, and what to do.
+    pub(crate) message: String,
+}
+
+/// How a muster goes.
+pub(crate) enum News {
+    /// The control broker listens for workers of other hosts.
+    Listening {
+        /// Where.
+        at: SocketAddrV4,
+        /// What lets them in.
+        token: Secret,
+    },
+    /// So many workers are there.
+    Mustering {
+        /// How many.
+        came: u64,
+        /// Of how many.
+        wanted: u64,
+    },
+    /// One was turned away, and why.
+    TurnedAway(String),
+}
+
+/// What the processes of a crew cost beside this one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// Resident memory.
+    pub(crate) rss_bytes: u64,
+    /// CPU time.
+    pub(crate) cpu: Duration,
+    /// CPU time of the threads that carry nodes, while requests were under way.
+    pub(crate) wave_cpu: Duration,
+}
+
+/// What is known of a crew that has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Dismissed {
+    /// The counters as they were last.
+    pub(crate) counts: FleetCounts,
+    /// Where the account of a worker differs from what it had sent, in words.
+    pub(crate) differences: Vec<String>,
+    /// The last rows of their time series.
+    pub(crate) rows: Vec<WorkerRow>,
+    /// What became of each worker, by name.
+    pub(crate) workers: Vec<(String, WorkerResult)>,
 }
 
 /// Reads the counters of a crew from any task.
@@ -31,6 +103,7 @@ pub struct Meter(MeterOf);
 #[derive(Debug, Clone)]
 enum MeterOf {
     Local(fleet::Meter),
+    Remote(std::sync::Arc<Board>),
 }
 
 /// Opens the books of requests that are about to be sent, from any task.
@@ -40,6 +113,7 @@ pub struct Books(BooksOf);
 #[derive(Debug, Clone)]
 enum BooksOf {
     Local(fleet::ledger::Books),
+    Remote(Orders),
 }
 
 /// Why the driver has no reply of a node.
@@ -71,19 +145,26 @@ impl Crew {
         Ok(Self(Kind::Local(Local::start(spec)?)))
     }
 
+    /// The nodes of workers that have their shares; global indexes are below `end`.
+    pub(crate) fn remote(mustered: Mustered, end: u64) -> Self {
+        Self(Kind::Remote(Box::new(Remote::new(mustered, end))))
+    }
+
     /// How many processes carry nodes.
     #[must_use]
     pub fn workers(&self) -> u64 {
         match &self.0 {
             Kind::Local(_) => 1,
+            Kind::Remote(remote) => remote.workers(),
         }
     }
 
-    /// The counters of all nodes at this moment.
+    /// The counters of all nodes: at this moment, of workers as of their last pulse.
     #[must_use]
     pub fn counts(&self) -> FleetCounts {
         match &self.0 {
             Kind::Local(local) => local.fleet.counts(),
+            Kind::Remote(remote) => remote.board().counts(),
         }
     }
 
@@ -92,14 +173,16 @@ impl Crew {
     pub fn meter(&self) -> Meter {
         Meter(match &self.0 {
             Kind::Local(local) => MeterOf::Local(local.fleet.meter()),
+            Kind::Remote(remote) => MeterOf::Remote(std::sync::Arc::clone(remote.board())),
         })
     }
 
-    /// How long the steps of all connections took so far.
-    #[must_use]
-    pub fn step_times(&self) -> StepTimes {
+    /// Makes sure that what is known is what is now, and tells how long the steps of all connections took so
+    /// far.
+    pub async fn look(&self) -> StepTimes {
         match &self.0 {
             Kind::Local(local) => local.fleet.step_times(),
+            Kind::Remote(remote) => remote.look().await,
         }
     }
 
@@ -108,6 +191,7 @@ impl Crew {
     pub fn take_lag_max(&self) -> Duration {
         match &self.0 {
             Kind::Local(local) => local.fleet.take_lag_max(),
+            Kind::Remote(remote) => remote.board().take_lag_max(),
         }
     }
 
@@ -115,6 +199,7 @@ impl Crew {
     pub async fn connected(&self) {
         match &self.0 {
             Kind::Local(local) => local.fleet.connected().await,
+            Kind::Remote(remote) => remote.connected().await,
         }
     }
 
@@ -123,6 +208,43 @@ impl Crew {
     pub fn failures(&self) -> Vec<String> {
         match &self.0 {
             Kind::Local(local) => local.fleet.failures(),
+            Kind::Remote(remote) => remote.board().failures(),
+        }
+    }
+
+    /// Workers that are lost beyond what the run tolerates, in words.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Local(_) => None,
+            Kind::Remote(remote) => remote.lost(),
+        }
+    }
+
+    /// Workers that were lost since this was last asked, in words.
+    #[must_use]
+    pub fn take_losses(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Local(_) => Vec::new(),
+            Kind::Remote(remote) => std::mem::take(&mut remote.board().seen().untold),
+        }
+    }
+
+    /// Rows of the workers' own time series that were not taken before.
+    #[must_use]
+    pub fn take_rows(&self) -> Vec<WorkerRow> {
+        match &self.0 {
+            Kind::Local(_) => Vec::new(),
+            Kind::Remote(remote) => remote.board().take_rows(),
+        }
+    }
+
+    /// What its processes cost; `None`: it is part of this one.
+    #[must_use]
+    pub(crate) fn cost(&self) -> Option<Cost> {
+        match &self.0 {
+            Kind::Local(_) => None,
+            Kind::Remote(remote) => Some(remote.cost()),
         }
     }
 
@@ -130,6 +252,7 @@ impl Crew {
     pub async fn presence(&self) -> Presence {
         match &self.0 {
             Kind::Local(local) => local.presence(),
+            Kind::Remote(remote) => remote.presence().await,
         }
     }
 
@@ -138,6 +261,7 @@ impl Crew {
     pub fn books(&self) -> Books {
         Books(match &self.0 {
             Kind::Local(local) => BooksOf::Local(local.fleet.books()),
+            Kind::Remote(remote) => BooksOf::Remote(remote.orders().clone()),
         })
     }
 
@@ -146,13 +270,17 @@ impl Crew {
     pub async fn close(&self, request_id: &str, missing: &[u64]) -> Vec<Reason> {
         match &self.0 {
             Kind::Local(local) => local.close(request_id, missing),
+            Kind::Remote(remote) => remote.close(request_id, missing).await,
         }
     }
 
-    /// Ends all nodes in order and waits for all tasks. Returns the counters as they are then.
-    pub async fn stop(self) -> FleetCounts {
+    /// Ends all nodes in order and waits for all tasks and processes. Returns what is known then.
+    pub(crate) async fn stop(self) -> Dismissed {
         match self.0 {
-            Kind::Local(local) => local.fleet.stop().await,
+            Kind::Local(local) => {
+                Dismissed { counts: local.fleet.stop().await, ..Dismissed::default() }
+            }
+            Kind::Remote(remote) => remote.stop().await,
         }
     }
 }
@@ -163,6 +291,7 @@ impl Meter {
     pub fn counts(&self) -> FleetCounts {
         match &self.0 {
             MeterOf::Local(meter) => meter.counts(),
+            MeterOf::Remote(board) => board.counts(),
         }
     }
 }
@@ -172,6 +301,7 @@ impl Books {
     pub async fn open(&self, request_id: &str) {
         match &self.0 {
             BooksOf::Local(books) => books.open(request_id),
+            BooksOf::Remote(orders) => orders.open(request_id).await,
         }
     }
 }

@@ -34,6 +34,12 @@ impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    /// The text, for where it has to be said.
+    #[must_use]
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for Secret {
@@ -131,7 +137,7 @@ impl std::fmt::Debug for ConnectionOptions {
 
 impl ConnectionOptions {
     /// The servers as addresses.
-    pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, OptionsError> {
+    pub(crate) fn addresses(&self) -> Result<Vec<ServerAddr>, OptionsError> {
         if self.servers.is_empty() {
             return Err(OptionsError::NoServer);
         }
@@ -175,6 +181,14 @@ impl ConnectionOptions {
         if let Some(prefix) = &self.inbox_prefix {
             options = options.custom_inbox_prefix(prefix);
         }
+        self.identify(options).await
+    }
+
+    /// Adds who we are, and TLS.
+    pub(crate) async fn identify(
+        &self,
+        mut options: ConnectOptions,
+    ) -> Result<ConnectOptions, OptionsError> {
         if let Some(user) = &self.user {
             let password = self.password.as_ref().map_or("", |secret| &secret.0);
             options = options.user_and_password(user.clone(), password.to_owned());

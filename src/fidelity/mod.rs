@@ -121,6 +121,7 @@ pub async fn prove(
         program: obtain::obtain(request, sources, progress).await?,
         name: "n1".to_owned(),
         folder,
+        host: std::net::Ipv4Addr::LOCALHOST,
         ports: PortChoice::Free,
         limits: Limits::default(),
         wiring: Wiring::default(),

@@ -10,6 +10,10 @@ use super::{Act, Brokers, Budget, By, Entry, Group, NatsServer, Plan, Question, 
 
 mod network;
 
+/// The hard limit of open files for which a plan says how many processes it takes; that of a host is the doctor's
+/// business.
+const OPEN_FILES_FOR_EXAMPLE: u64 = 20_000;
+
 /// The plan, its digest, its budget and its schedule.
 #[must_use]
 pub fn to_json(plan: &Plan, budget: &Budget) -> Value {
@@ -293,9 +297,12 @@ fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
         ("subscriptions", thousands(demand.subscriptions), "nodes x subscriptions each".to_owned()),
         ("source addresses", sources, ports),
         (
-            "open files, this process",
+            "open files, our own",
             thousands(budget.emulator_files),
-            "connections + 5 % + 256".to_owned(),
+            format!(
+                "connections + 5 % + 256; where a process may open 20,000: {}",
+                processes(demand.workers_needed(OPEN_FILES_FOR_EXAMPLE))
+            ),
         ),
         ("open files, broker", thousands(budget.broker_files), broker_files),
         (
@@ -303,7 +310,7 @@ fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
             thousands(budget.broker_max_connections),
             "65,536, or all connections + 5 % + 100".to_owned(),
         ),
-        ("memory, this process", mib(budget.emulator_bytes), "24 MiB + 5 KiB a node".to_owned()),
+        ("memory, our own", mib(budget.emulator_bytes), "24 MiB + 5 KiB a node".to_owned()),
         ("memory, brokers", mib(budget.broker_bytes), broker_memory.to_owned()),
         ("memory, kernel", mib(budget.kernel_bytes), "8 KiB a connection".to_owned()),
     ];
@@ -311,6 +318,15 @@ fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
         table.row([what.to_owned(), need, how]);
     }
     table.write(out)
+}
+
+/// How many processes carry the nodes, in words.
+fn processes(workers: Option<u64>) -> String {
+    match workers {
+        Some(1) => "one process".to_owned(),
+        Some(workers) => format!("{} workers", thousands(workers)),
+        None => "not possible".to_owned(),
+    }
 }
 
 fn write_thresholds(out: &mut String, plan: &Plan) -> fmt::Result {

@@ -78,6 +78,10 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
         timeline: timeline::steps(scenario, &names),
         thresholds: thresholds(scenario),
         late_grace: span(scenario.late_grace, LATE_GRACE),
+        tolerated_loss: {
+            let tolerate = scenario.workers.as_ref().and_then(|workers| workers.tolerate);
+            tolerate.map_or(0.0, |percent| percent.share)
+        },
     })
 }
 

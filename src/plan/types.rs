@@ -37,6 +37,14 @@ pub struct Plan {
     /// How long the driver listens after a wave's deadline.
     #[serde(rename = "late_grace_us", with = "micros")]
     pub late_grace: Duration,
+    /// Share (0 to 1) of the nodes that may be lost with their workers before the run fails.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tolerated_loss: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Nodes that share a behaviour. Node `n` of the group (from 0) has the global index `first + n`.

@@ -37,8 +37,18 @@ pub struct Scenario {
     pub timeline: Option<Vec<TimelineStep>>,
     /// What must hold for the run to pass: a metric, and expressions over it.
     pub thresholds: Option<Thresholds>,
+    /// What is expected of worker processes, where several carry the nodes.
+    pub workers: Option<Workers>,
     /// How long the driver listens after a wave's deadline, to tell late from missing; default 1s.
     pub late_grace: Option<Span>,
+}
+
+/// What is expected of worker processes.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// How many of the nodes may be lost with their workers before the run fails; default `0%`.
+    pub tolerate: Option<Percent>,
 }
 
 /// Nodes that share a behaviour.

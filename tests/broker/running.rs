@@ -312,7 +312,7 @@ async fn what_cannot_be_written_or_started_is_named() {
     let error = fail(&spec).await;
     assert!(matches!(&error, StartError::Write { path, .. } if path.starts_with(&file)), "{error}");
 
-    let nowhere = Launcher { program: PathBuf::from("/nonexistent/choria-emulator") };
+    let nowhere = Launcher::of_other(PathBuf::from("/nonexistent/choria-emulator"));
     let error = Broker::start(&start_spec(place.path()).await, &nowhere).await.unwrap_err();
     assert!(matches!(error, StartError::Spawn { .. }), "{error}");
     assert!(error.to_string().contains("/nonexistent/choria-emulator"), "{error}");

@@ -12,10 +12,12 @@ mod telemetry;
 mod timeline;
 mod topologies;
 mod verdicts;
+mod workers;
 
 use std::path::Path;
 
 use choria_emulator::conductor::{self, Finished, Progress, RunError, RunLog, Setup, Stop};
+use choria_emulator::crew::Workers;
 use choria_emulator::driver::ConnectionOptions;
 use choria_emulator::plan;
 use choria_emulator::scenario::Scenario;
@@ -40,6 +42,7 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
         launcher: launcher(),
         login: emulator::spec::Login::default(),
         connection: ConnectionOptions::default(),
+        workers: Workers::AsNeeded,
         strangers: None,
         discovery_timeout: None,
         log: RunLog::default(),

@@ -198,7 +198,10 @@ pub(super) fn processes_about(folder: &Path) -> Vec<i32> {
     let about = |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let works_in = fs::read_link(format!("/proc/{pid}/cwd"));
-        String::from_utf8_lossy(&line).contains(name) || works_in.is_ok_and(|at| at == folder)
+        let writes_to = fs::read_link(format!("/proc/{pid}/fd/1"));
+        String::from_utf8_lossy(&line).contains(name)
+            || works_in.is_ok_and(|at| at == folder)
+            || writes_to.is_ok_and(|at| at.starts_with(folder))
     };
     pids.filter(about).collect()
 }

@@ -15,7 +15,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Our own program.
 pub(crate) fn launcher() -> Launcher {
-    Launcher { program: PathBuf::from(env!("CARGO_BIN_EXE_choria-emulator")) }
+    Launcher::of_other(PathBuf::from(env!("CARGO_BIN_EXE_choria-emulator")))
 }
 
 /// The folders of PATH.
@@ -48,6 +48,7 @@ pub(crate) async fn start_spec(folder: &Path) -> StartSpec {
         program: nats_server().await,
         name: "n1".to_owned(),
         folder: folder.to_owned(),
+        host: std::net::Ipv4Addr::LOCALHOST,
         ports: PortChoice::Free,
         limits: Limits::default(),
         wiring: Wiring::default(),

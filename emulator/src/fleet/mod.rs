@@ -74,19 +74,45 @@ struct Started {
     in_flight: Arc<Semaphore>,
 }
 
-/// Reads the counters of a fleet from any task; they stay readable when the fleet is gone.
+/// Reads what a fleet counts from any task; it stays readable when the fleet is gone.
 #[derive(Debug, Clone)]
-pub struct Meter(Vec<Arc<ShardCounts>>);
+pub struct Meter {
+    shards: Vec<Arc<ShardCounts>>,
+    lag_us_max: Arc<AtomicU64>,
+    failures: Arc<Failures>,
+}
 
 impl Meter {
     /// The counters at this moment.
     #[must_use]
     pub fn counts(&self) -> FleetCounts {
         let mut sum = FleetCounts::default();
-        for shard in &self.0 {
+        for shard in &self.shards {
             shard.add_to(&mut sum);
         }
         sum
+    }
+
+    /// How long the steps of all connections took so far.
+    #[must_use]
+    pub fn step_times(&self) -> StepTimes {
+        let mut sum = StepTimes::default();
+        for shard in &self.shards {
+            sum.merge(&shard.steps.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        sum
+    }
+
+    /// The longest that a task of a shard had to wait for its turn since this was last asked.
+    #[must_use]
+    pub fn take_lag_max(&self) -> Duration {
+        Duration::from_micros(self.lag_us_max.swap(0, Ordering::Relaxed))
+    }
+
+    /// Panics of nodes, as texts: a fleet with any of them is not what was asked for.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.texts()
     }
 }
 
@@ -223,23 +249,23 @@ impl Fleet {
     /// What reads the counters from any task.
     #[must_use]
     pub fn meter(&self) -> Meter {
-        Meter(self.counts.clone())
+        Meter {
+            shards: self.counts.clone(),
+            lag_us_max: Arc::clone(&self.lag_us_max),
+            failures: Arc::clone(&self.failures),
+        }
     }
 
     /// How long the steps of all connections took so far.
     #[must_use]
     pub fn step_times(&self) -> StepTimes {
-        let mut sum = StepTimes::default();
-        for shard in &self.counts {
-            sum.merge(&shard.steps.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        sum
+        self.meter().step_times()
     }
 
     /// The longest that a task of a shard had to wait for its turn since this was last asked.
     #[must_use]
     pub fn take_lag_max(&self) -> Duration {
-        Duration::from_micros(self.lag_us_max.swap(0, Ordering::Relaxed))
+        self.meter().take_lag_max()
     }
 
     /// Waits until every node is connected or will not be: closed for good, away by its group's churn, or

@@ -141,13 +141,16 @@ mod tests {
         for (first, nodes, of) in [(0, 10, 1), (7, 20, 3), (5, 2, 4), (100, 1000, 20)] {
             let mut seen = BTreeSet::new();
             for index in 0..of {
-                for (offset, global, slot) in members(first, nodes, Share { index, of }) {
+                let share = Share { index, of };
+                assert_eq!(members(first, nodes, share).count() as u64, share.count(first, nodes));
+                for (offset, global, slot) in members(first, nodes, share) {
                     assert_eq!((global, global % of), (first + offset, index));
                     assert_eq!(slot as u64, global / of);
                     assert!(seen.insert(global), "{global} twice");
                 }
             }
-            assert_eq!(seen, (first..first + nodes).collect());
+            let counted: u64 = (0..of).map(|index| Share { index, of }.count(first, nodes)).sum();
+            assert_eq!((seen, counted), ((first..first + nodes).collect(), nodes));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod evidence;
 mod sections;
+mod workers;
 
 use crate::format;
 use crate::summary::Summary;

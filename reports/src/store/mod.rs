@@ -10,6 +10,7 @@ mod files;
 mod lines;
 mod texts;
 mod timeseries;
+mod workers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use lines::LineFile;
 pub(crate) use lines::csv_text;
 use texts::Texts;
 pub use timeseries::timeseries_columns;
+pub use workers::WorkerRow;
 
 use crate::broker::BrokerFigures;
 use crate::missing::MissingNode;
@@ -114,6 +116,7 @@ pub struct ResultFolder {
     missing: LineFile,
     events: LineFile,
     timeseries: LineFile,
+    workers: workers::WorkerFile,
 }
 
 impl ResultFolder {
@@ -132,6 +135,7 @@ impl ResultFolder {
             missing: LineFile::create(path.join("missing.jsonl"))?,
             events: LineFile::create(path.join("events.jsonl"))?,
             timeseries: LineFile::create_with(path.join("timeseries.csv"), &timeseries_columns())?,
+            workers: workers::WorkerFile::default(),
             path,
         };
         point_latest(out, &folder)?;
@@ -244,6 +248,14 @@ impl ResultFolder {
         }
         self.timeseries.line(&timeseries::tool_row(sample))?;
         self.timeseries.flush()
+    }
+
+    /// Writes what workers sent of their own time series.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn record_workers(&mut self, rows: &[WorkerRow]) -> Result<(), StoreError> {
+        self.workers.record(&self.path, rows)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::run::{Ending, EventTotals, Host, RunResult, Tool};
 use crate::store::StoreError;
 use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, Verdict};
+use crate::worker::WorkerSummary;
 
 pub use parts::{
     BrokerSummary, ConnectSummary, CostSummary, DriverSummary, EmulatorSummary, EntrySummary,
@@ -77,6 +78,9 @@ pub struct Summary {
     pub forming: Option<FormingSummary>,
     /// The fleet.
     pub fleet: FleetSummary,
+    /// The worker processes that carried nodes; left out where the tool's own process did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerSummary>,
     /// The entries of the scenario's `waves` with all their counted waves merged, in run order.
     pub entries: Vec<EntrySummary>,
     /// The answers of all counted waves by where the nodes are; left out where all are in one place.
@@ -190,6 +194,7 @@ impl Summary {
             topology: about.topology.clone(),
             forming: tally.forming.as_ref().map(FormingSummary::of),
             fleet: FleetSummary::of(&tally.fleet, about.origin),
+            workers: WorkerSummary::of_all(&tally.workers),
             places: PlacesSummary::of(&tally.waves.distributions(|_| true).places),
             entries: EntrySummary::of_all(&tally.waves, histograms),
             waves: waves.iter().map(|(key, wave)| WaveSummary::of(key, wave)).collect(),

@@ -297,6 +297,7 @@ pub static CATALOGUE: &[Metric] = &[
     missing("missing.no_reply", Cause::NoReply, "nodes that received and did not answer"),
     missing("missing.reply_lost", Cause::ReplyLost, "nodes whose reply got lost"),
     missing("missing.late", Cause::Late, "nodes whose reply came after the deadline"),
+    missing("missing.worker_lost", Cause::WorkerLost, "nodes whose worker was lost"),
     missing("missing.unknown", Cause::Unknown, "nodes of a foreign fleet that kept silent"),
     run_latency("connect_time", |t| &t.fleet.connect.total, "dial to subscribed, first connection"),
     Metric {

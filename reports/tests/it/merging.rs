@@ -17,6 +17,8 @@ use reports::run::{
 use reports::verdict::{Doubt, Severity};
 use reports::wave::{WaveKey, WaveKind, WaveMode, WaveRecord, WaveResult};
 use reports::waves::Waves;
+use reports::worker::WorkerResult;
+use reports::worker::WorkerResult;
 
 /// Small counts: sums of a few never overflow, and equal ones are frequent.
 fn n() -> impl Strategy<Value = u64> {
@@ -259,6 +261,22 @@ fn recoveries() -> impl Strategy<Value = Recoveries> {
     })
 }
 
+fn worker() -> impl Strategy<Value = WorkerResult> {
+    ("[ab]", vec(n(), 5), vec(time(), 2), proptest::option::of("[ab]")).prop_map(
+        |(host, counts, times, lost)| WorkerResult {
+            host,
+            nodes: counts[0],
+            connected: counts[1],
+            answered: counts[2],
+            rss_bytes: counts[3],
+            cpu: times[0],
+            lag_max: times[1],
+            slices: counts[4],
+            lost,
+        },
+    )
+}
+
 fn tally() -> impl Strategy<Value = Tally> {
     let events = vec(("[ab]", n(), n()), 0..3);
     let forming = (time(), proptest::option::of(time()), vec(("[ab]", n()), 0..3));
@@ -269,20 +287,25 @@ fn tally() -> impl Strategy<Value = Tally> {
     });
     let forming = proptest::option::of(forming);
     let measured = (fleet(), waves(), missing(), cost(), latency());
-    (measured, vec(doubt(), 0..3), events, recoveries(), forming).prop_map(
-        |((fleet, waves, missing, cost, scheduler_lag), doubts, events, recovery, forming)| Tally {
-            events: events
-                .into_iter()
-                .map(|(kind, published, received)| (kind, EventTotals { published, received }))
-                .collect(),
-            fleet,
-            waves,
-            missing,
-            cost,
-            scheduler_lag,
-            doubts: doubts.into_iter().collect(),
-            recovery,
-            forming,
+    let workers = vec(("w[12]", worker()), 0..3);
+    (measured, vec(doubt(), 0..3), events, recoveries(), (forming, workers)).prop_map(
+        |(measured, doubts, events, recovery, (forming, workers))| {
+            let (fleet, waves, missing, cost, scheduler_lag) = measured;
+            Tally {
+                events: events
+                    .into_iter()
+                    .map(|(kind, published, received)| (kind, EventTotals { published, received }))
+                    .collect(),
+                fleet,
+                waves,
+                missing,
+                cost,
+                scheduler_lag,
+                doubts: doubts.into_iter().collect(),
+                recovery,
+                forming,
+                workers: workers.into_iter().collect(),
+            }
         },
     )
 }

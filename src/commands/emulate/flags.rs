@@ -150,6 +150,7 @@ impl EmulateArgs {
             waves: Vec::new(),
             timeline: None,
             thresholds: None,
+            workers: None,
             late_grace: None,
         })
     }

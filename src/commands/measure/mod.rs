@@ -18,6 +18,7 @@ use super::run::conduct;
 use super::sources;
 use crate::broker::Sources;
 use crate::conductor::{Setup, Strangers};
+use crate::crew::Workers;
 
 pub(super) use flags::MeasureArgs;
 
@@ -41,6 +42,7 @@ pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode>
         launcher: sources::launcher()?,
         login: Login::default(),
         connection: network.options,
+        workers: Workers::AsNeeded,
         strangers: Some(strangers),
         discovery_timeout: args.discovery_timeout.map(|span| span.0),
         log: shell.log.clone(),

@@ -33,6 +33,7 @@ impl Bars {
     pub(super) fn show(&mut self, progress: &Progress) {
         if let Progress::Broker { .. }
         | Progress::Met { .. }
+        | Progress::Mustered { .. }
         | Progress::Connected { .. }
         | Progress::Stopping = progress
         {
@@ -44,6 +45,9 @@ impl Bars {
         match progress {
             Progress::Connecting { connected, planned } => {
                 self.bar("connecting", COUNTING, *planned).set_position(*connected);
+            }
+            Progress::Mustering { came, wanted } => {
+                self.bar("workers", COUNTING, *wanted).set_position(*came);
             }
             Progress::Obtaining(_, step) => {
                 if let Some(text) = text::passing(step) {
@@ -60,6 +64,8 @@ impl Bars {
             Progress::Discovering { .. } => drop(self.bar("discovering", WORKING, 0)),
             Progress::Broker { .. }
             | Progress::Formed { .. }
+            | Progress::Control { .. }
+            | Progress::Mustered { .. }
             | Progress::Met { .. }
             | Progress::Connected { .. }
             | Progress::Folder(_)

@@ -1,5 +1,6 @@
 //! The sentences of progress; bars and plain lines share them.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use reports::format::{count, counted, duration};
@@ -8,6 +9,7 @@ use reports::wave::WaveResult;
 
 use crate::broker::Progress as Obtaining;
 use crate::conductor::Progress;
+use crate::crew::TOKEN_VARIABLE;
 
 /// The line of a report, if it is one for people in every style.
 pub(super) fn line(progress: &Progress) -> Option<String> {
@@ -21,6 +23,14 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
         Progress::Formed { links, took } => {
             let links = counted(*links, "connection", "connections");
             format!("network formed: {links} between brokers, in {}", duration(*took))
+        }
+        Progress::Control { at, token } => format!(
+            "waiting for workers; start each of them with\n  {TOKEN_VARIABLE}={} choria-emulator worker --control nats://{}",
+            token.reveal(),
+            reached(*at)
+        ),
+        Progress::Mustered { workers } => {
+            format!("{} there", counted(*workers, "worker is", "workers are"))
         }
         Progress::Discovering { patience } => {
             format!("asking who is there, for {}", duration(*patience))
@@ -44,8 +54,16 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
         Progress::Timeline(text) => text.clone(),
         Progress::Warning(text) => format!("warning: {text}"),
         Progress::Stopping => "stopping brokers and nodes".to_owned(),
-        Progress::Connecting { .. } => return None,
+        Progress::Mustering { .. } | Progress::Connecting { .. } => return None,
     })
+}
+
+/// Where others reach who listens there.
+fn reached(at: SocketAddrV4) -> String {
+    match at.ip().is_unspecified() {
+        true => format!("THIS-HOST:{}", at.port()),
+        false => at.to_string(),
+    }
 }
 
 /// How nodes that are not ours became known.

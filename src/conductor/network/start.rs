@@ -72,6 +72,7 @@ impl Starting<'_> {
                 program: program.clone(),
                 name: broker.name.clone(),
                 folder: self.folder.clone(),
+                host: std::net::Ipv4Addr::LOCALHOST,
                 ports: ports[position].choice(),
                 limits: self.limits,
                 wiring: wiring(self.planned, position, ports),

@@ -1,5 +1,6 @@
 //! The phase in which a fleet of ours connects, and what it is when the waves begin.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use emulator::connection::server_error::ServerError;
@@ -11,11 +12,12 @@ use reports::verdict::ExitCode;
 use serde_json::json;
 
 use super::{Run, SAMPLE_EVERY};
-use crate::conductor::Progress;
 use crate::conductor::crowd::Crowd;
-use crate::conductor::early::{asked, broken, died, fault};
+use crate::conductor::early::{asked, broken, died, fault, without};
+use crate::conductor::{Progress, Setup};
+use crate::control::messages::Assignment;
 use crate::crew::Crew;
-use crate::plan::{Budget, DEFAULT_PORT_RANGE, Seat};
+use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
 use crate::watch::Usage;
 
 /// How often progress is reported while nodes connect.
@@ -28,12 +30,11 @@ impl Run<'_> {
     pub(super) fn muster(&self) -> Result<(FleetSpec, Crowd), Ending> {
         let plan = &self.setup.plan;
         let Some(network) = &self.network else { return Err(fault("no network")) };
-        let budget = Budget::of(plan, DEFAULT_PORT_RANGE);
         let spec = plan.fleet_spec(&Seat {
             share: Share::WHOLE,
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             servers: network.servers.clone(),
-            source_addresses: budget.loopback_sources(),
+            source_addresses: source_addresses(plan),
             login: self.setup.login.clone(),
         });
         let crowd = Crowd::of_plan(plan, &spec).map_err(|error| fault(&error.to_string()))?;
@@ -45,9 +46,40 @@ impl Run<'_> {
         self.inspect("before connect").await;
         self.enter("connect");
         let began = Instant::now();
-        self.crew = Some(Crew::local(spec).map_err(|error| fault(&error.to_string()))?);
+        self.crew = Some(match self.mustered.is_some() {
+            true => self.give_shares(&spec).await?,
+            false => Crew::local(spec).map_err(|error| fault(&error.to_string()))?,
+        });
         self.connecting().await?;
         self.note_fleet(began.elapsed()).await
+    }
+
+    /// Hands the nodes out to the workers, which begin to connect them.
+    async fn give_shares(&mut self, spec: &FleetSpec) -> Result<Crew, Ending> {
+        let servers = self.network.as_ref().map(|network| network.servers.clone());
+        let Setup { plan, login, .. } = self.setup;
+        let digest = plan.digest();
+        let assignment = |share, shards| Assignment {
+            plan: plan.clone(),
+            digest: digest.clone(),
+            share,
+            shards,
+            servers: servers.clone().unwrap_or_default(),
+            source_addresses: source_addresses(plan),
+            login: login.clone(),
+        };
+        let Some(mustered) = &self.mustered else { return Err(fault("no workers")) };
+        let Some(network) = &self.network else { return Err(fault("no network")) };
+        tokio::select! {
+            given = mustered.give_shares(assignment, self.book.now()) => {
+                given.map_err(|error| Ending::Failed(error.code, error.message))?;
+            }
+            told = network.died() => return Err(died(told)),
+            reason = self.stop.asked() => return Err(asked(reason)),
+        }
+        let Some(mustered) = self.mustered.take() else { return Err(fault("no workers")) };
+        let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
+        Ok(Crew::remote(mustered, end))
     }
 
     async fn connecting(&mut self) -> Result<(), Ending> {
@@ -59,6 +91,9 @@ impl Run<'_> {
             let counts = crew.counts();
             if !crew.failures().is_empty() {
                 return Err(fault(&crew.failures().join("; ")));
+            }
+            if let Some(told) = crew.lost() {
+                return Err(without(told));
             }
             let (connected, planned) = (counts.connected, counts.planned);
             self.reporter.tell(Progress::Connecting { connected, planned });
@@ -133,9 +168,10 @@ impl Run<'_> {
     /// Writes down what the fleet is when the waves begin.
     async fn note_fleet(&mut self, took: Duration) -> Result<(), Ending> {
         let Some(crew) = &self.crew else { return Err(fault("no crew")) };
-        let (counts, steps) = (crew.counts(), crew.step_times());
+        let steps = crew.look().await;
+        let counts = crew.counts();
         let presence = crew.presence().await;
-        let usage = Usage::now();
+        let others = crew.cost();
         let fleet = &mut self.book.run.tally.fleet;
         fleet.planned = counts.planned;
         fleet.connected = counts.connected;
@@ -165,7 +201,9 @@ impl Run<'_> {
                 },
             );
         }
-        self.book.run.tally.cost.emulator.rss_bytes = usage.rss_bytes;
+        // Where workers carry the nodes, this process has only driver and books.
+        let rss_bytes = others.map_or_else(|| Usage::now().rss_bytes, |others| others.rss_bytes);
+        self.book.run.tally.cost.emulator.rss_bytes = rss_bytes;
         self.book.run.tally.cost.emulator.rss_nodes = counts.connected;
         let (connected, planned) = (counts.connected, counts.planned);
         self.reporter.tell(Progress::Connected { connected, planned, took });
@@ -179,6 +217,12 @@ impl Run<'_> {
         self.book.event("connected", text, figures).map_err(broken)?;
         self.sample("connect")
     }
+}
+
+/// The addresses that nodes connect from: only on loopback is there more than the one of the host.
+fn source_addresses(plan: &Plan) -> Vec<IpAddr> {
+    let budget = Budget::of(plan, DEFAULT_PORT_RANGE);
+    if budget.demand.loopback { budget.loopback_sources() } else { Vec::new() }
 }
 
 fn latency(histogram: &hdrhistogram::Histogram<u64>) -> Latency {

@@ -26,16 +26,23 @@ impl Run<'_> {
             // Whoever asked to end waits for the end, not for figures.
             STOP_EARLY_WITHIN
         };
+        if let Some(crew) = &self.crew {
+            let _ = crew.look().await;
+        }
+        let _ = self.hear_of_workers();
         gather(&mut self);
         if let Some(driver) = self.driver.take() {
             let _ = tokio::time::timeout(patience, driver.close()).await;
         }
         if let Some(crew) = self.crew.take() {
-            let counts = crew.stop().await;
+            let counts = self.dismiss(crew).await.counts;
             if let Some(listener) = self.listener.take() {
                 let kinds = self.setup.plan.event_kinds();
                 events::settle(listener, &counts, &kinds, &mut self.book.run.tally).await;
             }
+        }
+        if let Some(mustered) = self.mustered.take() {
+            mustered.dismiss_early().await;
         }
         if let Some(telemetry) = self.telemetry.take() {
             telemetry.stop().await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::workers::workers;
 use super::{Line, Mood, Section, Table};
 use crate::broker::BrokerFigure;
 use crate::format;
@@ -29,6 +30,7 @@ pub(super) fn answers(summary: &Summary) -> Vec<Section> {
         discoveries,
         places(summary),
         if foreign { strangers(summary) } else { carried(summary) },
+        workers(summary),
         brokers(summary),
         connections(summary).filter(|_| !foreign),
         recovery(summary),

@@ -1,0 +1,124 @@
+//! The phase in which worker processes come together, where the plan wants them; and what is heard of them
+//! while the run goes on.
+
+use emulator::spec::Share;
+use reports::run::Ending;
+use reports::store::StoreError;
+use reports::verdict::{Doubt, Severity};
+use serde_json::json;
+
+use super::Run;
+use crate::conductor::early::{asked, broken, fault};
+use crate::conductor::network::request;
+use crate::conductor::{Progress, RunError, passed};
+use crate::crew::{Call, Crew, CrewError, Dismissed, Mustered, News, Workers};
+use crate::doctor::{Examination, Host};
+use crate::plan::Demand;
+
+impl Run<'_> {
+    /// Gets the workers together; whether their hosts can carry the plan is known then.
+    pub(super) async fn assemble(&mut self) -> Result<(), Ending> {
+        if self.workers == 0 || self.is_foreign() {
+            return Ok(());
+        }
+        let failed = |error: CrewError| Ending::Failed(error.code, error.message);
+        let reporter = self.reporter.clone();
+        let told = |news: News| {
+            reporter.tell(match news {
+                News::Listening { at, token } => Progress::Control { at, token },
+                News::Mustering { came, wanted } => Progress::Mustering { came, wanted },
+                News::TurnedAway(reason) => Progress::Warning(reason),
+            });
+        };
+        let opened = Mustered::open(self.call()?, &told);
+        let mustered = tokio::select! {
+            opened = opened => opened.map_err(failed)?,
+            reason = self.stop.asked() => return Err(asked(reason)),
+        };
+        // Whatever happens from here on, they are dismissed in order.
+        let mustered = self.mustered.insert(mustered);
+        tokio::select! {
+            complete = mustered.complete(&told) => complete.map_err(failed)?,
+            reason = self.stop.asked() => return Err(asked(reason)),
+        }
+        let hosts = mustered.hosts();
+        if matches!(self.setup.workers, Workers::Elsewhere(_)) {
+            let here = Host::read().map_err(|error| fault(&error.to_string()))?;
+            let demand = Demand::of(&self.setup.plan);
+            let examined = passed(Examination::of_workers(demand, &here, &hosts));
+            let refused = |RunError { code, message }| Ending::Failed(code, message);
+            self.preflight.extend(examined.map_err(refused)?);
+        }
+        let each = mustered.workers();
+        let each = each.map(|(name, host, pid)| json!({ "name": name, "host": host, "pid": pid }));
+        let figures =
+            json!({ "workers": each.collect::<Vec<_>>(), "control_pid": mustered.control_pid() });
+        let text = format!("{} workers are there", self.workers);
+        self.reporter.tell(Progress::Mustered { workers: self.workers });
+        self.book.event("mustered", text, figures).map_err(broken)
+    }
+
+    fn call(&self) -> Result<Call<'_>, Ending> {
+        let plan = &self.setup.plan;
+        let nodes = |index| {
+            let share = Share { index, of: self.workers };
+            plan.groups.iter().map(|group| share.count(group.first, group.nodes)).sum()
+        };
+        Ok(Call {
+            workers: &self.setup.workers,
+            count: self.workers,
+            nodes: (0..self.workers).map(nodes).collect(),
+            tolerated: plan.tolerated_loss,
+            scenario: &plan.name,
+            began: self.book.run.about.started_at.clone(),
+            launcher: &self.setup.launcher,
+            sources: &self.setup.sources,
+            programs: {
+                let managed = plan.brokers.managed().into_iter();
+                let servers = managed.flat_map(|managed| &managed.brokers);
+                let mut requests: Vec<_> =
+                    servers.map(|broker| request(&broker.nats_server)).collect();
+                requests.dedup();
+                requests
+            },
+            control_folder: self.book.subfolder("control").map_err(broken)?,
+            workers_folder: self.book.path().join("workers"),
+        })
+    }
+
+    /// Writes down what workers sent of their own, and which of them were lost and may be.
+    pub(super) fn hear_of_workers(&mut self) -> Result<(), StoreError> {
+        let Some(crew) = &self.crew else { return Ok(()) };
+        let (rows, losses) = (crew.take_rows(), crew.take_losses());
+        self.book.workers(&rows)?;
+        for told in losses {
+            self.reporter.tell(Progress::Warning(told.clone()));
+            self.book.event("worker_lost", told.clone(), json!({}))?;
+            self.book.run.tally.doubts.insert(Doubt {
+                kind: "worker_lost".to_owned(),
+                severity: Severity::Note,
+                detail: told,
+                advice: "see missing.jsonl for the nodes, and look at that host".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the crew, takes over what it knew last, and says where that does not add up.
+    pub(super) async fn dismiss(&mut self, crew: Crew) -> Dismissed {
+        let mut dismissed = crew.stop().await;
+        let tally = &mut self.book.run.tally;
+        for difference in std::mem::take(&mut dismissed.differences) {
+            tally.doubts.insert(Doubt {
+                kind: "account_differs".to_owned(),
+                severity: Severity::Invalid,
+                detail: difference,
+                advice: "figures of the nodes are not to be trusted; see run.log".to_owned(),
+            });
+        }
+        tally.workers.extend(std::mem::take(&mut dismissed.workers));
+        // A full disk must not keep what was started running.
+        let _ = self.book.workers(&std::mem::take(&mut dismissed.rows));
+        dismissed
+    }
+}

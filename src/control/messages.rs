@@ -1,0 +1,308 @@
+//! What is said on the control plane: JSON, so that `nats sub 'choria_emulator.>'` shows a run at work.
+//!
+//! What it costs: a pulse is about 500 bytes and comes five times a second, a slice is about 700 bytes and
+//! comes once, so a worker sends some 3.5 KB a second, whatever nodes it carries. A wave is two orders and
+//! two answers a worker: some hundred bytes each, and for each stretch of nodes that did not answer ten more.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use emulator::fleet::counts::{ConnectStep, FleetCounts, StepTimes};
+use emulator::fleet::ledger::Fate;
+use emulator::spec::{Login, Server, Share};
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::{Build, IndexRuns, Runs};
+use crate::doctor::Host;
+use crate::plan::Plan;
+use crate::watch::Usage;
+
+/// A conductor shows that it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Id of the run.
+    pub run: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Name of the conductor's host.
+    pub host: String,
+    /// When the run began: RFC 3339, UTC. Of two conductors on one control broker the earlier goes on.
+    pub began: String,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits for workers.
+    Mustering,
+    /// It has all of them.
+    Running,
+}
+
+/// A worker that wants to take part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Its name, unique among the workers of a run.
+    pub name: String,
+    /// Its build.
+    pub build: Build,
+    /// The machine that it is on.
+    pub host: Host,
+    /// Its process there.
+    pub pid: u32,
+}
+
+/// What a worker is told that wants to take part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Welcome {
+    /// It is one of the run's workers, of this number.
+    Accepted {
+        /// From 0.
+        number: u64,
+        /// How many there will be.
+        of: u64,
+    },
+    /// It is not, and why.
+    Refused(String),
+}
+
+/// What a worker is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Take this share.
+    Prepare(Box<Assignment>),
+    /// Connect its nodes; the run has been going on for so long.
+    Start {
+        /// Since the run's beginning.
+        at_us: u64,
+    },
+    /// Tell everything counted so far.
+    Look,
+    /// Open the book of a request.
+    Open {
+        /// Its id.
+        request_id: String,
+    },
+    /// Tell what became of a request at these nodes.
+    Close {
+        /// Its id.
+        request_id: String,
+        /// Global indexes of the nodes, ascending.
+        nodes: IndexRuns,
+        /// Whether nothing more will be asked about it.
+        last: bool,
+    },
+    /// Tell which nodes are connected.
+    Presence,
+    /// End all nodes in order, and tell everything counted.
+    Stop,
+}
+
+/// What a worker says to an order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It cannot be done, and why.
+    Refused(String),
+    /// Everything counted so far.
+    Report(Report),
+    /// What became of a request, node by node in the order of the question; `None`: nothing is known.
+    Fates(Runs<Option<Fate>>),
+    /// Global indexes of the nodes that are connected.
+    Connected(IndexRuns),
+}
+
+/// A share of a plan, and what it takes to carry it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The plan.
+    pub plan: Plan,
+    /// Its digest: a worker that reads another plan out of it refuses.
+    pub digest: String,
+    /// The part of the nodes.
+    pub share: Share,
+    /// Threads that carry them.
+    pub shards: u64,
+    /// The brokers by their positions.
+    pub servers: Vec<Server>,
+    /// Source addresses to spread connections over.
+    pub source_addresses: Vec<std::net::IpAddr>,
+    /// What nodes show to brokers.
+    pub login: Login,
+}
+
+impl std::fmt::Debug for Assignment {
+    /// Without what nodes show to brokers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { digest, share, shards, .. } = self;
+        let mut shown = f.debug_struct("Assignment");
+        shown.field("digest", digest).field("share", share).field("shards", shards);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What a process costs, on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// CPU time of the threads that carry nodes.
+    pub fleet_cpu_us: u64,
+    /// CPU time of all other threads.
+    pub other_cpu_us: u64,
+    /// Of the former, what was used between the opening of a request's book and its closing.
+    pub wave_cpu_us: u64,
+}
+
+impl Spent {
+    /// With what was used while waves ran.
+    #[must_use]
+    pub fn of(usage: &Usage, wave_cpu: Duration) -> Self {
+        Self {
+            rss_bytes: usage.rss_bytes,
+            fleet_cpu_us: micros(usage.fleet_cpu),
+            other_cpu_us: micros(usage.other_cpu),
+            wave_cpu_us: micros(wave_cpu),
+        }
+    }
+
+    /// All CPU time.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        Duration::from_micros(self.fleet_cpu_us.saturating_add(self.other_cpu_us))
+    }
+}
+
+/// Whole microseconds, as durations are said on the control plane.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A worker shows that it is there, and how far it is. One that is lost on the way is made up for by the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// The counters of its nodes in their order ([`FleetCounts::numbers`]); none before they start.
+    pub counts: Vec<u64>,
+    /// The longest that a node's task had to wait for its turn since the last pulse.
+    pub lag_us_max: u64,
+    /// What it costs.
+    pub spent: Spent,
+    /// Nodes that broke, the first few.
+    pub failures: Vec<String>,
+}
+
+/// What a worker counted since its last slice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// From 1, without a gap.
+    pub number: u64,
+    /// Since the run's beginning.
+    pub at_us: u64,
+    /// What there is to add to the counters.
+    pub counts: Vec<u64>,
+    /// What there is to add to the times of connections; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Steps>,
+    /// The longest that a node's task had to wait for its turn.
+    pub lag_us_max: u64,
+    /// What the worker costs.
+    pub spent: Spent,
+}
+
+/// Everything that a worker counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The slices that it was sent in, so far.
+    pub slices: u64,
+    /// The counters.
+    pub counts: Vec<u64>,
+    /// The times of connections.
+    pub steps: Steps,
+    /// What the worker costs.
+    pub spent: Spent,
+}
+
+/// [`StepTimes`] on the wire: HDR histograms (V2), base64, in the order of [`ConnectStep::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps(Vec<String>);
+
+impl Steps {
+    /// Writes them.
+    #[must_use]
+    pub fn of(times: &StepTimes) -> Self {
+        let text = |step: &ConnectStep| {
+            let mut bytes = Vec::new();
+            match V2Serializer::new().serialize(times.of(*step), &mut bytes) {
+                Ok(_) => STANDARD.encode(bytes),
+                // Writing to memory cannot fail; what is empty is refused by whoever reads it.
+                Err(_) => String::new(),
+            }
+        };
+        Self(ConnectStep::ALL.iter().map(text).collect())
+    }
+
+    /// Reads them; `None` if they are of another form.
+    #[must_use]
+    pub fn times(&self) -> Option<StepTimes> {
+        if self.0.len() != ConnectStep::ALL.len() {
+            return None;
+        }
+        let mut times = StepTimes::default();
+        for (step, text) in ConnectStep::ALL.iter().zip(&self.0) {
+            let bytes = STANDARD.decode(text).ok()?;
+            let read = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
+            if !times.add(*step, &read) {
+                return None;
+            }
+        }
+        Some(times)
+    }
+}
+
+impl Report {
+    /// Its counters and times; `None` if they are of another form.
+    #[must_use]
+    pub fn read(&self) -> Option<(FleetCounts, StepTimes)> {
+        Some((FleetCounts::of_numbers(&self.counts)?, self.steps.times()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_connections_come_back_as_they_were() {
+        let mut histogram = hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 2).unwrap();
+        for us in [3, 40, 500, 6_000_000] {
+            histogram.record(us).unwrap();
+        }
+        let mut times = StepTimes::default();
+        assert!(times.add(ConnectStep::Info, &histogram));
+        let read = Steps::of(&times).times().expect("reads");
+        for step in ConnectStep::ALL {
+            assert_eq!(read.of(step), times.of(step), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn times_of_another_form_are_refused() {
+        for steps in [
+            Steps(Vec::new()),
+            Steps(vec!["AAAA".to_owned(); ConnectStep::ALL.len()]),
+            Steps(vec!["no base64".to_owned(); ConnectStep::ALL.len()]),
+        ] {
+            assert!(steps.times().is_none(), "{steps:?}");
+        }
+    }
+}

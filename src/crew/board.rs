@@ -1,0 +1,360 @@
+//! What a conductor knows of its workers: who they are, whether they are there, and what they counted.
+//!
+//! Written by the tasks that listen, read by anyone. Everything about one worker is in one place, and everything
+//! of a run is a sum over workers.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use emulator::fleet::counts::{FleetCounts, StepTimes};
+use reports::store::WorkerRow;
+use reports::worker::WorkerResult;
+use tokio::sync::Notify;
+
+use crate::broker::Exit;
+use crate::control::Silence;
+use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
+
+/// Rows of slices that wait to be written down: ten minutes of twenty workers.
+const ROWS_KEPT: usize = 12_000;
+
+/// All workers of a run.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    seen: Mutex<Seen>,
+    /// Something changed.
+    pub(super) changed: Notify,
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// By number.
+    pub(super) workers: Vec<Worker>,
+    /// Workers that were turned away, and why.
+    pub(super) refused: Vec<String>,
+    /// Workers of our own that ended before they took part, and how.
+    pub(super) stillborn: Vec<String>,
+    /// Why no worker can be heard any more.
+    pub(super) deaf: Option<String>,
+    /// Workers that were lost within the policy, not yet told.
+    pub(super) untold: Vec<String>,
+    rows: Vec<WorkerRow>,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) card: Card,
+    /// Nodes of its share.
+    pub(super) nodes: u64,
+    pub(super) silence: Silence,
+    /// `Some`: it is lost, and why.
+    pub(super) lost: Option<String>,
+    /// It was told to go: to end in order is no loss.
+    pub(super) leaving: bool,
+    /// It has told what it counted in all, and may be gone.
+    pub(super) released: bool,
+    /// As of the last pulse or report.
+    pub(super) counts: FleetCounts,
+    pub(super) spent: Spent,
+    pub(super) failures: Vec<String>,
+    lag_us_max: u64,
+    /// The sum of its slices.
+    pub(super) sum: FleetCounts,
+    pub(super) steps: StepTimes,
+    pub(super) slices: u64,
+    /// The longest lag in any slice.
+    lag_us_worst: u64,
+}
+
+impl Worker {
+    pub(super) fn new(card: Card, nodes: u64) -> Self {
+        Self {
+            card,
+            nodes,
+            silence: Silence::default(),
+            lost: None,
+            leaving: false,
+            released: false,
+            counts: FleetCounts::default(),
+            spent: Spent::default(),
+            failures: Vec::new(),
+            lag_us_max: 0,
+            sum: FleetCounts::default(),
+            steps: StepTimes::default(),
+            slices: 0,
+            lag_us_worst: 0,
+        }
+    }
+
+    /// As people are told of it: `w2 on host b (process 17)`.
+    pub(super) fn in_words(&self) -> String {
+        format!("{} on {} (process {})", self.card.name, self.card.host.name, self.card.pid)
+    }
+}
+
+impl Board {
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over a pulse.
+    pub(super) fn pulse(&self, number: u64, pulse: Pulse) {
+        let mut seen = self.seen();
+        let Some(worker) = seen.worker(number) else { return };
+        worker.silence.heard();
+        // Before its nodes start it counts nothing.
+        if let Some(counts) = FleetCounts::of_numbers(&pulse.counts) {
+            worker.counts = counts;
+        }
+        worker.spent = pulse.spent;
+        worker.failures = pulse.failures;
+        worker.lag_us_max = worker.lag_us_max.max(pulse.lag_us_max);
+        drop(seen);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes over everything that a worker says it counted.
+    pub(super) fn report(&self, number: u64, report: &Report) {
+        let mut seen = self.seen();
+        let Some(worker) = seen.worker(number) else { return };
+        if let Some(counts) = FleetCounts::of_numbers(&report.counts) {
+            worker.counts = counts;
+        }
+        worker.spent = report.spent;
+    }
+
+    /// Takes over a slice, unless it is there already; `Err`: it does not follow upon the last one.
+    pub(super) fn slice(&self, number: u64, slice: &Slice) -> Result<(), String> {
+        let mut seen = self.seen();
+        let Some(worker) = seen.worker(number) else { return Ok(()) };
+        if slice.number <= worker.slices {
+            return Ok(());
+        }
+        let name = worker.card.name.clone();
+        if slice.number != worker.slices + 1 {
+            let last = worker.slices;
+            return Err(format!("slice {} of worker {name} came after {last}", slice.number));
+        }
+        let counts = FleetCounts::of_numbers(&slice.counts);
+        let steps = slice.steps.as_ref().map(|steps| steps.times());
+        let (Some(counts), None | Some(Some(_))) = (counts, &steps) else {
+            return Err(format!("slice {} of worker {name} cannot be read", slice.number));
+        };
+        worker.sum.merge(&counts);
+        if let Some(steps) = steps.flatten() {
+            worker.steps.merge(&steps);
+        }
+        worker.slices = slice.number;
+        worker.lag_us_worst = worker.lag_us_worst.max(slice.lag_us_max);
+        let row = WorkerRow {
+            at: Duration::from_micros(slice.at_us),
+            worker: name,
+            connected: worker.sum.connected,
+            disconnects: worker.sum.disconnects,
+            received: worker.sum.messages_in,
+            answered: worker.sum.replies,
+            rss_bytes: slice.spent.rss_bytes,
+            cpu: slice.spent.cpu(),
+            lag_max: Duration::from_micros(slice.lag_us_max),
+        };
+        if seen.rows.len() < ROWS_KEPT {
+            seen.rows.push(row);
+        }
+        drop(seen);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Rows that were not taken before.
+    pub(super) fn take_rows(&self) -> Vec<WorkerRow> {
+        std::mem::take(&mut self.seen().rows)
+    }
+
+    /// A worker is lost, unless that is known.
+    pub(super) fn lose(&self, number: u64, why: &str) {
+        let mut seen = self.seen();
+        let Some(worker) = seen.worker(number) else { return };
+        if worker.lost.is_some() || worker.released {
+            return;
+        }
+        worker.lost = Some(why.to_owned());
+        let told =
+            format!("worker {} with {} nodes is lost: {why}", worker.in_words(), worker.nodes);
+        tracing::warn!("{told}");
+        seen.untold.push(told);
+        drop(seen);
+        self.changed.notify_waiters();
+    }
+
+    /// A worker of our own has ended.
+    pub(super) fn ended(&self, name: &str, exit: &Exit) {
+        let mut seen = self.seen();
+        match (0..).zip(&seen.workers).find(|(_, worker)| worker.card.name == name) {
+            Some((_, worker)) if worker.leaving && exit.code == Some(0) => {}
+            Some((number, _)) => {
+                drop(seen);
+                self.lose(number, &format!("it {exit}"));
+            }
+            None => {
+                seen.stillborn.push(format!("worker {name} {exit}"));
+                drop(seen);
+                self.changed.notify_waiters();
+            }
+        }
+    }
+
+    /// All workers are about to be told to go.
+    pub(super) fn let_go(&self) {
+        self.seen().workers.iter_mut().for_each(|worker| worker.leaving = true);
+    }
+
+    /// A worker has told what it counted in all.
+    pub(super) fn release(&self, number: u64) {
+        if let Some(worker) = self.seen().worker(number) {
+            worker.released = true;
+        }
+    }
+
+    /// Whether a worker is lost.
+    pub(super) fn has_lost(&self, number: u64) -> bool {
+        self.seen().worker(number).is_none_or(|worker| worker.lost.is_some())
+    }
+
+    /// Nobody can be heard any more.
+    pub(super) fn deafen(&self, why: String) {
+        self.seen().deaf.get_or_insert(why);
+        self.changed.notify_waiters();
+    }
+
+    /// A tick of the conductor's timer went by; who was not heard for too long is lost.
+    pub(super) fn tick(&self) {
+        let mut gone = Vec::new();
+        for (number, worker) in (0..).zip(&mut self.seen().workers) {
+            if worker.silence.tick() {
+                gone.push(number);
+            }
+        }
+        for number in gone {
+            self.lose(number, "it was not heard for 4 s");
+        }
+    }
+
+    /// The counters of all workers; of a lost one as they were last.
+    pub(super) fn counts(&self) -> FleetCounts {
+        let mut sum = FleetCounts::default();
+        for worker in &self.seen().workers {
+            let mut counts = worker.counts;
+            counts.planned = worker.nodes;
+            if worker.lost.is_some() {
+                // Nobody holds these any more, for all that is known.
+                (counts.connected, counts.subscriptions) = (0, 0);
+            }
+            sum.merge(&counts);
+        }
+        sum
+    }
+
+    /// What all workers cost.
+    pub(super) fn spent(&self) -> Spent {
+        let mut sum = Spent::default();
+        for worker in &self.seen().workers {
+            let Spent { rss_bytes, fleet_cpu_us, other_cpu_us, wave_cpu_us } = worker.spent;
+            sum.rss_bytes += rss_bytes;
+            sum.fleet_cpu_us += fleet_cpu_us;
+            sum.other_cpu_us += other_cpu_us;
+            sum.wave_cpu_us += wave_cpu_us;
+        }
+        sum
+    }
+
+    /// The longest lag since this was last asked.
+    pub(super) fn take_lag_max(&self) -> Duration {
+        let workers = &mut self.seen().workers;
+        let longest = workers.iter_mut().map(|worker| std::mem::take(&mut worker.lag_us_max)).max();
+        Duration::from_micros(longest.unwrap_or(0))
+    }
+
+    /// Nodes that broke, with their workers.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let seen = self.seen();
+        let of = |worker: &Worker| {
+            let name = worker.card.name.clone();
+            worker.failures.clone().into_iter().map(move |text| format!("worker {name}: {text}"))
+        };
+        seen.workers.iter().flat_map(of).collect()
+    }
+
+    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes.
+    pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<String> {
+        let seen = self.seen();
+        if let Some(why) = &seen.deaf {
+            return Some(why.clone());
+        }
+        let all: u64 = seen.workers.iter().map(|worker| worker.nodes).sum();
+        let lost: Vec<&Worker> = seen.workers.iter().filter(|w| w.lost.is_some()).collect();
+        let nodes: u64 = lost.iter().map(|worker| worker.nodes).sum();
+        #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
+        let beyond = !lost.is_empty() && nodes as f64 > tolerated * all as f64;
+        beyond.then(|| {
+            let each = |worker: &&Worker| {
+                let why = worker.lost.as_deref().unwrap_or_default();
+                format!("worker {} with {} nodes is lost: {why}", worker.in_words(), worker.nodes)
+            };
+            let mut told: Vec<String> = lost.iter().map(each).collect();
+            if lost.len() > 1 && lost.len() == seen.workers.len() {
+                told.push("all of them: look at the control broker and the way to it".to_owned());
+            }
+            told.join("\n")
+        })
+    }
+
+    /// What became of each worker, by name.
+    pub(super) fn results(&self) -> Vec<(String, WorkerResult)> {
+        let seen = self.seen();
+        let of = |worker: &Worker| {
+            let result = WorkerResult {
+                host: worker.card.host.name.clone(),
+                nodes: worker.nodes,
+                connected: worker.counts.ever_connected,
+                answered: worker.counts.replies,
+                rss_bytes: worker.spent.rss_bytes,
+                cpu: worker.spent.cpu(),
+                lag_max: Duration::from_micros(worker.lag_us_worst),
+                slices: worker.slices,
+                lost: worker.lost.clone(),
+            };
+            (worker.card.name.clone(), result)
+        };
+        seen.workers.iter().map(of).collect()
+    }
+
+    /// Compares what a worker says it counted in all with the sum of its slices; the difference in words.
+    pub(super) fn compare(&self, number: u64, report: &Report) -> Option<String> {
+        let mut seen = self.seen();
+        let worker = seen.worker(number)?;
+        let name = &worker.card.name;
+        let Some((counts, steps)) = report.read() else {
+            return Some(format!("the account of worker {name} cannot be read"));
+        };
+        if report.slices != worker.slices {
+            let (sent, came) = (report.slices, worker.slices);
+            return Some(format!("worker {name} sent {sent} slices and {came} arrived"));
+        }
+        let differs = counts.each().zip(worker.sum.each()).find(|(said, sum)| said != sum);
+        if let Some(((counter, said), (_, sum))) = differs {
+            return Some(format!(
+                "worker {name} counted {said} {counter}, and its slices add up to {sum}"
+            ));
+        }
+        (Steps::of(&steps) != Steps::of(&worker.steps))
+            .then(|| format!("the connection times of worker {name} are not those of its slices"))
+    }
+}
+
+impl Seen {
+    pub(super) fn worker(&mut self, number: u64) -> Option<&mut Worker> {
+        self.workers.get_mut(usize::try_from(number).ok()?)
+    }
+}

@@ -1,0 +1,91 @@
+//! Workers on this machine: processes of our own program that cannot outlive us, each with a log.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::JoinSet;
+
+use super::board::Board;
+use crate::broker::process::{ended, stop};
+use crate::broker::{Keeper, Launcher, Log};
+use crate::driver::{ConnectionOptions, Secret};
+
+/// The variable in which a worker is handed the token: a command line can be read by anybody.
+pub const TOKEN_VARIABLE: &str = "CHORIA_EMULATOR_CONTROL_TOKEN";
+/// Time to end after the word to go, or after SIGTERM.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Worker processes. Dropping kills them.
+#[derive(Default)]
+pub(super) struct Children {
+    keepers: Vec<Keeper>,
+}
+
+impl Children {
+    /// Starts `count` of them for `run`; their logs go to `folder`, and whoever ends is told to the board by a task
+    /// of `tasks`.
+    pub(super) async fn start(
+        count: u64,
+        (launcher, control, token): (&Launcher, &ConnectionOptions, &Secret),
+        (run, folder): (&str, &Path),
+        board: &Arc<Board>,
+        tasks: &mut JoinSet<()>,
+    ) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let mut children = Self::default();
+        let url = control.servers.first().cloned().unwrap_or_default();
+        for number in 1..=count {
+            let name = format!("w{number}");
+            let (log, output) = Log::open(&folder.join(format!("{name}.log")))?;
+            let program = launcher.program.clone().into_os_string();
+            let arguments = [
+                "worker",
+                "--control",
+                &url,
+                "--name",
+                &name,
+                "--for-run",
+                run,
+                "--progress",
+                "none",
+                "-v",
+            ];
+            let arguments = arguments.iter().map(OsString::from);
+            let mut command = launcher.command(std::iter::once(program).chain(arguments));
+            command
+                .env(TOKEN_VARIABLE, token.reveal())
+                .stdin(Stdio::null())
+                .stdout(output.try_clone()?)
+                .stderr(output)
+                // Ctrl-C in a terminal goes to the whole foreground group: workers are ended by us.
+                .process_group(0);
+            let keeper = Keeper::start(command, log).await?;
+            let (mut exit, board) = (keeper.exit(), Arc::clone(board));
+            tasks.spawn(async move { board.ended(&name, &ended(&mut exit).await) });
+            children.keepers.push(keeper);
+        }
+        Ok(children)
+    }
+
+    /// Waits until they have ended, as they were told to; who does not in time is made to.
+    pub(super) async fn end(self) {
+        let end = async |keeper: &Keeper| {
+            let mut exit = keeper.exit();
+            if tokio::time::timeout(END_WITHIN, ended(&mut exit)).await.is_err() {
+                stop(&keeper.handle(), END_WITHIN).await;
+            }
+        };
+        join_all(self.keepers.iter().map(end)).await;
+    }
+
+    /// Kills them, and waits until they are gone.
+    pub(super) async fn kill(self) {
+        join_all(self.keepers.iter().map(async |k| stop(&k.handle(), Duration::ZERO).await)).await;
+    }
+}

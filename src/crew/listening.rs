@@ -1,0 +1,222 @@
+//! The tasks that keep the board: who asks to join, who is there, what was counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::jetstream::{self, Message};
+use futures_util::StreamExt as _;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::board::{Board, Worker};
+use crate::control::messages::{Beat, Card, Phase, Welcome};
+use crate::control::{BEAT_EVERY, Build, Line, Subjects, TICK};
+
+/// What a run's slices may take in the control broker: days of twenty workers.
+const STREAM_BYTES: i64 = 64 << 20;
+/// Within this the stream knows a slice that it has already.
+const DUPLICATES_WITHIN: Duration = Duration::from_secs(120);
+/// Between two attempts to read the stream when the way to it is closed.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Who may take part, and who does already.
+pub(super) struct Registrar {
+    pub(super) line: Line,
+    pub(super) board: Arc<Board>,
+    pub(super) build: Build,
+    /// Workers that take part in all.
+    pub(super) of: u64,
+    /// Nodes of each share.
+    pub(super) nodes: Vec<u64>,
+    pub(super) run: String,
+}
+
+impl Registrar {
+    /// Answers everybody who asks to take part, until it is dropped.
+    pub(super) async fn receive(self, mut asked: Subscriber) {
+        while let Some(message) = asked.next().await {
+            let welcome = match serde_json::from_slice::<Card>(&message.payload) {
+                Ok(card) => self.welcome(card),
+                Err(error) => Welcome::Refused(format!(
+                    "run {} does not understand this worker: {error}\ninstall the same build as the conductor's",
+                    self.run
+                )),
+            };
+            self.line.answer(&message, &welcome).await;
+        }
+    }
+
+    fn welcome(&self, card: Card) -> Welcome {
+        let mut seen = self.board.seen();
+        let number = seen.workers.len() as u64;
+        let name = card.name.clone();
+        let again = seen.workers.iter().find(|worker| worker.card.name == name);
+        let refused = if card.build != self.build {
+            Some(format!(
+                "worker {name} is {}, and the conductor is {}\ninstall the same build on both",
+                card.build, self.build
+            ))
+        } else if let Some(worker) = again {
+            Some(format!(
+                "run {} has a worker {name} already, on {} (process {})\n\
+                 give each worker a name of its own with --name",
+                self.run, worker.card.host.name, worker.card.pid
+            ))
+        } else if number >= self.of {
+            Some(format!(
+                "worker {name} comes too late: run {} is under way with its {} workers\n\
+                 start it before the run, or wait for the next",
+                self.run, self.of
+            ))
+        } else {
+            None
+        };
+        let welcome = match refused {
+            Some(reason) => {
+                tracing::warn!("turned away: {reason}");
+                seen.refused.push(reason.clone());
+                Welcome::Refused(reason)
+            }
+            None => {
+                let nodes = usize::try_from(number).ok().and_then(|at| self.nodes.get(at));
+                let worker = Worker::new(card, nodes.copied().unwrap_or(0));
+                tracing::info!(number, "worker {} takes part", worker.in_words());
+                seen.workers.push(worker);
+                Welcome::Accepted { number, of: self.of }
+            }
+        };
+        drop(seen);
+        self.board.changed.notify_waiters();
+        welcome
+    }
+}
+
+/// Shows that the conductor is there, and says so to another that asks.
+pub(super) async fn beat(
+    line: Line,
+    mut beat: Beat,
+    of: u64,
+    board: Arc<Board>,
+    mut who: Subscriber,
+) {
+    let mut beats = interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {
+                if board.seen().workers.len() as u64 >= of {
+                    beat.phase = Phase::Running;
+                }
+                line.say(Subjects::BEAT, &beat).await;
+            }
+            Some(asked) = who.next() => line.answer(&asked, &beat).await,
+        }
+    }
+}
+
+/// Ends the run where an earlier one is conducted over the same control broker: both began at once.
+pub(super) async fn rivals(own: Beat, board: Arc<Board>, mut beats: Subscriber) {
+    while let Some(message) = beats.next().await {
+        let Ok(other) = serde_json::from_slice::<Beat>(&message.payload) else { continue };
+        if other.run != own.run && (&other.began, &other.run) < (&own.began, &own.run) {
+            board.deafen(format!(
+                "run {} ({}, on {}, since {}) is conducted over the same control broker\n\
+                 wait until it is over, or name another control broker",
+                other.run, other.scenario, other.host, other.began
+            ));
+        }
+    }
+}
+
+/// Takes in what workers show of themselves, and notes who is silent for too long.
+pub(super) async fn hear(board: Arc<Board>, mut pulses: Subscriber, mut left: Subscriber) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(message) = pulses.next() => {
+                let number = Subjects::worker(&message.subject);
+                if let (Some(number), Ok(pulse)) = (number, serde_json::from_slice(&message.payload)) {
+                    board.pulse(number, pulse);
+                }
+            }
+            Some(message) = left.next() => {
+                let why: Result<String, _> = serde_json::from_slice(&message.payload);
+                if let (Some(number), Ok(why)) = (Subjects::worker(&message.subject), why) {
+                    board.lose(number, &why);
+                }
+            }
+            _ = ticks.tick() => board.tick(),
+        }
+    }
+}
+
+/// Makes the stream that keeps the slices of a run.
+pub(super) async fn make_stream(line: &Line, subjects: &Subjects) -> Result<(), String> {
+    let config = Config {
+        name: subjects.stream(),
+        description: Some("what workers of choria-emulator counted in one run".to_owned()),
+        subjects: vec![subjects.slices()],
+        storage: StorageType::Memory,
+        max_bytes: STREAM_BYTES,
+        duplicate_window: DUPLICATES_WITHIN,
+        ..Config::default()
+    };
+    let context = jetstream::new(line.client().clone());
+    context.create_stream(config).await.map(drop).map_err(|error| {
+        format!(
+            "control broker {}: no stream can be made: {error}\n\
+             start it with JetStream (nats-server -js), with an account that may use it",
+            line.url()
+        )
+    })
+}
+
+/// Removes the stream.
+pub(super) async fn remove_stream(line: &Line, subjects: &Subjects) {
+    let context = jetstream::new(line.client().clone());
+    if let Err(error) = context.delete_stream(subjects.stream()).await {
+        tracing::warn!("the stream of slices stays behind: {error}");
+    }
+}
+
+/// Takes in the slices of all workers, in the order in which the stream has them; where the way to it was
+/// closed, from the beginning again, as what was taken in before is known by its number.
+pub(super) async fn collect(line: Line, subjects: Subjects, board: Arc<Board>) {
+    let context = jetstream::new(line.client().clone());
+    loop {
+        if let Err(error) = follow(&context, &subjects, &board).await {
+            tracing::warn!("slices cannot be read now: {error}");
+        }
+        sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn follow(
+    context: &jetstream::Context,
+    subjects: &Subjects,
+    board: &Board,
+) -> Result<(), async_nats::Error> {
+    let stream = context.get_stream(subjects.stream()).await?;
+    let consumer = stream.create_consumer(OrderedConfig::default()).await?;
+    let mut messages = consumer.messages().await?;
+    while let Some(message) = messages.next().await {
+        take_in(&message?, board);
+    }
+    Ok(())
+}
+
+fn take_in(message: &Message, board: &Board) {
+    let Some(number) = Subjects::worker(&message.subject) else { return };
+    let taken = match serde_json::from_slice(&message.payload) {
+        Ok(slice) => board.slice(number, &slice),
+        Err(error) => Err(format!("a slice of worker {number} cannot be read: {error}")),
+    };
+    if let Err(why) = taken {
+        // The account at the end differs then, and says so in the result.
+        tracing::warn!("{why}");
+    }
+}

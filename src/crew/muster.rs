@@ -1,0 +1,419 @@
+//! Getting the workers of a run together: the control broker, our own processes or those that come from
+//! elsewhere, and who of them may take part.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use emulator::spec::Share;
+use futures_util::future::join_all;
+use reports::verdict::ExitCode;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::board::{Board, Worker};
+use super::children::{Children, TOKEN_VARIABLE};
+use super::listening::{self, Registrar};
+use super::remote::Orders;
+use super::{CrewError, News};
+use crate::broker::obtain::{self, ObtainError};
+use crate::broker::{Launcher, Obtained, Request, Sources};
+use crate::control::messages::{Answer, Assignment, Beat, Order, Phase, micros};
+use crate::control::{AskError, Build, ControlServer, Line, Subjects};
+use crate::doctor::Host;
+use crate::driver::{ConnectionOptions, Secret};
+
+/// Time for our own processes to start and to ask to take part: they need 0.1 s.
+const OWN_WITHIN: Duration = Duration::from_secs(30);
+/// Time for another conductor to say that it is there.
+const WHO_WITHIN: Duration = Duration::from_millis(500);
+/// Time for a worker to take its share.
+const PREPARE_WITHIN: Duration = Duration::from_secs(20);
+/// Time for the control broker to end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which processes carry the nodes.
+#[derive(Debug, Clone, Default)]
+pub enum Workers {
+    /// This one, or as few as the limit of open files allows.
+    #[default]
+    AsNeeded,
+    /// So many of our own, on this machine.
+    Here(u64),
+    /// So many that come from elsewhere.
+    Elsewhere(Elsewhere),
+}
+
+/// Workers that come from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// How many.
+    pub count: u64,
+    /// Over which control broker.
+    pub control: ControlAt,
+    /// How long they are waited for.
+    pub wait: Duration,
+}
+
+/// Where a control broker is.
+#[derive(Debug, Clone)]
+pub enum ControlAt {
+    /// There already.
+    Given(ConnectionOptions),
+    /// To be started by us, for workers of other hosts.
+    Listen {
+        /// Where it listens.
+        address: SocketAddrV4,
+        /// What lets workers in; `None`: one is made up.
+        token: Option<Secret>,
+    },
+}
+
+/// What a muster needs to know of its run.
+pub(crate) struct Call<'a> {
+    /// Which processes.
+    pub(crate) workers: &'a Workers,
+    /// How many there are to be: the plan may want several where nobody asked for any.
+    pub(crate) count: u64,
+    /// Nodes of each share.
+    pub(crate) nodes: Vec<u64>,
+    /// Share (0 to 1) of the nodes that may be lost with their workers.
+    pub(crate) tolerated: f64,
+    /// Name of the scenario.
+    pub(crate) scenario: &'a str,
+    /// When the run began: RFC 3339, UTC.
+    pub(crate) began: String,
+    /// How children are started.
+    pub(crate) launcher: &'a Launcher,
+    /// Where a control broker comes from.
+    pub(crate) sources: &'a Sources,
+    /// The nats-servers that the run needs in any case: the first that has JetStream does.
+    pub(crate) programs: Vec<Request>,
+    /// Where the control broker's files go.
+    pub(crate) control_folder: PathBuf,
+    /// Where the workers' logs go.
+    pub(crate) workers_folder: PathBuf,
+}
+
+/// The workers of a run, all there, without shares yet.
+pub(crate) struct Mustered {
+    pub(super) orders: Orders,
+    line: Line,
+    subjects: Subjects,
+    count: u64,
+    tolerated: f64,
+    children: Children,
+    server: Option<ControlServer>,
+    /// The tasks that listen; they go with this.
+    tasks: JoinSet<()>,
+    /// How long workers are waited for.
+    wait: Duration,
+}
+
+impl Mustered {
+    /// Opens the muster: the control broker is there, and so are our own workers' processes, if they are to
+    /// be ours. `told` hears how it goes.
+    pub(crate) async fn open(call: Call<'_>, told: &impl Fn(News)) -> Result<Self, CrewError> {
+        let (server, options, token) = control(&call, told).await?;
+        let line = Line::connect(&options, "conductor").await.map_err(unreachable)?;
+        let run = format!("{:08x}", rand::random::<u32>());
+        let build = Build::of(call.launcher.image.clone()).await.map_err(|error| {
+            refused(format!("cannot read this program's own file: {error}\nmount /proc"))
+        })?;
+        let beat = Beat {
+            run: run.clone(),
+            phase: Phase::Mustering,
+            scenario: call.scenario.to_owned(),
+            host: Host::read().map_or_else(|_| String::new(), |host| host.name),
+            began: call.began.clone(),
+        };
+        nobody_else(&line).await?;
+        let (board, subjects) = (Arc::new(Board::default()), Subjects::of(&run));
+        listening::make_stream(&line, &subjects).await.map_err(unreachable)?;
+        let mut tasks = JoinSet::new();
+        let listen = async |subject: String| line.listen(&subject).await.map_err(unreachable);
+        let registrar = Registrar {
+            line: line.clone(),
+            board: Arc::clone(&board),
+            build,
+            of: call.count,
+            nodes: call.nodes.clone(),
+            run: run.clone(),
+        };
+        let (pulses, left) = (listen(subjects.pulses()).await?, listen(subjects.all_left()).await?);
+        tasks.spawn(listening::hear(Arc::clone(&board), pulses, left));
+        tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
+        tasks.spawn(registrar.receive(listen(subjects.join()).await?));
+        let (who, others) =
+            (listen(Subjects::WHO.to_owned()).await?, listen(Subjects::BEAT.to_owned()).await?);
+        tasks.spawn(listening::rivals(beat.clone(), Arc::clone(&board), others));
+        tasks.spawn(listening::beat(line.clone(), beat, call.count, Arc::clone(&board), who));
+        if let Some(server) = &server {
+            let (died, board) = (server.died(), Arc::clone(&board));
+            tasks.spawn(async move { board.deafen(died.await) });
+        }
+        let mut mustered = Self {
+            orders: Orders::new(line.clone(), subjects.clone(), board),
+            line,
+            subjects,
+            count: call.count,
+            tolerated: call.tolerated,
+            children: Children::default(),
+            server,
+            tasks,
+            wait: OWN_WITHIN,
+        };
+        match call.workers {
+            Workers::Elsewhere(elsewhere) => mustered.wait = elsewhere.wait,
+            Workers::AsNeeded | Workers::Here(_) => {
+                mustered.start_children(&call, (&options, &token), &run).await?;
+            }
+        }
+        Ok(mustered)
+    }
+
+    async fn start_children(
+        &mut self,
+        call: &Call<'_>,
+        (options, token): (&ConnectionOptions, &Secret),
+        run: &str,
+    ) -> Result<(), CrewError> {
+        let board = Arc::clone(self.orders.board());
+        let started = Children::start(
+            call.count,
+            (call.launcher, options, token),
+            (run, &call.workers_folder),
+            &board,
+            &mut self.tasks,
+        );
+        self.children = started.await.map_err(|error| CrewError {
+            code: ExitCode::Unexpected,
+            message: format!("a worker process cannot be started: {error}"),
+        })?;
+        Ok(())
+    }
+
+    /// Waits until all are there; `told` hears how it goes.
+    pub(crate) async fn complete(&self, told: &impl Fn(News)) -> Result<(), CrewError> {
+        let deadline = Instant::now() + self.wait;
+        let board = self.orders.board();
+        let mut turned_away = 0;
+        loop {
+            let changed = board.changed.notified();
+            let (came, refused) = {
+                let seen = board.seen();
+                if let Some(why) = seen.deaf.clone() {
+                    return Err(lost(why));
+                }
+                if let Some(how) = seen.stillborn.first() {
+                    return Err(lost(format!(
+                        "{how}\nits log is in workers/ of the result folder"
+                    )));
+                }
+                (seen.workers.len() as u64, seen.refused.clone())
+            };
+            for reason in refused.iter().skip(turned_away) {
+                told(News::TurnedAway(reason.clone()));
+            }
+            turned_away = refused.len();
+            told(News::Mustering { came, wanted: self.count });
+            if came >= self.count {
+                return Ok(());
+            }
+            if let Some(gone) = self.lost() {
+                return Err(lost(gone));
+            }
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(lost(self.incomplete(&refused)));
+            }
+        }
+    }
+
+    fn incomplete(&self, refused: &[String]) -> String {
+        let seen = self.orders.board().seen();
+        let names: Vec<String> = seen.workers.iter().map(|worker| worker.in_words()).collect();
+        let came = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let mut text = format!(
+            "{} of {} workers came within {}: {came}",
+            names.len(),
+            self.count,
+            humantime::format_duration(self.wait)
+        );
+        for reason in refused {
+            text.push_str(&format!("\nturned away: {reason}"));
+        }
+        text.push_str(&format!(
+            "\nstart the others with: {TOKEN_VARIABLE}=... choria-emulator worker --control {}\n\
+             or wait longer for them with --expect-max-wait",
+            self.line.url()
+        ));
+        text
+    }
+
+    /// Gives each worker its share, then lets all of them connect their nodes; `at`: since the run began.
+    pub(crate) async fn give_shares(
+        &self,
+        assignment: impl Fn(Share, u64) -> Assignment,
+        at: Duration,
+    ) -> Result<(), CrewError> {
+        let of = self.count;
+        let prepare = (0..of).map(async |number| {
+            let share = Share { index: number, of };
+            let order = Order::Prepare(Box::new(assignment(share, self.shards(number))));
+            (number, self.orders.give(number, &order, PREPARE_WITHIN).await)
+        });
+        self.agreed(join_all(prepare).await)?;
+        let start = Order::Start { at_us: micros(at) };
+        self.agreed(self.orders.give_all(&start, PREPARE_WITHIN).await)
+    }
+
+    /// How many workers there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The hosts of the workers, one entry a worker.
+    pub(crate) fn hosts(&self) -> Vec<Host> {
+        self.orders.board().seen().workers.iter().map(|worker| worker.card.host.clone()).collect()
+    }
+
+    /// Name, host and process of each worker.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (String, String, u32)> {
+        let seen = self.orders.board().seen();
+        let card = |worker: &Worker| {
+            (worker.card.name.clone(), worker.card.host.name.clone(), worker.card.pid)
+        };
+        seen.workers.iter().map(card).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The process of the control broker, if it is ours.
+    pub(crate) fn control_pid(&self) -> Option<i32> {
+        self.server.as_ref().map(ControlServer::pid)
+    }
+
+    /// Threads that a worker is to carry nodes with: its host's processors, shared with the other workers there.
+    pub(super) fn shards(&self, number: u64) -> u64 {
+        let hosts = self.hosts();
+        let Some(own) = usize::try_from(number).ok().and_then(|at| hosts.get(at)) else { return 1 };
+        let beside =
+            hosts.iter().filter(|host| (&host.name, &host.boot_id) == (&own.name, &own.boot_id));
+        (own.cores / beside.count().max(1) as u64).max(1)
+    }
+
+    /// What is lost beyond the policy.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.orders.board().lost_beyond(self.tolerated)
+    }
+
+    /// Whether all workers did what they were told; else what they say.
+    fn agreed(&self, answers: Vec<(u64, Result<Answer, AskError>)>) -> Result<(), CrewError> {
+        let mut said = Vec::new();
+        let mut code = ExitCode::WorkerLost;
+        for (number, answer) in answers {
+            let name = {
+                let mut seen = self.orders.board().seen();
+                seen.worker(number).map(|worker| worker.in_words()).unwrap_or_default()
+            };
+            match answer {
+                Ok(Answer::Done) => {}
+                Ok(Answer::Refused(reason)) => {
+                    code = ExitCode::Refused;
+                    said.push(reason);
+                }
+                Ok(other) => said.push(format!("worker {name} answered {other:?}")),
+                Err(error) => said.push(format!("worker {name} did not take its share: {error}")),
+            }
+        }
+        said.sort();
+        said.dedup();
+        if said.is_empty() { Ok(()) } else { Err(CrewError { code, message: said.join("\n") }) }
+    }
+
+    /// Ends everything: the workers have been told to go.
+    pub(super) async fn dismiss(mut self) {
+        self.children.end().await;
+        listening::remove_stream(&self.line, &self.subjects).await;
+        self.tasks.shutdown().await;
+        self.line.close().await;
+        if let Some(server) = self.server {
+            server.stop(CLOSE_WITHIN).await;
+        }
+    }
+
+    /// Ends everything before workers had anything to do.
+    pub(crate) async fn dismiss_early(mut self) {
+        self.tasks.shutdown().await;
+        self.children.kill().await;
+        if self.server.is_none() {
+            listening::remove_stream(&self.line, &self.subjects).await;
+        }
+        self.line.close().await;
+        if let Some(server) = self.server {
+            server.stop(CLOSE_WITHIN).await;
+        }
+    }
+}
+
+/// The control broker, how to reach it, and what lets workers in.
+async fn control(
+    call: &Call<'_>,
+    told: &impl Fn(News),
+) -> Result<(Option<ControlServer>, ConnectionOptions, Secret), CrewError> {
+    let (listen, token) = match call.workers {
+        Workers::Elsewhere(Elsewhere { control: ControlAt::Given(options), .. }) => {
+            return Ok((None, options.clone(), Secret::new("")));
+        }
+        Workers::Elsewhere(Elsewhere { control: ControlAt::Listen { address, token }, .. }) => {
+            (Some(*address), token.clone())
+        }
+        Workers::AsNeeded | Workers::Here(_) => (None, None),
+    };
+    // A letter first: a token of digits alone would be read as a number.
+    let token = token.unwrap_or_else(|| Secret::new(format!("t{:032x}", rand::random::<u128>())));
+    let program = program(call).await.map_err(unreachable)?;
+    let folder = call.control_folder.clone();
+    let server = ControlServer::start(program, folder, call.launcher, token.clone(), listen).await;
+    let server = server.map_err(unreachable)?;
+    if let Some(at) = server.listens() {
+        told(News::Listening { at, token: token.clone() });
+    }
+    let options = server.options();
+    Ok((Some(server), options, token))
+}
+
+/// A nats-server with JetStream: one that the run needs in any case, else the newest at hand.
+async fn program(call: &Call<'_>) -> Result<Obtained, ObtainError> {
+    let obtained = |request| obtain::obtain(request, call.sources.clone(), |_| {});
+    for request in &call.programs {
+        let program = obtained(request.clone()).await?;
+        if ControlServer::suits(&program.version) {
+            return Ok(program);
+        }
+    }
+    obtained(Request::default()).await
+}
+
+/// Refuses where another conductor is at work.
+async fn nobody_else(line: &Line) -> Result<(), CrewError> {
+    match line.ask::<Beat>(Subjects::WHO, &(), WHO_WITHIN).await {
+        Ok(Beat { run, scenario, host, began, .. }) => Err(refused(format!(
+            "run {run} ({scenario}, on {host}, since {began}) is conducted over the control broker {}\n\
+             wait until it is over, or name another control broker",
+            line.url()
+        ))),
+        Err(_) => Ok(()),
+    }
+}
+
+fn unreachable(error: impl std::fmt::Display) -> CrewError {
+    CrewError { code: ExitCode::BrokerUnreachable, message: error.to_string() }
+}
+
+fn refused(message: String) -> CrewError {
+    CrewError { code: ExitCode::Refused, message }
+}
+
+fn lost(message: String) -> CrewError {
+    CrewError { code: ExitCode::WorkerLost, message }
+}

@@ -1,0 +1,322 @@
+//! A crew of worker processes, here or on other machines: orders go out, answers and figures come in.
+//!
+//! Who is there, and what was counted, is on the [`Board`]; three tasks keep it (`listening`). Orders go to
+//! all workers at once and wait for a bounded time; one that does not answer is not waited for again, since
+//! whether it is lost is judged by its pulses alone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use emulator::fleet::counts::StepTimes;
+use emulator::fleet::ledger::Fate;
+use futures_util::future::join_all;
+use reports::missing::Cause;
+use reports::store::WorkerRow;
+use tokio::time::{Instant, timeout_at};
+
+use super::board::Board;
+use super::muster::Mustered;
+use super::{Cost, Dismissed, Presence, Reason};
+use crate::control::messages::{Answer, Order};
+use crate::control::{AskError, IndexRuns, Line, Subjects};
+
+/// Time for an answer that is at hand.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Time to open a book: the driver waits no longer before it sends.
+const OPEN_WITHIN: Duration = Duration::from_millis(400);
+/// Time for all nodes of a worker to end in order, shutdown events included.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// Time for the last slices to arrive after the worker said how many there are.
+const SLICES_WITHIN: Duration = Duration::from_secs(10);
+/// Between two attempts at a worker that does not listen yet.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Nodes that are asked about in one message: what is answered stays far below the smallest `max_payload`.
+const NODES_A_QUESTION: usize = 20_000;
+
+/// All nodes in worker processes.
+pub(super) struct Remote {
+    mustered: Mustered,
+    /// Global indexes are below this.
+    end: u64,
+}
+
+/// What gives orders from any task.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    line: Line,
+    subjects: Subjects,
+    board: Arc<Board>,
+}
+
+impl Orders {
+    pub(super) fn new(line: Line, subjects: Subjects, board: Arc<Board>) -> Self {
+        Self { line, subjects, board }
+    }
+
+    /// Numbers of the workers that are not lost.
+    fn present(&self) -> Vec<u64> {
+        let seen = self.board.seen();
+        let workers = (0..).zip(&seen.workers);
+        workers.filter(|(_, worker)| worker.lost.is_none()).map(|(number, _)| number).collect()
+    }
+
+    /// Gives one worker an order; one that does not listen yet is asked again.
+    pub(super) async fn give(
+        &self,
+        number: u64,
+        order: &Order,
+        patience: Duration,
+    ) -> Result<Answer, AskError> {
+        let until = Instant::now() + patience;
+        let subject = self.subjects.order(number);
+        let answered = async {
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                match self.line.order(&subject, order, left).await {
+                    Err(AskError::Nobody) if Instant::now() + AGAIN_AFTER < until => {
+                        tokio::time::sleep(AGAIN_AFTER).await;
+                    }
+                    answered => return answered,
+                }
+            }
+        };
+        tokio::select! {
+            answered = answered => answered,
+            () = self.lost(number) => Err(AskError::Nobody),
+        }
+    }
+
+    /// Ends when a worker is lost.
+    async fn lost(&self, number: u64) {
+        loop {
+            let changed = self.board.changed.notified();
+            if self.board.has_lost(number) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives all workers that are there the same order at once.
+    pub(super) async fn give_all(
+        &self,
+        order: &Order,
+        patience: Duration,
+    ) -> Vec<(u64, Result<Answer, AskError>)> {
+        let each = self
+            .present()
+            .into_iter()
+            .map(async |number| (number, self.give(number, order, patience).await));
+        join_all(each).await
+    }
+
+    /// Opens the book of a request at all of them.
+    pub(super) async fn open(&self, request_id: &str) {
+        let order = Order::Open { request_id: request_id.to_owned() };
+        for (number, answer) in self.give_all(&order, OPEN_WITHIN).await {
+            if let Err(error) = answer {
+                tracing::warn!(number, request_id, "a worker has no book of a request: {error}");
+            }
+        }
+    }
+
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+}
+
+impl Remote {
+    /// Workers that have their shares; global indexes of nodes are below `end`.
+    pub(super) fn new(mustered: Mustered, end: u64) -> Self {
+        Self { mustered, end }
+    }
+
+    pub(super) fn board(&self) -> &Arc<Board> {
+        self.mustered.orders.board()
+    }
+
+    pub(super) fn orders(&self) -> &Orders {
+        &self.mustered.orders
+    }
+
+    pub(super) fn workers(&self) -> u64 {
+        self.mustered.count()
+    }
+
+    /// What is lost beyond the policy.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.mustered.lost()
+    }
+
+    /// Waits until every node is connected or will not be, or something broke or is lost.
+    pub(super) async fn connected(&self) {
+        loop {
+            let changed = self.board().changed.notified();
+            let counts = self.board().counts();
+            let planned = self.end;
+            let settled = counts.connected + counts.closed_for_good + counts.away();
+            if settled >= planned || !self.board().failures().is_empty() || self.lost().is_some() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Asks all workers what they counted, so that what is known is what is now.
+    pub(super) async fn look(&self) -> StepTimes {
+        let mut steps = StepTimes::default();
+        for (number, answer) in self.orders().give_all(&Order::Look, ANSWER_WITHIN).await {
+            match answer {
+                Ok(Answer::Report(report)) => {
+                    self.board().report(number, &report);
+                    if let Some(times) = report.steps.times() {
+                        steps.merge(&times);
+                    }
+                }
+                other => tracing::warn!(number, "no account of a worker: {other:?}"),
+            }
+        }
+        steps
+    }
+
+    pub(super) async fn presence(&self) -> Presence {
+        let mut connected = vec![false; usize::try_from(self.end).unwrap_or(0)];
+        for (number, answer) in self.orders().give_all(&Order::Presence, ANSWER_WITHIN).await {
+            let Ok(Answer::Connected(indexes)) = answer else {
+                tracing::warn!(number, "not known which nodes of a worker are connected");
+                continue;
+            };
+            for index in indexes.below(self.end) {
+                if let Some(bit) = usize::try_from(index).ok().and_then(|at| connected.get_mut(at))
+                {
+                    *bit = true;
+                }
+            }
+        }
+        Presence(connected)
+    }
+
+    /// Closes the book of a request everywhere and tells why the driver has no reply of each of these nodes.
+    pub(super) async fn close(&self, request_id: &str, missing: &[u64]) -> Vec<Reason> {
+        let of = self.workers();
+        let each = (0..of).map(async |number| {
+            let mine: Vec<u64> =
+                missing.iter().copied().filter(|index| index % of == number).collect();
+            self.fates(request_id, number, &mine).await
+        });
+        let mut fates: Vec<VecDeque<Reason>> = join_all(each).await;
+        let mut next = |index: u64| {
+            let of_worker = usize::try_from(index % of).ok().and_then(|at| fates.get_mut(at));
+            of_worker.and_then(VecDeque::pop_front)
+        };
+        let unknown = || Reason { cause: Cause::Unknown, detail: None };
+        missing.iter().map(|index| next(*index).unwrap_or_else(unknown)).collect()
+    }
+
+    async fn fates(&self, request_id: &str, number: u64, nodes: &[u64]) -> VecDeque<Reason> {
+        let mut reasons = VecDeque::with_capacity(nodes.len());
+        let questions = nodes.len().div_ceil(NODES_A_QUESTION).max(1);
+        for question in 0..questions {
+            let from = question * NODES_A_QUESTION;
+            let part = &nodes[from..nodes.len().min(from + NODES_A_QUESTION)];
+            let order = Order::Close {
+                request_id: request_id.to_owned(),
+                nodes: IndexRuns::of(self.workers(), part.iter().copied()),
+                last: question + 1 == questions,
+            };
+            if let Some(lost) = self.lost_worker(number) {
+                let reason = Reason { cause: Cause::WorkerLost, detail: Some(lost) };
+                reasons.extend(part.iter().map(|_| reason.clone()));
+                continue;
+            }
+            match self.orders().give(number, &order, ANSWER_WITHIN).await {
+                Ok(Answer::Fates(fates)) => {
+                    let fates: Vec<Option<Fate>> = fates.expand(part.len()).collect();
+                    reasons.extend(fates.into_iter().map(Reason::of));
+                    // What a broken answer lacks.
+                    reasons.resize(from + part.len(), Reason::of(None));
+                }
+                other => {
+                    tracing::warn!(
+                        number,
+                        request_id,
+                        "a worker does not tell of a request: {other:?}"
+                    );
+                    let reason = match self.lost_worker(number) {
+                        Some(lost) => Reason { cause: Cause::WorkerLost, detail: Some(lost) },
+                        None => Reason {
+                            cause: Cause::Unknown,
+                            detail: Some("its worker did not tell".to_owned()),
+                        },
+                    };
+                    reasons.extend(part.iter().map(|_| reason.clone()));
+                }
+            }
+        }
+        reasons
+    }
+
+    /// Why a worker is lost, if it is.
+    fn lost_worker(&self, number: u64) -> Option<String> {
+        let mut seen = self.board().seen();
+        let worker = seen.worker(number)?;
+        let why = worker.lost.as_ref()?;
+        Some(format!("worker {}: {why}", worker.card.name))
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        let spent = self.board().spent();
+        Cost {
+            rss_bytes: spent.rss_bytes,
+            cpu: spent.cpu(),
+            wave_cpu: Duration::from_micros(spent.wave_cpu_us),
+        }
+    }
+
+    pub(super) fn take_rows(&self) -> Vec<WorkerRow> {
+        self.board().take_rows()
+    }
+
+    /// Ends all nodes in order, holds what was counted against what was sent, and dismisses the workers.
+    pub(super) async fn stop(self) -> Dismissed {
+        let mut differences = Vec::new();
+        self.board().let_go();
+        for (number, answer) in self.orders().give_all(&Order::Stop, STOP_WITHIN).await {
+            match answer {
+                Ok(Answer::Report(report)) => {
+                    self.board().release(number);
+                    self.board().report(number, &report);
+                    self.await_slices(number, report.slices).await;
+                    differences.extend(self.board().compare(number, &report));
+                }
+                other => {
+                    tracing::warn!(number, "a worker did not end in order: {other:?}");
+                    self.board().lose(number, "it did not end in order");
+                }
+            }
+        }
+        let dismissed = Dismissed {
+            counts: self.board().counts(),
+            differences,
+            rows: self.take_rows(),
+            workers: self.board().results(),
+        };
+        self.mustered.dismiss().await;
+        dismissed
+    }
+
+    async fn await_slices(&self, number: u64, slices: u64) {
+        let deadline = Instant::now() + SLICES_WITHIN;
+        let arrived = || {
+            let mut seen = self.board().seen();
+            seen.worker(number).is_none_or(|worker| worker.slices >= slices)
+        };
+        loop {
+            let changed = self.board().changed.notified();
+            if arrived() || timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How a worker becomes one of a run: it waits for a conductor to show that it is there, and asks.
+
+use std::time::Duration;
+
+use async_nats::{ConnectErrorKind, Subscriber};
+use futures_util::StreamExt as _;
+use tokio::time::sleep;
+
+use super::{Progress, Setup, WorkerError};
+use crate::control::messages::{Beat, Card, Welcome};
+use crate::control::{AskError, Build, Line, LineError, READ_WITHIN, Subjects};
+use crate::doctor::{self, Host};
+
+/// Between two attempts to reach a control broker that is not there yet.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// A worker's place in a run.
+pub(super) struct Joined {
+    pub(super) line: Line,
+    pub(super) subjects: Subjects,
+    pub(super) run: String,
+    pub(super) number: u64,
+    pub(super) orders: Subscriber,
+    pub(super) beats: Subscriber,
+}
+
+/// Waits for a run and joins it; `Err` of the inner result: the conductor does not want this worker.
+pub(super) async fn join(
+    setup: &Setup,
+    tell: &impl Fn(Progress),
+) -> Result<Result<Joined, String>, WorkerError> {
+    doctor::raise_open_files()?;
+    let build = Build::this().await.map_err(WorkerError::Build)?;
+    let card =
+        Card { name: setup.name.clone(), build, host: Host::read()?, pid: std::process::id() };
+    let line = connect(setup, tell).await?;
+    tell(Progress::Ready { url: line.url().to_owned() });
+    let mut beats = line.listen(Subjects::BEAT).await?;
+    loop {
+        let Some(message) = beats.next().await else { return Ok(Err(gone())) };
+        let Ok(beat) = serde_json::from_slice::<Beat>(&message.payload) else { continue };
+        if setup.run.as_ref().is_some_and(|wanted| *wanted != beat.run) {
+            continue;
+        }
+        let subjects = Subjects::of(&beat.run);
+        match line.ask::<Welcome>(&subjects.join(), &card, READ_WITHIN).await {
+            Ok(Welcome::Accepted { number, of }) => {
+                let orders = line.listen(&subjects.order(number)).await?;
+                let Beat { run, scenario, .. } = beat;
+                tell(Progress::Joined { run: run.clone(), scenario, number, of });
+                return Ok(Ok(Joined { line, subjects, run, number, orders, beats }));
+            }
+            Ok(Welcome::Refused(reason)) => return Ok(Err(reason)),
+            // Its conductor ended since it said so: another may come.
+            Err(AskError::Nobody | AskError::Silent(_)) => {}
+            Err(error) => return Ok(Err(format!("run {}: {error}", beat.run))),
+        }
+    }
+}
+
+fn gone() -> String {
+    "the connection to the control broker was closed".to_owned()
+}
+
+/// Connects; a control broker that is not there yet is waited for, unless this is a child of a conductor.
+async fn connect(setup: &Setup, tell: &impl Fn(Progress)) -> Result<Line, LineError> {
+    loop {
+        match Line::connect(&setup.control, &setup.name).await {
+            Err(LineError::Unreachable { url, source })
+                if setup.run.is_none() && may_come(source.kind()) =>
+            {
+                let text = format!("control broker {url} cannot be reached yet: {source}");
+                tell(Progress::Waiting(text));
+                sleep(RETRY_EVERY).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether waiting may help.
+fn may_come(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::Io | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut)
+}

@@ -1,0 +1,370 @@
+//! Nodes in worker processes: the same nodes, the same results, and what happens when one of all these processes
+//! is lost. The real program with its real children.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reports::missing::Cause;
+use reports::verdict::Verdict;
+
+use super::rig::{Ended, Left, Program, left_in, processes_about, real, scenario};
+use crate::support::wait_until;
+
+const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms";
+const NODES: u64 = 60;
+
+/// A run of 60 nodes in three workers.
+async fn text(wave: &str, more: &str) -> String {
+    let group = format!("default, nodes: {NODES}");
+    format!("{}{more}", scenario(&real().await, &[&group], &[wave]))
+}
+
+fn start(folder: &Path, text: &str, more: &[&str]) -> Program {
+    let mut command = Program::command(folder, text);
+    command.args(["--workers", "3"]).args(more);
+    Program::start(command, folder)
+}
+
+/// Processes of the run by name, as the event `mustered` tells them; `control` is the control broker.
+fn processes(folder: &Path) -> BTreeMap<String, i32> {
+    let left = Left { folder: folder.join("results/latest"), summary: left_in(folder).summary };
+    let events = left.lines("events.jsonl");
+    let event = events.iter().find(|event| event["kind"] == "mustered").unwrap();
+    let workers = event["workers"].as_array().unwrap().iter();
+    let pid = |value: &serde_json::Value| i32::try_from(value.as_i64().unwrap()).unwrap();
+    let mut all: BTreeMap<String, i32> = workers
+        .map(|worker| (worker["name"].as_str().unwrap().to_owned(), pid(&worker["pid"])))
+        .collect();
+    all.insert("control".to_owned(), pid(&event["control_pid"]));
+    all
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_workers_carry_a_fleet_and_every_figure_adds_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = start(folder.path(), &text(&format!("{RPC}, count: 4"), "").await, &[]).end();
+    let left = left_in(folder.path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    let summary = &left.summary;
+    assert!(summary.doubts.iter().all(|doubt| doubt.kind != "account_differs"), "{}", ended.said);
+    assert!(summary.waves.iter().all(|wave| (wave.on_time, wave.expected) == (NODES, NODES)));
+    let fleet = &summary.fleet;
+    assert_eq!((fleet.workers, fleet.planned, fleet.connected), (3, NODES, NODES));
+    assert_eq!(fleet.answered, 4 * NODES);
+    assert_eq!(summary.events["shutdown"].published, NODES, "counted after the last wave");
+    let workers = summary.workers.iter().map(|w| (w.name.as_str(), w.nodes, w.answered));
+    assert!(workers.eq([("w1", 20, 80), ("w2", 20, 80), ("w3", 20, 80)]), "{:?}", summary.workers);
+    assert!(summary.workers.iter().all(|worker| worker.slices > 0 && worker.lost.is_none()));
+    let rows = std::fs::read_to_string(left.folder.join("workers.csv")).unwrap();
+    assert!(["w1", "w2", "w3"].iter().all(|name| rows.contains(&format!(",{name},"))), "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_the_same_nodes_whichever_process_carries_them() {
+    let groups = [
+        "web, nodes: 23, facts: {dc: \"dc{index % 3}\"}, behaviour: {no_reply: 30%}",
+        "db, nodes: 8, behaviour: {error_reply: 40%}",
+    ];
+    let waves =
+        ["rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 3, deadline: 1s"];
+    let text = scenario(&real().await, &groups, &waves);
+    let run = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Program::command(folder.path(), &text);
+        command.args(more);
+        Program::start(command, folder.path()).end();
+        let left = left_in(folder.path());
+        // Who keeps silent, and who answers with an error, is the dice of seed, node and request.
+        let missing: Vec<_> =
+            left.missing().into_iter().map(|m| (m.number, m.identity, m.index, m.cause)).collect();
+        let errors: Vec<_> = left.summary.waves.iter().map(|w| (w.number, w.errors)).collect();
+        (missing, errors)
+    };
+    let alone = run(&[]);
+    assert!(!alone.0.is_empty() && alone.1.iter().any(|(_, errors)| *errors > 0), "{alone:?}");
+    assert!(alone.0.iter().all(|(.., cause)| *cause == Cause::NoReply), "{alone:?}");
+    assert_eq!(run(&["--workers", "2"]), alone);
+    assert_eq!(run(&["--workers", "20"]), alone);
+}
+
+/// Runs, does something to a process once `reached` returns, and expects exit code 5 and these words.
+async fn check_lost(
+    victim: &str,
+    how: Signal,
+    wave: &str,
+    reached: impl Fn(&Program),
+    says: &[&str],
+) -> Left {
+    let folder = tempfile::tempdir().unwrap();
+    let program = start(folder.path(), &text(wave, "").await, &[]);
+    program.wait_for("mustered", 1);
+    reached(&program);
+    signal(processes(folder.path())[victim], how);
+    check_ended(folder.path(), program.end(), says)
+}
+
+fn check_ended(folder: &Path, ended: Ended, says: &[&str]) -> Left {
+    assert_eq!(ended.code, Some(5), "{}", ended.said);
+    let left = left_in(folder);
+    assert_eq!((left.summary.exit_code, left.summary.verdict), (5, Verdict::Error));
+    assert!(left.summary.partial);
+    for text in says {
+        assert!(left.error().contains(text), "{text:?} is not in {}", left.error());
+    }
+    left
+}
+
+const LONG: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_while_waves_go_on_fails_the_run_and_is_named() {
+    let reached = |program: &Program| program.wait_for("wave", 2);
+    let says = ["worker w2 on ", "with 20 nodes is lost", "signal 9"];
+    let left = check_lost("w2", Signal::SIGKILL, LONG, reached, &says).await;
+    assert!(left.summary.waves.len() >= 2, "what was measured is kept");
+    let lost = left.summary.workers.iter().find(|worker| worker.name == "w2").unwrap();
+    assert!(lost.lost.as_deref().unwrap().contains("signal 9"), "{lost:?}");
+    assert!(left.summary.workers.iter().filter(|worker| worker.lost.is_some()).count() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_hangs_is_noticed_and_nothing_waits_for_it() {
+    let reached = |program: &Program| program.wait_for("wave", 1);
+    let says = ["worker w3 on ", "it was not heard for 4 s"];
+    check_lost("w3", Signal::SIGSTOP, LONG, reached, &says).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_lost_before_its_nodes_are_connected_fails_the_run() {
+    for (how, says) in [(Signal::SIGKILL, "signal 9"), (Signal::SIGSTOP, "it was not heard")] {
+        let folder = tempfile::tempdir().unwrap();
+        let group = format!("default, nodes: {NODES}, connect: {{rate: 2/s}}");
+        let text = scenario(&real().await, &[&group], &[LONG]);
+        let program = start(folder.path(), &text, &[]);
+        program.wait_until_series("connected", 2);
+        signal(processes(folder.path())["w1"], how);
+        check_ended(folder.path(), program.end(), &["worker w1 on ", says]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_control_broker_a_run_ends_and_says_so() {
+    let reached = |program: &Program| program.wait_for("wave", 1);
+    for (how, says) in [
+        (Signal::SIGKILL, &["the control broker was ended by signal 9"][..]),
+        (Signal::SIGSTOP, &["w1 on ", "w2 on ", "w3 on ", "look at the control broker"]),
+    ] {
+        check_lost("control", how, LONG, reached, says).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_under_test_that_dies_ends_a_run_with_workers_as_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = start(folder.path(), &text(LONG, "").await, &[]);
+    program.wait_for("wave", 1);
+    let brokers = processes_about(folder.path()).into_iter().filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("n1.conf")
+    });
+    signal(brokers.last().unwrap(), Signal::SIGKILL);
+    let ended = program.end();
+    assert_eq!(ended.code, Some(4), "{}", ended.said);
+    assert!(left_in(folder.path()).error().contains("broker n1 was ended by signal 9"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conductor_that_is_killed_takes_workers_and_brokers_with_it() {
+    for reached in ["mustered", "wave"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = start(folder.path(), &text(LONG, "").await, &[]);
+        program.wait_for(reached, 1);
+        program.signal(Signal::SIGKILL);
+        let ended = program.end();
+        assert_eq!(ended.code, None, "{}", ended.said);
+        assert!(left_in(folder.path()).summary.partial);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_reaches_workers_while_they_muster_connect_and_answer() {
+    let slow = format!("default, nodes: {NODES}, connect: {{rate: 2/s}}");
+    let slow = scenario(&real().await, &[&slow], &[LONG]);
+    for (text, reached) in
+        [(slow.clone(), "network"), (slow, "mustered"), (text(LONG, "").await, "wave")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let program = start(folder.path(), &text, &[]);
+        program.wait_for(reached, 1);
+        program.signal(Signal::SIGINT);
+        let ended = program.end();
+        assert_eq!(ended.code, Some(130), "{reached}: {}", ended.said);
+        assert_eq!(left_in(folder.path()).summary.verdict, Verdict::Interrupted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_within_what_the_scenario_tolerates_is_told_and_the_rest_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave =
+        "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 8, deadline: 1s";
+    let tolerant =
+        text(wave, "workers: {tolerate: 40%}\nthresholds: {completeness: [\"min > 60%\"]}\n");
+    let program = start(folder.path(), &tolerant.await, &[]);
+    program.wait_for("wave", 1);
+    signal(processes(folder.path())["w2"], Signal::SIGKILL);
+    let ended = program.end();
+    let left = left_in(folder.path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    assert!(left.summary.doubts.iter().any(|doubt| doubt.kind == "worker_lost"), "{}", ended.said);
+    assert_eq!(left.lines("events.jsonl").iter().filter(|e| e["kind"] == "worker_lost").count(), 1);
+    let last = left.summary.waves.last().unwrap();
+    assert_eq!((last.expected, last.on_time, last.missing), (NODES, 40, 20));
+    let missing: Vec<_> = left.missing().into_iter().filter(|m| m.number == last.number).collect();
+    assert!(missing.iter().all(|m| m.cause == Cause::WorkerLost), "{missing:?}");
+    // Node i belongs to share i % 3; which share a worker has is the order in which they came.
+    let shares: std::collections::BTreeSet<_> =
+        missing.iter().map(|m| m.index.unwrap() % 3).collect();
+    assert_eq!((missing.len(), shares.len()), (20, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_held_up_for_two_seconds_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave =
+        "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 6, deadline: 10s";
+    let program = start(folder.path(), &text(wave, "").await, &[]);
+    program.wait_for("wave", 1);
+    let slow = processes(folder.path())["w1"];
+    signal(slow, Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(2));
+    signal(slow, Signal::SIGCONT);
+    let ended = program.end();
+    let left = left_in(folder.path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    assert!(left.summary.waves.iter().all(|wave| wave.on_time == NODES), "{}", ended.said);
+}
+
+/// A worker of its own, beside whatever runs.
+fn worker(url: &str, name: &str, token: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_choria-emulator"));
+    command.args(["worker", "--control", url, "--name", name, "--control-token", token]);
+    command.args(["--progress", "plain"]);
+    command
+}
+
+/// A conductor that waits for workers of other hosts; where its control broker listens.
+fn conductor(folder: &Path, text: &str, workers: &str) -> (Program, String) {
+    let mut command = Program::command(folder, text);
+    command.args(["--workers", workers, "--control-listen", "127.0.0.1:0"]);
+    command.args(["--control-token", "secret"]);
+    let program = Program::start(command, folder);
+    program.wait_until_said("worker --control nats://");
+    let said = std::fs::read_to_string(folder.join("said")).unwrap();
+    let url = said.split("--control ").nth(1).unwrap().split_whitespace().next().unwrap();
+    (program, url.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_other_hosts_dial_out_and_who_comes_too_late_or_twice_is_told_so() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
+    let east = Program::start(worker(&url, "east", "secret"), folders[1].path());
+    east.wait_until_said("worker 1 of 2");
+    let twice = Program::start(worker(&url, "east", "secret"), folders[3].path()).end();
+    assert_eq!(twice.code, Some(3), "{}", twice.said);
+    assert!(twice.said.contains("has a worker east already"), "{}", twice.said);
+    let west = Program::start(worker(&url, "west", "secret"), folders[2].path());
+    program.wait_for("wave", 1);
+    let late = Program::start(worker(&url, "late", "secret"), folders[3].path()).end();
+    assert_eq!(late.code, Some(3), "{}", late.said);
+    assert!(late.said.contains("comes too late"), "{}", late.said);
+    let stranger = Program::start(worker(&url, "stranger", "guess"), folders[3].path()).end();
+    assert_eq!(stranger.code, Some(4), "{}", stranger.said);
+    program.signal(Signal::SIGINT);
+    assert_eq!(program.end().code, Some(130));
+    for worker in [east, west] {
+        let ended = worker.end();
+        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
+    }
+    let left = left_in(folders[0].path());
+    assert_eq!(left.summary.fleet.workers, 2);
+    assert!(left.summary.workers.iter().map(|worker| worker.name.as_str()).eq(["east", "west"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_another_build_is_turned_away_with_both_builds_named() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
+    // The same program with a byte more is another build.
+    let other = folders[1].path().join("other-build");
+    let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_choria-emulator")).unwrap();
+    bytes.push(0);
+    std::fs::write(&other, bytes).unwrap();
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let like = worker(&url, "other", "secret");
+    let mut command = Command::new(&other);
+    command.args(like.get_args());
+    let turned_away = Program::start(command, folders[1].path()).end();
+    assert_eq!(turned_away.code, Some(3), "{}", turned_away.said);
+    assert!(turned_away.said.contains("and the conductor is"), "{}", turned_away.said);
+    assert!(turned_away.said.contains("install the same build on both"), "{}", turned_away.said);
+    program.wait_until_said("install the same build on both");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code, Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_conductors_on_one_control_broker_do_not_share_workers() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (first, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
+    let mut command = Program::command(folders[1].path(), &text(LONG, "").await);
+    command.args(["--workers", "1", "--control", &url, "--control-token", "secret"]);
+    let second = Program::start(command, folders[1].path()).end();
+    assert_eq!(second.code, Some(3), "{}", second.said);
+    assert!(second.said.contains("is conducted over the control broker"), "{}", second.said);
+    first.signal(Signal::SIGINT);
+    assert_eq!(first.end().code, Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_do_not_come_in_time_are_told_with_those_that_did() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut command = Program::command(folders[0].path(), &text(LONG, "").await);
+    command.args(["--workers", "2", "--control-listen", "127.0.0.1:0"]);
+    command.args(["--control-token", "secret", "--expect-max-wait", "5s"]);
+    let program = Program::start(command, folders[0].path());
+    program.wait_until_said("worker --control nats://");
+    let said = std::fs::read_to_string(folders[0].path().join("said")).unwrap();
+    let url = said.split("--control ").nth(1).unwrap().split_whitespace().next().unwrap();
+    let only = Program::start(worker(url, "only", "secret"), folders[1].path());
+    let ended = program.end();
+    assert_eq!(ended.code, Some(5), "{}", ended.said);
+    for text in ["1 of 2 workers came within 5s", "only on ", "--expect-max-wait"] {
+        assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);
+    }
+    let alone = only.end();
+    assert_eq!(alone.code, Some(5), "{}", alone.said);
+    assert!(alone.said.contains("the conductor was not heard any more"), "{}", alone.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_that_lets_anybody_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = super::rig::broker_with(folder.path(), "").await;
+    let mut command = Program::command(folder.path(), &text(LONG, "").await);
+    command.args(["--workers", "1", "--control", &broker.url(), "--control-token", "secret"]);
+    let ended = Program::start(command, folder.path());
+    let said = || std::fs::read_to_string(folder.path().join("said")).unwrap();
+    wait_until("the refusal", || said().contains("lets anybody in"));
+    broker.stop(Duration::ZERO).await;
+    assert_eq!(ended.end().code, Some(4), "{}", said());
+}
