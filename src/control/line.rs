@@ -14,6 +14,8 @@ use crate::driver::{ConnectionOptions, OptionsError, redacted};
 
 /// Time for the first connection, and for what is asked of the control broker itself.
 pub const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Time for what is left to say when the connection is closed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that wait for one of our tasks; a worker sends six a second and a conductor reads them at once.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// A broken connection is noticed within two of these.
@@ -158,16 +160,14 @@ impl Line {
         }
     }
 
-    /// Waits until everything that was said has left this process, for a moment.
-    pub async fn flush(&self) {
-        let _ = tokio::time::timeout(READ_WITHIN, self.client.flush()).await;
-    }
-
     /// Writes what is left and closes the connection, for all who share it.
     pub async fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        self.flush().await;
-        let _ = self.client.drain().await;
+        let leave = async {
+            let _ = self.client.flush().await;
+            let _ = self.client.drain().await;
+        };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, leave).await;
     }
 
     /// Asks, and waits for one answer.

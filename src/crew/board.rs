@@ -217,9 +217,16 @@ impl Board {
         }
     }
 
-    /// Whether a worker is lost.
+    /// Whether a worker is lost, or nobody can be heard.
     pub(super) fn has_lost(&self, number: u64) -> bool {
-        self.seen().worker(number).is_none_or(|worker| worker.lost.is_some())
+        let mut seen = self.seen();
+        seen.deaf.is_some() || seen.worker(number).is_none_or(|worker| worker.lost.is_some())
+    }
+
+    /// Whether a worker has told what it counted in all.
+    pub(super) fn has_released(&self, name: &str) -> bool {
+        let seen = self.seen();
+        seen.workers.iter().any(|worker| worker.card.name == name && worker.released)
     }
 
     /// Nobody can be heard any more.

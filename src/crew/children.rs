@@ -18,13 +18,13 @@ use crate::driver::{ConnectionOptions, Secret};
 
 /// The variable in which a worker is handed the token: a command line can be read by anybody.
 pub const TOKEN_VARIABLE: &str = "CHORIA_EMULATOR_CONTROL_TOKEN";
-/// Time to end after the word to go, or after SIGTERM.
+/// Time to end after the last word.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Worker processes. Dropping kills them.
 #[derive(Default)]
 pub(super) struct Children {
-    keepers: Vec<Keeper>,
+    keepers: Vec<(String, Keeper)>,
 }
 
 impl Children {
@@ -67,25 +67,21 @@ impl Children {
                 .process_group(0);
             let keeper = Keeper::start(command, log).await?;
             let (mut exit, board) = (keeper.exit(), Arc::clone(board));
+            children.keepers.push((name.clone(), keeper));
             tasks.spawn(async move { board.ended(&name, &ended(&mut exit).await) });
-            children.keepers.push(keeper);
         }
         Ok(children)
     }
 
-    /// Waits until they have ended, as they were told to; who does not in time is made to.
-    pub(super) async fn end(self) {
-        let end = async |keeper: &Keeper| {
+    /// Waits until those have ended that told everything and go by themselves, and kills the others.
+    pub(super) async fn end(self, board: &Board) {
+        let end = async |(name, keeper): &(String, Keeper)| {
             let mut exit = keeper.exit();
-            if tokio::time::timeout(END_WITHIN, ended(&mut exit)).await.is_err() {
-                stop(&keeper.handle(), END_WITHIN).await;
+            let patience = if board.has_released(name) { END_WITHIN } else { Duration::ZERO };
+            if tokio::time::timeout(patience, ended(&mut exit)).await.is_err() {
+                stop(&keeper.handle(), Duration::ZERO).await;
             }
         };
         join_all(self.keepers.iter().map(end)).await;
-    }
-
-    /// Kills them, and waits until they are gone.
-    pub(super) async fn kill(self) {
-        join_all(self.keepers.iter().map(async |k| stop(&k.handle(), Duration::ZERO).await)).await;
     }
 }

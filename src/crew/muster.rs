@@ -26,8 +26,8 @@ use crate::driver::{ConnectionOptions, Secret};
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
 const OWN_WITHIN: Duration = Duration::from_secs(30);
-/// Time for another conductor to say that it is there.
-const WHO_WITHIN: Duration = Duration::from_millis(500);
+/// Time for another conductor to say that it is there; where none listens the answer comes at once.
+const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a worker to take its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
 /// Time for the control broker to end.
@@ -330,23 +330,15 @@ impl Mustered {
         if said.is_empty() { Ok(()) } else { Err(CrewError { code, message: said.join("\n") }) }
     }
 
-    /// Ends everything: the workers have been told to go.
-    pub(super) async fn dismiss(mut self) {
-        self.children.end().await;
-        listening::remove_stream(&self.line, &self.subjects).await;
+    /// Ends everything: workers that have told all they counted go by themselves, the others are made to.
+    pub(crate) async fn dismiss(mut self) {
+        let board = Arc::clone(self.orders.board());
         self.tasks.shutdown().await;
-        self.line.close().await;
-        if let Some(server) = self.server {
-            server.stop(CLOSE_WITHIN).await;
-        }
-    }
-
-    /// Ends everything before workers had anything to do.
-    pub(crate) async fn dismiss_early(mut self) {
-        self.tasks.shutdown().await;
-        self.children.kill().await;
+        self.children.end(&board).await;
+        // A stream in a broker of our own goes with it.
         if self.server.is_none() {
-            listening::remove_stream(&self.line, &self.subjects).await;
+            let removed = listening::remove_stream(&self.line, &self.subjects);
+            let _ = tokio::time::timeout(CLOSE_WITHIN, removed).await;
         }
         self.line.close().await;
         if let Some(server) = self.server {

@@ -56,9 +56,8 @@ impl Orders {
 
     /// Numbers of the workers that are not lost.
     fn present(&self) -> Vec<u64> {
-        let seen = self.board.seen();
-        let workers = (0..).zip(&seen.workers);
-        workers.filter(|(_, worker)| worker.lost.is_none()).map(|(number, _)| number).collect()
+        let all = 0..self.board.seen().workers.len() as u64;
+        all.filter(|number| !self.board.has_lost(*number)).collect()
     }
 
     /// Gives one worker an order; one that does not listen yet is asked again.

@@ -42,7 +42,7 @@ impl Run<'_> {
             }
         }
         if let Some(mustered) = self.mustered.take() {
-            mustered.dismiss_early().await;
+            mustered.dismiss().await;
         }
         if let Some(telemetry) = self.telemetry.take() {
             telemetry.stop().await;
