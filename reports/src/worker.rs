@@ -16,7 +16,7 @@ pub struct WorkerResult {
     pub connected: u64,
     /// Replies that they wrote.
     pub answered: u64,
-    /// Resident memory, as last seen.
+    /// Resident memory, the most at any look.
     pub rss_bytes: u64,
     /// CPU time.
     pub cpu: Duration,
@@ -58,7 +58,7 @@ pub struct WorkerSummary {
     pub connected: u64,
     /// Replies that they wrote.
     pub answered: u64,
-    /// Resident memory, as last seen.
+    /// Resident memory, the most at any look.
     pub rss_bytes: u64,
     /// CPU time.
     pub cpu_s: f64,

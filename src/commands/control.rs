@@ -76,7 +76,7 @@ impl WorkersArgs {
     pub(super) fn workers(self) -> anyhow::Result<Workers> {
         let Some(count) = self.workers else { return Ok(Workers::AsNeeded) };
         let control = match (self.control, self.control_listen) {
-            (Some(url), _) => ControlAt::Given(self.credentials.options(&url)?),
+            (Some(url), _) => ControlAt::Given(Box::new(self.credentials.options(&url)?)),
             (None, Some(address)) => {
                 let token = self.credentials.control_token.map(Secret::new);
                 ControlAt::Listen { address, token }
@@ -90,6 +90,6 @@ impl WorkersArgs {
             (None, None) => return Ok(Workers::Here(count)),
         };
         let wait = self.expect_max_wait.map_or(MAX_WAIT, |span| span.0);
-        Ok(Workers::Elsewhere(Elsewhere { count, control, wait }))
+        Ok(Workers::Elsewhere(Box::new(Elsewhere { count, control, wait })))
     }
 }

@@ -175,6 +175,18 @@ impl Spent {
         }
     }
 
+    /// The same, known later: CPU time never becomes less, though that of threads that have ended is not told any
+    /// more.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        Self {
+            rss_bytes: later.rss_bytes,
+            fleet_cpu_us: later.fleet_cpu_us.max(self.fleet_cpu_us),
+            other_cpu_us: later.other_cpu_us.max(self.other_cpu_us),
+            wave_cpu_us: later.wave_cpu_us.max(self.wave_cpu_us),
+        }
+    }
+
     /// All CPU time.
     #[must_use]
     pub fn cpu(&self) -> Duration {

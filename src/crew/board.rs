@@ -59,6 +59,8 @@ pub(super) struct Worker {
     pub(super) counts: FleetCounts,
     pub(super) spent: Spent,
     pub(super) failures: Vec<String>,
+    /// The most memory that it had at any look.
+    rss_bytes_max: u64,
     lag_us_max: u64,
     /// The sum of its slices.
     pub(super) sum: FleetCounts,
@@ -80,12 +82,18 @@ impl Worker {
             counts: FleetCounts::default(),
             spent: Spent::default(),
             failures: Vec::new(),
+            rss_bytes_max: 0,
             lag_us_max: 0,
             sum: FleetCounts::default(),
             steps: StepTimes::default(),
             slices: 0,
             lag_us_worst: 0,
         }
+    }
+
+    fn spend(&mut self, spent: Spent) {
+        self.spent = self.spent.then(spent);
+        self.rss_bytes_max = self.rss_bytes_max.max(spent.rss_bytes);
     }
 
     /// As people are told of it: `w2 on host b (process 17)`.
@@ -108,7 +116,7 @@ impl Board {
         if let Some(counts) = FleetCounts::of_numbers(&pulse.counts) {
             worker.counts = counts;
         }
-        worker.spent = pulse.spent;
+        worker.spend(pulse.spent);
         worker.failures = pulse.failures;
         worker.lag_us_max = worker.lag_us_max.max(pulse.lag_us_max);
         drop(seen);
@@ -122,7 +130,7 @@ impl Board {
         if let Some(counts) = FleetCounts::of_numbers(&report.counts) {
             worker.counts = counts;
         }
-        worker.spent = report.spent;
+        worker.spend(report.spent);
     }
 
     /// Takes over a slice, unless it is there already; `Err`: it does not follow upon the last one.
@@ -326,7 +334,7 @@ impl Board {
                 nodes: worker.nodes,
                 connected: worker.counts.ever_connected,
                 answered: worker.counts.replies,
-                rss_bytes: worker.spent.rss_bytes,
+                rss_bytes: worker.rss_bytes_max,
                 cpu: worker.spent.cpu(),
                 lag_max: Duration::from_micros(worker.lag_us_worst),
                 slices: worker.slices,

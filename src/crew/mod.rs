@@ -12,6 +12,7 @@ mod muster;
 mod remote;
 
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::fleet::counts::{FleetCounts, StepTimes};
@@ -103,7 +104,7 @@ pub struct Meter(MeterOf);
 #[derive(Debug, Clone)]
 enum MeterOf {
     Local(fleet::Meter),
-    Remote(std::sync::Arc<Board>),
+    Remote(Arc<Board>),
 }
 
 /// Opens the books of requests that are about to be sent, from any task.
@@ -113,7 +114,7 @@ pub struct Books(BooksOf);
 #[derive(Debug, Clone)]
 enum BooksOf {
     Local(fleet::ledger::Books),
-    Remote(Orders),
+    Remote(Arc<Orders>),
 }
 
 /// Why the driver has no reply of a node.
@@ -173,7 +174,7 @@ impl Crew {
     pub fn meter(&self) -> Meter {
         Meter(match &self.0 {
             Kind::Local(local) => MeterOf::Local(local.fleet.meter()),
-            Kind::Remote(remote) => MeterOf::Remote(std::sync::Arc::clone(remote.board())),
+            Kind::Remote(remote) => MeterOf::Remote(Arc::clone(remote.board())),
         })
     }
 
@@ -261,7 +262,7 @@ impl Crew {
     pub fn books(&self) -> Books {
         Books(match &self.0 {
             Kind::Local(local) => BooksOf::Local(local.fleet.books()),
-            Kind::Remote(remote) => BooksOf::Remote(remote.orders().clone()),
+            Kind::Remote(remote) => BooksOf::Remote(Arc::clone(remote.orders())),
         })
     }
 

@@ -42,7 +42,7 @@ pub enum Workers {
     /// So many of our own, on this machine.
     Here(u64),
     /// So many that come from elsewhere.
-    Elsewhere(Elsewhere),
+    Elsewhere(Box<Elsewhere>),
 }
 
 /// Workers that come from elsewhere.
@@ -60,7 +60,7 @@ pub struct Elsewhere {
 #[derive(Debug, Clone)]
 pub enum ControlAt {
     /// There already.
-    Given(ConnectionOptions),
+    Given(Box<ConnectionOptions>),
     /// To be started by us, for workers of other hosts.
     Listen {
         /// Where it listens.
@@ -98,7 +98,7 @@ pub(crate) struct Call<'a> {
 
 /// The workers of a run, all there, without shares yet.
 pub(crate) struct Mustered {
-    pub(super) orders: Orders,
+    pub(super) orders: Arc<Orders>,
     line: Line,
     subjects: Subjects,
     count: u64,
@@ -154,7 +154,7 @@ impl Mustered {
             tasks.spawn(async move { board.deafen(died.await) });
         }
         let mut mustered = Self {
-            orders: Orders::new(line.clone(), subjects.clone(), board),
+            orders: Arc::new(Orders::new(line.clone(), subjects.clone(), board)),
             line,
             subjects,
             count: call.count,
@@ -353,12 +353,12 @@ async fn control(
     told: &impl Fn(News),
 ) -> Result<(Option<ControlServer>, ConnectionOptions, Secret), CrewError> {
     let (listen, token) = match call.workers {
-        Workers::Elsewhere(Elsewhere { control: ControlAt::Given(options), .. }) => {
-            return Ok((None, options.clone(), Secret::new("")));
-        }
-        Workers::Elsewhere(Elsewhere { control: ControlAt::Listen { address, token }, .. }) => {
-            (Some(*address), token.clone())
-        }
+        Workers::Elsewhere(elsewhere) => match &elsewhere.control {
+            ControlAt::Given(options) => {
+                return Ok((None, (**options).clone(), Secret::new("")));
+            }
+            ControlAt::Listen { address, token } => (Some(*address), token.clone()),
+        },
         Workers::AsNeeded | Workers::Here(_) => (None, None),
     };
     // A letter first: a token of digits alone would be read as a number.

@@ -42,7 +42,7 @@ pub(super) struct Remote {
 }
 
 /// What gives orders from any task.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Orders {
     line: Line,
     subjects: Subjects,
@@ -135,7 +135,7 @@ impl Remote {
         self.mustered.orders.board()
     }
 
-    pub(super) fn orders(&self) -> &Orders {
+    pub(super) fn orders(&self) -> &Arc<Orders> {
         &self.mustered.orders
     }
 

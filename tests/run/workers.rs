@@ -175,7 +175,7 @@ async fn a_broker_under_test_that_dies_ends_a_run_with_workers_as_any_other() {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains("n1.conf")
     });
-    signal(brokers.last().unwrap(), Signal::SIGKILL);
+    signal(brokers.max().unwrap(), Signal::SIGKILL);
     let ended = program.end();
     assert_eq!(ended.code, Some(4), "{}", ended.said);
     assert!(left_in(folder.path()).error().contains("broker n1 was ended by signal 9"));
