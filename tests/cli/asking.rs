@@ -6,8 +6,9 @@ use std::process::Stdio;
 
 use super::{ask, program};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
+    "worker",
     "scale",
     "plan",
     "doctor",

@@ -53,6 +53,18 @@ fn init_takes_a_file_as_it_will_be_named_to_run() {
 }
 
 #[test]
+fn init_writes_the_unit_of_a_worker_for_this_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = ask(folder.path(), &["init", "--unit"]);
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let unit = fs::read_to_string(folder.path().join("choria-emulator-worker.service")).unwrap();
+    assert!(unit.contains(&format!("ExecStart={} worker\n", super::PROGRAM)), "{unit}");
+    assert!(unit.contains("LimitNOFILE=") && unit.contains("Restart=always"), "{unit}");
+    assert_eq!(ask(folder.path(), &["init", "--unit"]).code, Some(2), "nothing is replaced");
+    assert_eq!(ask(folder.path(), &["init", "--unit", "mine"]).code, Some(2));
+}
+
+#[test]
 fn init_replaces_nothing_unless_told_to() {
     let folder = folder_with("first-look.yaml", b"mine");
     let file = folder.path().join("first-look.yaml");

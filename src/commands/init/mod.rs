@@ -1,16 +1,18 @@
-//! `init`: a commented scenario to start from.
+//! `init`: a commented scenario to start from, or the unit file of a worker.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use reports::verdict::ExitCode;
 
 use super::Shell;
 use super::failure::Refusal;
+use crate::crew::TOKEN_VARIABLE;
 use crate::scenario::json_schema;
 
 const EXAMPLES: &str = "\
@@ -18,20 +20,27 @@ Examples:
   choria-emulator init                          writes first-look.yaml and schema.json here
   choria-emulator init my-network               writes my-network.yaml
   choria-emulator init scenarios/my-network.yaml -t many-clients
-  choria-emulator init --list                   shows the templates";
+  choria-emulator init --list                   shows the templates
+  choria-emulator init --unit                   writes a systemd unit for a worker of runs that are conducted elsewhere";
 
 /// A scenario that comes with the tool: its name and its text.
 type Template = (&'static str, &'static str);
 
 /// The templates, the first one first: the scenarios that are shipped.
-const TEMPLATES: [Template; 6] = [
-    ("first-look", include_str!("../../scenarios/first-look.yaml")),
-    ("agents-and-collectives", include_str!("../../scenarios/agents-and-collectives.yaml")),
-    ("slow-and-silent", include_str!("../../scenarios/slow-and-silent.yaml")),
-    ("many-clients", include_str!("../../scenarios/many-clients.yaml")),
-    ("direct-and-batch", include_str!("../../scenarios/direct-and-batch.yaml")),
-    ("fifteen-thousand", include_str!("../../scenarios/fifteen-thousand.yaml")),
+const TEMPLATES: [Template; 7] = [
+    ("first-look", include_str!("../../../scenarios/first-look.yaml")),
+    ("agents-and-collectives", include_str!("../../../scenarios/agents-and-collectives.yaml")),
+    ("slow-and-silent", include_str!("../../../scenarios/slow-and-silent.yaml")),
+    ("many-clients", include_str!("../../../scenarios/many-clients.yaml")),
+    ("direct-and-batch", include_str!("../../../scenarios/direct-and-batch.yaml")),
+    ("fifteen-thousand", include_str!("../../../scenarios/fifteen-thousand.yaml")),
+    ("fifty-thousand", include_str!("../../../scenarios/fifty-thousand.yaml")),
 ];
+
+/// The unit of a worker; what stands for the program is written in.
+const UNIT: &str = include_str!("worker.service");
+/// Where it is written.
+const UNIT_FILE: &str = "choria-emulator-worker.service";
 
 /// The file that editors check a scenario with.
 const SCHEMA: &str = "schema.json";
@@ -52,6 +61,9 @@ pub(super) struct InitArgs {
     /// Show the templates and what each of them asks
     #[arg(long)]
     list: bool,
+    /// Write choria-emulator-worker.service, a systemd unit that runs `worker`, instead of a scenario
+    #[arg(long, conflicts_with_all = ["path", "template", "list"])]
+    unit: bool,
     /// Replace a file that is there
     #[arg(short, long)]
     force: bool,
@@ -62,6 +74,9 @@ pub(super) fn run(args: &InitArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         let lines = TEMPLATES.iter().map(|(name, text)| format!("{name}\n  {}\n", question(text)));
         shell.screen.print(&lines.collect::<String>())?;
         return Ok(ExitCode::Passed);
+    }
+    if args.unit {
+        return write_unit(args.force, shell);
     }
     let Target { name, file } = args.target()?;
     let chosen = TEMPLATES.iter().find(|(template, _)| *template == args.template);
@@ -80,6 +95,22 @@ pub(super) fn run(args: &InitArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         "{shown} is written; {} is for editors\n\
          next: choria-emulator plan {shown}\n      choria-emulator run {shown}\n",
         schema.display()
+    ))?;
+    Ok(ExitCode::Passed)
+}
+
+/// Writes the unit of a worker, for this program.
+fn write_unit(force: bool, shell: &Shell) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let text = UNIT.replacen("PROGRAM", &program.display().to_string(), 1);
+    write(Path::new(UNIT_FILE), &text, force)?;
+    shell.screen.print(&format!(
+        "{UNIT_FILE} is written; next, on each host of a worker:\n\
+         \x20 install -D -m 600 /dev/stdin /etc/choria-emulator/worker.env    (CHORIA_EMULATOR_CONTROL=nats://HOST:PORT,\n\
+         \x20                                                                  {TOKEN_VARIABLE}=...)\n\
+         \x20 install -m 644 {UNIT_FILE} /etc/systemd/system/\n\
+         \x20 systemctl daemon-reload && systemctl enable --now {UNIT_FILE}\n\
+         and where the run is conducted: choria-emulator run SCENARIO --workers N --control nats://HOST:PORT\n"
     ))?;
     Ok(ExitCode::Passed)
 }
@@ -198,6 +229,7 @@ mod tests {
                 dir: dir.map(PathBuf::from),
                 template: "first-look".to_owned(),
                 list: false,
+                unit: false,
                 force: false,
             };
             match (args.target(), expected) {
