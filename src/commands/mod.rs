@@ -16,6 +16,7 @@ mod fidelity;
 mod init;
 mod logging;
 mod measure;
+mod named;
 mod plan;
 mod progress;
 mod report;

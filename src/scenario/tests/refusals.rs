@@ -220,6 +220,11 @@ fn waves_and_thresholds_that_cannot_mean_anything_are_refused() {
     ] {
         check(this, that, &[says]);
     }
+    // A name that stands twice is listed once.
+    let again = "  - {name: rpc, discover: {}}\nthresholds:\n";
+    let twice = FULL.replace("thresholds:\n", again).replace("wave:rpc", "wave:zzz");
+    let told = refusal(&twice, &[]);
+    assert!(told.lines().any(|line| line.trim() == "there are: rpc, batch"), "{told}");
     let both = "    every: 2s\n    discover: {}";
     assert!(refusal(&FULL.replace("    every: 2s", both), &[]).contains("not both"));
     let none = FULL.replace("    request: {agent: rpcutil, action: ping}\n", "");

@@ -51,7 +51,8 @@ fn broken_yaml_is_refused_with_its_place() {
         ("version: 1\nversion: 1\n", "full.yaml:2:1"),
         ("", "full.yaml:1:1"),
         ("- 1\n", "full.yaml:1:"),
-        ("version: 1\n\tname: x\n", "full.yaml:1:"),
+        ("version: 1\n\tname: x\n", "full.yaml:2:1: a tab indents this line"),
+        ("fleet:\n  - group: a\n    nodes: 1\n   agents: 2\n", "begins in the same column"),
     ] {
         let told = refusal(text, &[]);
         assert!(told.contains(place), "{text:?}: {told}");
