@@ -130,6 +130,8 @@ pub(crate) fn is_about_machine(summary: &Summary) -> impl Fn(&Doubt) -> bool {
         "waves_sent_late" => late,
         "scheduler_lag" => lagged,
         "generator_saturated" => saturated,
+        // Who gets no processor for so long gets nothing written either.
+        "wave_failed" => lagged && doubt.detail.contains("was not written in time"),
         _ => false,
     }
 }

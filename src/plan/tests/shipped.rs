@@ -43,6 +43,17 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
 }
 
 #[test]
+fn what_the_first_scenario_has_in_comments_can_be_taken_in() {
+    let (_, mut text) = shipped().find(|(name, _)| name == "first-look").expect("shipped");
+    for key in ["nats:", "behaviour:", "mode:", "\"response_time"] {
+        let commented = format!("# {key}");
+        assert_eq!(text.matches(&commented).count(), 1, "{commented}");
+        text = text.replace(&commented, key);
+    }
+    assert_eq!(plan(&text).entries[1].mode, reports::wave::WaveMode::Direct);
+}
+
+#[test]
 fn ten_agents_in_five_collectives_are_55_subscriptions() {
     let (_, text) = shipped().find(|(name, _)| name == "agents-and-collectives").expect("shipped");
     let plan = plan(&text);
