@@ -4,7 +4,6 @@
 //! Whoever holds a [`Control`] acts beside the broker's owner. What it ended is not a broker that
 //! died; every other end still is. One action after the other: a second one waits for its turn.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use super::launch::Launcher;
 use super::monitor::{Monitor, Varz};
 use super::obtain::Obtained;
 use super::process::{PortChoice, StartError, StartSpec, Stopped, end, ended, start_process, stop};
-use super::ready::loopback;
+use super::ready::{PortsFile, loopback};
 
 /// Time for a broker to end in order; 15,000 clients take it 0.6 s (brokers-checked, 10).
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -66,14 +65,14 @@ pub(super) struct Process {
     pub(super) left_out: Vec<LeftOut>,
     pub(super) at_start: Varz,
     pub(super) keeper: Keeper,
-    pub(super) ports_file: std::path::PathBuf,
+    pub(super) ports_file: PortsFile,
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.keeper.signal(Signal::SIGKILL);
         // Left behind by a killed server, and by releases before 2.2 always.
-        let _ = fs::remove_file(&self.ports_file);
+        self.ports_file.remove();
     }
 }
 
@@ -153,7 +152,7 @@ impl Seat {
         self.closed.store(true, Ordering::Release);
         self.with(|process| {
             process.keeper.signal(Signal::SIGKILL);
-            let _ = fs::remove_file(&process.ports_file);
+            process.ports_file.remove();
         });
     }
 
@@ -204,7 +203,7 @@ impl Seat {
         };
         // That of the process before is left by one that was killed.
         let last = self.with(|process| {
-            let _ = fs::remove_file(&process.ports_file);
+            process.ports_file.remove();
             process.program.clone()
         });
         let spec = StartSpec { program: program.unwrap_or(last), ..self.spec.clone() };

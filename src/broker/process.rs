@@ -27,7 +27,7 @@ use super::launch::Launcher;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
 use super::obtain::Obtained;
 use super::ports;
-use super::ready::{self, Expectation, loopback};
+use super::ready::{self, Expectation, PortsFile, loopback};
 
 pub use super::keeper::Exit;
 pub use super::ready::Unready;
@@ -333,7 +333,7 @@ pub(super) async fn start_process(
         version: spec.program.version.clone(),
         client: reached(spec.host, client),
         monitor: loopback(monitor),
-        ports_file: ready::ports_file(&spec.folder, &spec.program.path, keeper.pid()),
+        ports_file: PortsFile::new(&spec.folder, keeper.pid()),
     };
     let mut exit = keeper.exit();
     let seen = tokio::select! {
@@ -357,7 +357,7 @@ pub(super) async fn start_process(
         }
         Err(error) => {
             stop(&keeper.handle(), Duration::ZERO).await;
-            let _ = fs::remove_file(ports_file);
+            ports_file.remove();
             Err(error)
         }
     }

@@ -5,6 +5,8 @@
 //! release; a log line is no proof (it is written before the route listener is open), and
 //! `/healthz` exists since 2.7 only.
 
+use std::fmt;
+use std::fs::DirEntry;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +34,7 @@ pub(super) struct Expectation {
     pub(super) version: Version,
     pub(super) client: SocketAddrV4,
     pub(super) monitor: SocketAddrV4,
-    pub(super) ports_file: PathBuf,
+    pub(super) ports_file: PortsFile,
 }
 
 /// What is still missing, or wrong.
@@ -40,7 +42,7 @@ pub(super) struct Expectation {
 pub enum Unready {
     /// The listeners are not all open.
     #[error("it has not written {0}")]
-    NoPorts(PathBuf),
+    NoPorts(String),
     /// It listens elsewhere: its configuration was overridden.
     #[error(
         "it listens on {found} instead of port {expected}: leave the ports out of its configuration"
@@ -81,7 +83,7 @@ pub enum Unready {
 
 /// Looks until the broker shows everything, or returns what was missing at the deadline.
 pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Varz, Unready> {
-    let mut missing = Unready::NoPorts(expected.ports_file.clone());
+    let mut missing = Unready::NoPorts(expected.ports_file.to_string());
     loop {
         match timeout_at(deadline, look(expected)).await {
             Ok(Ok(varz)) => return Ok(varz),
@@ -96,8 +98,10 @@ pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<V
 }
 
 async fn look(expected: &Expectation) -> Result<Varz, Unready> {
-    let ports = Ports::read(&expected.ports_file)
-        .ok_or_else(|| Unready::NoPorts(expected.ports_file.clone()))?;
+    let ports = expected
+        .ports_file
+        .read()
+        .ok_or_else(|| Unready::NoPorts(expected.ports_file.to_string()))?;
     Ports::check(&ports.nats, expected.client.port())?;
     Ports::check(&ports.monitoring, expected.monitor.port())?;
 
@@ -134,16 +138,51 @@ struct Ports {
 }
 
 impl Ports {
-    fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-    }
-
     fn check(addresses: &[String], expected: u16) -> Result<(), Unready> {
         let suffix = format!(":{expected}");
         if addresses.iter().any(|address| address.ends_with(&suffix)) {
             return Ok(());
         }
         Err(Unready::OtherPorts { expected, found: addresses.join(", ") })
+    }
+}
+
+/// Where the server of a process names its ports. Its file is called after the program and the process; the
+/// program may be a script that became the server, so the process alone says which one it is.
+#[derive(Debug, Clone)]
+pub(super) struct PortsFile {
+    folder: PathBuf,
+    pid: i32,
+}
+
+impl PortsFile {
+    pub(super) fn new(folder: &Path, pid: i32) -> Self {
+        Self { folder: folder.to_owned(), pid }
+    }
+
+    fn find(&self) -> Option<PathBuf> {
+        let ending = format!("_{}.ports", self.pid);
+        let files = std::fs::read_dir(&self.folder).ok()?.flatten();
+        let mine = |entry: &DirEntry| entry.file_name().to_string_lossy().ends_with(&ending);
+        files.into_iter().find(mine).map(|entry| entry.path())
+    }
+
+    fn read(&self) -> Option<Ports> {
+        serde_json::from_slice(&std::fs::read(self.find()?).ok()?).ok()
+    }
+
+    /// Removes the file, if it is there.
+    pub(super) fn remove(&self) {
+        if let Some(path) = self.find() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl fmt::Display for PortsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, pid } = self;
+        write!(f, "{}", folder.join(format!("*_{pid}.ports")).display())
     }
 }
 
@@ -174,12 +213,6 @@ async fn greeting(address: SocketAddrV4) -> Result<Greeting, String> {
 
 fn first_words(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end().chars().take(80).collect()
-}
-
-/// The name of the ports file of a process, as nats-server makes it.
-pub(super) fn ports_file(folder: &Path, program: &Path, pid: i32) -> PathBuf {
-    let base = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-    folder.join(format!("{base}_{pid}.ports"))
 }
 
 /// Loopback with this port.

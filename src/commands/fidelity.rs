@@ -10,6 +10,7 @@ use reports::verdict::ExitCode;
 
 use super::Shell;
 use super::failure::Refusal;
+use super::named;
 use super::progress::ObtainDisplay;
 use super::signals;
 use super::sources::{self, SourceArgs};
@@ -102,7 +103,7 @@ fn recordings(files: &[PathBuf]) -> anyhow::Result<Vec<Recording>> {
         return Ok(Recording::built_in());
     }
     let read = |file: &PathBuf| {
-        let lines = fs::read_to_string(file).map_err(|error| {
+        let lines = named::text(file).map_err(|error| {
             Refusal::usage(format!("cannot read the recording {}: {error}", file.display()))
         })?;
         Ok(Recording { name: file.display().to_string(), lines: Cow::Owned(lines) })

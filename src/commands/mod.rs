@@ -17,6 +17,7 @@ mod fidelity;
 mod init;
 mod logging;
 mod measure;
+mod named;
 mod plan;
 mod progress;
 mod report;

@@ -136,5 +136,5 @@ pub(super) fn conduct(setup: Setup, shell: &Shell) -> anyhow::Result<ExitCode> {
 
 fn print_report(summary: &Summary, folder: &Path, shell: &Shell) -> anyhow::Result<()> {
     let style = Style { color: shell.screen.color_out() };
-    Ok(shell.screen.print(&terminal::render(summary, Some(folder), style))?)
+    shell.screen.print(&terminal::render(summary, Some(folder), style))
 }

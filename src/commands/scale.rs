@@ -178,5 +178,5 @@ fn print(scaling: &Scaling, folder: &Path, json: bool, shell: &Shell) -> anyhow:
             terminal::page(&render::scaling::content(scaling), Some(folder), style)
         }
     };
-    Ok(shell.screen.print(&text)?)
+    shell.screen.print(&text)
 }

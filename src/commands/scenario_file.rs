@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::failure::Refusal;
+use super::named;
 use crate::scenario::Scenario;
 
 /// Where scenarios are looked for when a name is no path.
@@ -53,13 +54,12 @@ fn text(path: &Path) -> anyhow::Result<String> {
         };
         return Err(Refusal::usage(format!("{shown} is a folder\n{advice}")));
     }
-    if meta.len() > MAX_BYTES {
-        return Err(Refusal::usage(format!(
-            "{shown} has {} bytes, which no scenario has\nname a scenario file",
-            meta.len()
-        )));
-    }
-    let bytes = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let bytes = named::bytes(path, MAX_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            Refusal::usage(format!("{shown}: {error}, which no scenario has\nname a scenario file"))
+        }
+        _ => cannot_read(path, &error),
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Refusal::usage(format!("{shown} is not UTF-8 text, from byte {at} on\nsave it as UTF-8"))

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -60,7 +61,7 @@ impl Screen {
     ///
     /// # Errors
     /// When stdout is a file that cannot be written, for example on a full disk.
-    pub(super) fn print(&self, text: &str) -> io::Result<()> {
+    pub(super) fn print(&self, text: &str) -> anyhow::Result<()> {
         let write = || {
             let mut out = io::stdout().lock();
             out.write_all(text.as_bytes())?;
@@ -68,7 +69,7 @@ impl Screen {
         };
         match unless_closed(self.bars.suspend(write)) {
             Err(error) if self.out_is_terminal && error.raw_os_error() == Some(GONE) => Ok(()),
-            written => written,
+            written => written.context("cannot write to stdout"),
         }
     }
 

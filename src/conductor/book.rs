@@ -41,7 +41,11 @@ impl Book {
             id: format!("{:04x}", rand::random::<u16>()),
             epoch: start.at.into(),
         };
-        let folder = ResultFolder::create(&setup.out, &name)?;
+        let mut folder = ResultFolder::create(&setup.out, &name)?;
+        // As the predecessor's `measure` did.
+        if let (Some(_), Some(description)) = (&setup.strangers, &setup.plan.description) {
+            folder.describe_requests(description.clone());
+        }
         folder.write_file("scenario.yaml", setup.scenario_text.as_bytes())?;
         let plan = serde_json::to_vec_pretty(&setup.plan).unwrap_or_default();
         folder.write_file("plan.json", &plan)?;

@@ -224,7 +224,7 @@ impl Run<'_> {
             told = network.died() => return Err(died(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
         };
-        if let (Some(network), Some(telemetry)) = (&self.network, &mut self.telemetry) {
+        if let (Some(network), Some(telemetry)) = (&mut self.network, &mut self.telemetry) {
             telemetry.introduce(network.introduced(driver.brokers(), self.reporter));
         }
         self.driver = Some(driver);

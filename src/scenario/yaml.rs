@@ -34,6 +34,17 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let place = error.location().map_or(Place::START, |location| place_of(&location));
             let (message, advice) = told(&error);
+            // The library names the line before.
+            if message.contains("tab")
+                && let Some(place) = first_tab(text)
+            {
+                let message = "a tab indents this line".to_owned();
+                return YamlError {
+                    place,
+                    message,
+                    advice: "write spaces: YAML allows no tabs there",
+                };
+            }
             YamlError { place, message, advice }
         })?;
     Ok(raw.value.located(raw.referenced, text))
@@ -54,8 +65,23 @@ fn told(error: &Error) -> (String, &'static str) {
             "more YAML, or more deeply nested, than any scenario needs".to_owned(),
             "describe nodes in groups: one entry with `nodes: 1000` stands for a thousand",
         ),
-        error => (plain_message(error), "mend the YAML at this place"),
+        error => match plain_message(error) {
+            message if message.contains("did not find expected") => (
+                message,
+                "mend the YAML at this place: what belongs together begins in the same column",
+            ),
+            message => (message, "mend the YAML at this place"),
+        },
     }
+}
+
+/// The first line that a tab indents.
+fn first_tab(text: &str) -> Option<Place> {
+    text.lines().zip(1..).find_map(|(content, line)| {
+        let indent = content.len() - content.trim_start().len();
+        let column = content[..indent].find('\t')? + 1;
+        Some(Place::File { line, column, width: 1 })
+    })
 }
 
 /// The library's message without its own account of the place.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::releases::{Releases, archive, packed, sums};
 use super::running::number_in;
-use crate::support::{is_running, nats_server, path_folders, script, wait_until};
+use crate::support::{is_running, left_out, nats_server, path_folders, script, wait_until};
 
 /// The version of the programs in these tests that only say a version.
 const VERSION: &str = "2.14.5";
@@ -330,8 +330,7 @@ async fn go_builds_what_no_archive_offers() {
     let world = World::new();
     let search = path_folders();
     if !search.iter().any(|folder| folder.join("go").is_file()) {
-        eprintln!("not checked: there is no go here");
-        return;
+        return left_out("go builds what no archive offers", "there is no go here");
     }
     // Not what is on the search path: Go itself is found there, a nats-server shall not be.
     let version = nats_server().await.version.to_string();

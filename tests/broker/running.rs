@@ -406,3 +406,17 @@ async fn releases_from_the_oldest_on_take_what_they_are_told() {
         assert_eq!(files_ending(folder.path(), ".ports"), 0, "{version}: the ports file is left");
     }
 }
+
+#[tokio::test]
+async fn a_script_that_becomes_the_broker_is_one_whatever_it_is_called() {
+    let folder = folder();
+    let real = start_spec(folder.path()).await;
+    let body = format!("exec {} \"$@\"", real.program.path.display());
+    let path = script(&folder.path().join("bin/with-limits.sh"), &body);
+    let spec = StartSpec { program: Obtained { path, ..real.program.clone() }, ..real };
+    let broker = start(&spec).await;
+    assert_eq!(files_ending(folder.path(), ".ports"), 1);
+    // Killed, it removes nothing itself.
+    drop(broker);
+    assert_eq!(files_ending(folder.path(), ".ports"), 0);
+}

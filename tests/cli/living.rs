@@ -87,7 +87,8 @@ fn emulate_and_measure(folder: &Path, url: &str) {
     let said = super::ask(folder, &[&measure[..], &[url]].concat());
     assert_eq!(said.code, Some(0), "{said:?}");
     let rows = fs::read_to_string(folder.join("out/latest/requests.csv")).unwrap();
-    assert_eq!(rows.lines().count(), 3, "{rows}");
+    let rows: Vec<_> = rows.lines().collect();
+    assert!(rows.len() == 3 && rows[2].starts_with("2,a test,"), "{rows:?}");
     assert!(said.out.contains("20 nodes: 20 expected, 20 answered"), "{}", said.out);
     assert!(!said.out.contains("connected"), "nothing is known of that\n{}", said.out);
     let summary = fs::read_to_string(folder.join("out/latest/summary.json")).unwrap();
@@ -99,7 +100,7 @@ fn emulate_and_measure(folder: &Path, url: &str) {
     let go = broker["go"].as_str().unwrap();
     assert!(go.starts_with("go1."), "{summary}");
     let line = format!("broker n1: nats-server {version} ({go}) at {url}");
-    assert!(said.err.contains(&line), "{line}\n{}", said.err);
+    assert_eq!(said.err.matches(&line).count(), 1, "{line}\n{}", said.err);
 
     // A first discovery that lasted as long as a wave may would not end before the test does.
     let measure = ["measure", "-n", "1", "--deadline", "1h", "--discovery-timeout", "1s", "-s"];
@@ -126,6 +127,21 @@ async fn a_fleet_is_counted_and_measured_until_ctrl_c() {
     let (path, url) = (folder.path().to_owned(), broker.url());
     tokio::task::spawn_blocking(move || emulate_and_measure(&path, &url)).await.unwrap();
     broker.stop(SOON).await;
+}
+
+#[test]
+fn a_fleet_that_tries_in_vain_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens where a listener was until now.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = program(folder.path());
+    command.args(["emulate", "-i", "2", "-p", "0", "-s", &nobody.to_string()]);
+    let mut fleet = Living::start(command);
+    let said = fleet.until("dials failed");
+    assert!(said.contains("check that a broker is there"), "{said}");
+    fleet.signal(Signal::SIGINT);
+    let said = fleet.end();
+    assert!(said.code == Some(0) && said.out.contains("dials failed\n"), "{said:?}");
 }
 
 /// Everything in the files below a folder.

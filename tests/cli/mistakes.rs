@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use super::{SMALL, Said, ask, folder_with};
+use crate::support::in_own_mounts;
 
 /// Asserts an exit code and that stderr says these; nothing is printed and nothing panics.
 fn refused(said: &Said, code: i32, says: &[&str]) {
@@ -51,19 +51,10 @@ fn the_usage_line_names_what_is_needed_whatever_the_environment_says() {
 #[test]
 fn a_system_without_proc_is_refused_with_the_way_out() {
     let folder = folder_with("small.yaml", SMALL.as_bytes());
-    let own = ["--user", "--map-root-user", "--mount"];
-    let own = if nix::unistd::geteuid().is_root() { &own[2..] } else { &own };
-    let mut command = Command::new("unshare");
-    let without = "mount -t tmpfs none /proc || exit 77; exec \"$0\" run small.yaml";
-    command.args(own).args(["sh", "-c", without, env!("CARGO_BIN_EXE_choria-emulator")]);
-    let said = match command.current_dir(folder.path()).output() {
-        Ok(output) => super::said(output),
-        Err(_) => Said { code: None, out: String::new(), err: "there is no unshare".to_owned() },
-    };
-    if matches!(said.code, None | Some(1 | 77)) && !said.err.contains("own file") {
-        eprintln!("left out: this system lets us mount no file system of our own: {}", said.err);
-        return;
-    }
+    let Some(mut command) = in_own_mounts("a system without /proc") else { return };
+    let without = "mount -t tmpfs none /proc && exec \"$0\" run small.yaml";
+    command.args(["sh", "-c", without, env!("CARGO_BIN_EXE_choria-emulator")]);
+    let said = super::said(command.current_dir(folder.path()).output().unwrap());
     refused(&said, 3, &["this program's own file", "mount -t proc proc /proc"]);
 }
 
@@ -86,6 +77,7 @@ fn scenario_files_that_are_none_are_told_apart() {
         ("scenarios", &["is a folder", "scenarios/first-look.yaml"]),
         ("empty.yaml", &["is empty", "init"]),
         ("latin.yaml", &["not UTF-8", "byte 9"]),
+        ("/dev/zero", &["/dev/zero: it has more than 4194304 bytes, which no scenario has"]),
     ] {
         for command in ["run", "plan", "doctor"] {
             refused(&ask(folder.path(), &[command, file]), 2, says);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::living::Living;
 use super::{SMALL, ask, folder_with, program};
-use crate::support::nats_server;
+use crate::support::{code_on_a_quiet_machine, nats_server};
 
 /// Two groups, three to one, on a broker of ours; all waves are over in a second.
 async fn two_groups() -> TempDir {
@@ -83,10 +83,13 @@ async fn ctrl_c_in_the_middle_keeps_the_sizes_so_far() {
     assert!(scaling.partial);
     assert_eq!((scaling.sizes.len(), scaling.exit_code), (3, 130));
     assert!(said.out.contains("3 of 4 sizes · 20, 30, 40 nodes"), "{}", said.out);
+    let runs = scaling.sizes.iter().map(|size| Summary::read(&path.join(&size.folder)).unwrap());
+    let runs: Vec<_> = runs.collect();
+    // A busy machine may have spoilt one: that one counts for no law.
+    assert!(runs[..2].iter().all(|run| !run.partial && code_on_a_quiet_machine(run) == 0));
+    let valid = runs[..2].iter().filter(|run| run.exit_code == 0).count();
     let why = scaling.why_no_laws.unwrap();
-    assert!(why.starts_with("2 of the sizes gave a valid result"), "{why}");
-    let second = Summary::read(&path.join(&scaling.sizes[1].folder)).unwrap();
-    assert!(!second.partial && second.exit_code == 0);
+    assert!(why.starts_with(&format!("{valid} of the sizes gave a valid result")), "{why}");
 }
 
 #[test]

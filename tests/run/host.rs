@@ -9,6 +9,7 @@ use std::process::Command;
 use reports::verdict::Verdict;
 
 use super::rig::{Ended, Left, Program, left_in, real, scenario};
+use crate::support::in_own_mounts;
 
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 60";
 
@@ -22,18 +23,7 @@ impl SmallDisk {
     /// `None` where the system does not let us mount one.
     async fn run(options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let own = ["--user", "--map-root-user", "--mount"];
-        let own = if nix::unistd::geteuid().is_root() { &own[2..] } else { &own };
-        let mounts = "mount -t tmpfs none \"$0\"";
-        let mut tried = Command::new("unshare");
-        tried.args(own).args(["sh", "-c", mounts]);
-        if !tried.arg(folder.path()).output().is_ok_and(|tried| tried.status.success()) {
-            #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-            {
-                eprintln!("left out: this system lets us mount no file system of our own");
-            }
-            return None;
-        }
+        let mut command = in_own_mounts("a disk that is full or read-only")?;
         fs::create_dir(folder.path().join("results")).unwrap();
         let text = scenario(&real().await, &["default, nodes: 10"], &[RPC]);
         let run = Program::command(folder.path(), &text);
@@ -42,8 +32,7 @@ impl SmallDisk {
             "mount -t tmpfs -o {options} none results || exit 77; \
              \"$@\"; code=$?; cp -a results kept; exit $code"
         );
-        let mut command = Command::new("unshare");
-        command.args(own).args(["sh", "-c", &steps, "sh"]).arg(run.get_program());
+        command.args(["sh", "-c", &steps, "sh"]).arg(run.get_program());
         command.args(run.get_args());
         let program = Program::start(command, folder.path());
         let seen = format!("/proc/{}/root{}/results", program.pid(), folder.path().display());

@@ -13,12 +13,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reports::missing::MissingNode;
 use reports::summary::Summary;
-use reports::verdict::{Doubt, Severity};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::QUIET;
-use crate::support::{SOON, launcher, nats_server, start_spec, wait_until};
+use crate::support::{
+    SOON, code_on_a_quiet_machine, launcher, nats_server, start_spec, wait_until,
+};
 
 /// No run of these tests takes so long, however busy the machine is.
 const END_WITHIN: Duration = Duration::from_secs(120);
@@ -164,23 +165,10 @@ impl Left {
         self.summary.error.as_deref().unwrap_or_default()
     }
 
-    /// The exit code without the doubts that a busy machine gives: tests share one.
+    /// The exit code without the doubts that a busy machine gives.
     pub(super) fn code_on_a_quiet_machine(&self) -> u8 {
-        let mut doubts = self.summary.doubts.iter().filter(|d| d.severity == Severity::Invalid);
-        match self.summary.exit_code {
-            97 if doubts.all(is_about_machine) => {
-                let failed = self.summary.thresholds.iter().any(|threshold| !threshold.passed);
-                if failed { 99 } else { 0 }
-            }
-            code => code,
-        }
+        code_on_a_quiet_machine(&self.summary)
     }
-}
-
-/// Tests share a busy machine, and the tool says so: any other doubt that invalidates is a fault.
-pub(super) fn is_about_machine(doubt: &Doubt) -> bool {
-    let kinds = ["waves_sent_late", "scheduler_lag", "generator_saturated"];
-    kinds.contains(&doubt.kind.as_str())
 }
 
 /// The whole lines of a file that may still be written.

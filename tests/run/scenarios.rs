@@ -8,8 +8,8 @@ use reports::run::Ending;
 use reports::summary::Summary;
 use reports::verdict::Severity;
 
-use super::rig::is_about_machine;
 use super::{run, setup};
+use crate::support::is_about_machine;
 
 async fn check(name: &str, overrides: &[&str]) -> Summary {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
@@ -17,17 +17,17 @@ async fn check(name: &str, overrides: &[&str]) -> Summary {
     let out = tempfile::tempdir().unwrap();
     let (finished, _) = run(setup(&text, overrides, out.path()).await, Stop::default()).await;
     let finished = finished.unwrap();
+    let summary = Summary::read(&finished.folder).unwrap();
     let terminal = reports::render::terminal::render(
-        &Summary::of(&finished.result),
+        &summary,
         Some(&finished.folder),
         reports::render::terminal::Style::default(),
     );
-    assert!(finished.result.thresholds.iter().all(|t| t.passed), "{name}\n{terminal}");
+    assert!(summary.thresholds.iter().all(|t| t.passed), "{name}\n{terminal}");
     assert_eq!(finished.result.ending, Ending::Completed, "{name}\n{terminal}");
-    let mut invalid =
-        finished.result.tally.doubts.iter().filter(|d| d.severity == Severity::Invalid);
-    assert!(invalid.all(is_about_machine), "{name}\n{terminal}");
-    Summary::read(&finished.folder).unwrap()
+    let mut invalid = summary.doubts.iter().filter(|d| d.severity == Severity::Invalid);
+    assert!(invalid.all(is_about_machine(&summary)), "{name}\n{terminal}");
+    summary
 }
 
 const FAST: [&str; 2] = ["waves.discovery.every=500ms", "waves.rpc.every=500ms"];

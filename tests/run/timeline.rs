@@ -8,10 +8,9 @@ use reports::summary::{RecoverySummary, Summary, WaveSummary};
 use reports::verdict::Severity;
 use serde_json::Value;
 
-use super::rig::{
-    Left, Program, is_about_machine, left_in, processes_about, real, run_alone, run_while, scenario,
-};
+use super::rig::{Left, Program, left_in, processes_about, real, run_alone, run_while, scenario};
 use super::{Progress, setup};
+use crate::support::is_about_machine;
 
 /// Waves every 250 ms.
 const PULSE: &str = "pulse, request: {agent: emulated0, action: generate}, every: 250ms, \
@@ -44,7 +43,7 @@ impl Ran {
             summary: left.summary,
         };
         let mut invalid = ran.summary.doubts.iter().filter(|d| d.severity == Severity::Invalid);
-        assert!(invalid.all(is_about_machine), "{:?}", ran.summary.doubts);
+        assert!(invalid.all(is_about_machine(&ran.summary)), "{:?}", ran.summary.doubts);
         assert!(!ran.summary.partial, "{:?}", ran.summary.error);
         ran
     }

@@ -12,6 +12,7 @@
 mod announce;
 mod info;
 mod pending;
+mod reading;
 
 use std::future::Future;
 use std::io;
@@ -24,15 +25,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
-use super::codec::{self, CodecError, Op, Step};
+use super::codec::{CodecError, Op};
 use super::server_error::{Remedy, ServerError};
 use super::wire::{OUT_SIZE, Scratch, Wire, Written};
 use crate::fleet::counts::{ConnectStep, add, sub};
 use crate::fleet::node::{Context as NodeContext, Node};
 use crate::node::{AnswerKind, Opened};
-
-/// Reads of one connection before other nodes have their turn.
-const READS_PER_TURN: usize = 8;
 
 /// The library's ping interval (protocol document 1.2).
 const PING_INTERVAL: Duration = Duration::from_secs(120);
@@ -203,85 +201,6 @@ impl<'a> Session<'a> {
 
     fn flush(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
         self.wire.flush(cx, scratch, &self.context.counts).map_err(End::Lost)
-    }
-
-    /// Reads and answers until the socket is empty or takes no more.
-    fn receive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        for _ in 0..READS_PER_TURN {
-            if !self.rest.is_empty() && self.rest.len() >= self.rest_need {
-                // What was held back while the socket took nothing comes first.
-                self.digest_rest(cx, scratch)?;
-            } else {
-                let read = self.wire.read(cx, &mut scratch.read, &self.context.counts);
-                let Poll::Ready(size) = read else { return Ok(()) };
-                self.digest(cx, scratch, size.map_err(End::Lost)?)?;
-            }
-            if !self.flush(cx, scratch)? {
-                return Ok(());
-            }
-        }
-        // The socket may hold more: come back after the others.
-        cx.waker().wake_by_ref();
-        Ok(())
-    }
-
-    /// Handles every operation in the first `size` bytes that were just read.
-    fn digest(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        size: usize,
-    ) -> Result<(), End> {
-        let read = std::mem::take(&mut scratch.read);
-        let outcome = if self.rest.is_empty() {
-            self.operations(cx, scratch, &read[..size]).map(|used| {
-                self.rest.extend_from_slice(&read[used..size]);
-            })
-        } else {
-            self.rest.extend_from_slice(&read[..size]);
-            Ok(())
-        };
-        scratch.read = read;
-        outcome?;
-        if self.rest.len() >= self.rest_need && !self.wire.is_blocked() {
-            return self.digest_rest(cx, scratch);
-        }
-        Ok(())
-    }
-
-    fn digest_rest(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let rest = std::mem::take(&mut self.rest);
-        let used = self.operations(cx, scratch, &rest)?;
-        self.rest.extend_from_slice(&rest[used..]);
-        Ok(())
-    }
-
-    /// Handles the complete operations at the front of `bytes`, unless the socket takes no more answers,
-    /// and says how many bytes they were.
-    fn operations(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        bytes: &[u8],
-    ) -> Result<usize, End> {
-        let mut used = 0;
-        self.rest_need = 0;
-        while used < bytes.len() {
-            if scratch.out.len() >= OUT_SIZE && !self.flush(cx, scratch)? {
-                break;
-            }
-            match codec::next(&bytes[used..]).map_err(End::Protocol)? {
-                Step::Op(op, length) => {
-                    self.operation(scratch, op)?;
-                    used += length;
-                }
-                Step::Incomplete(need) => {
-                    self.rest_need = need;
-                    break;
-                }
-            }
-        }
-        Ok(used)
     }
 
     fn operation(&mut self, scratch: &mut Scratch, op: Op<'_>) -> Result<(), End> {

@@ -35,6 +35,8 @@ pub(super) struct WaveFiles {
     buckets: LineFile,
     hlog: LineFile,
     tests: u64,
+    /// What rows of `requests.csv` are about, in the words of whoever asked.
+    pub(super) description: Option<String>,
 }
 
 impl WaveFiles {
@@ -56,6 +58,7 @@ impl WaveFiles {
             buckets: LineFile::create(folder.join("time_buckets.csv"))?,
             hlog,
             tests: 0,
+            description: None,
         })
     }
 
@@ -70,12 +73,36 @@ impl WaveFiles {
             return Ok(());
         }
         self.tests += 1;
-        self.requests.line(&requests_row(self.tests, key, wave))?;
+        self.requests.line(&self.requests_row(key, wave))?;
         self.times.numbers(offsets_ns)?;
         self.buckets.numbers(&buckets(offsets_ns))?;
         self.requests.flush()?;
         self.times.flush()?;
         self.buckets.flush()
+    }
+
+    fn requests_row(&self, key: &WaveKey, wave: &WaveResult) -> String {
+        let description = match (&self.description, key.client) {
+            (None, client) => format!("{} {} client {client}", key.name, key.number),
+            (Some(description), 1) => description.clone(),
+            (Some(description), client) => format!("{description} client {client}"),
+        };
+        format!(
+            "{},{},{},{},{},{},{},{},{},{},{},{}",
+            self.tests,
+            csv_text(&description),
+            wave.payload_bytes,
+            wave.expected,
+            wave.discovered,
+            wave.publish_duration.as_nanos(),
+            wave.request_duration.as_nanos(),
+            wave.errors,
+            wave.on_time.saturating_sub(wave.errors),
+            // The predecessor stopped listening at the deadline: to it, a late reply was none.
+            wave.missing() + wave.late,
+            wave.unexpected,
+            wave.on_time,
+        )
     }
 
     fn interval(&mut self, key: &WaveKey, wave: &WaveResult) -> Result<(), StoreError> {
@@ -104,25 +131,6 @@ impl WaveFiles {
 fn tag(key: &WaveKey) -> String {
     let name = key.name.replace(|c: char| c == ',' || c.is_whitespace(), "_");
     if key.warmup { format!("warmup:{name}") } else { name }
-}
-
-fn requests_row(test: u64, key: &WaveKey, wave: &WaveResult) -> String {
-    let description = format!("{} {} client {}", key.name, key.number, key.client);
-    format!(
-        "{test},{},{},{},{},{},{},{},{},{},{},{}",
-        csv_text(&description),
-        wave.payload_bytes,
-        wave.expected,
-        wave.discovered,
-        wave.publish_duration.as_nanos(),
-        wave.request_duration.as_nanos(),
-        wave.errors,
-        wave.on_time.saturating_sub(wave.errors),
-        // The predecessor stopped listening at the deadline: to it, a late reply was none.
-        wave.missing() + wave.late,
-        wave.unexpected,
-        wave.on_time,
-    )
 }
 
 /// Replies per 10 ms since publishing, up to the last reply.

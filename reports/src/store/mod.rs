@@ -142,6 +142,12 @@ impl ResultFolder {
         Ok(result)
     }
 
+    /// Lets the rows of `requests.csv` say this instead of entry, number and client; a client after the
+    /// first is named behind it.
+    pub fn describe_requests(&mut self, description: String) {
+        self.waves.description = Some(description);
+    }
+
     /// Writes a `summary.json` that says that the run goes on; call it at the start and after
     /// each wave. It has no histograms, yet its cost grows with the number of waves: a fraction of
     /// a millisecond for each, so a run of many short waves calls it less often, and never on a

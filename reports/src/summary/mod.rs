@@ -4,8 +4,13 @@
 //! change, a `schema_version` may not. A summary has all that the reports show, so that
 //! `report RESULT` prints the same from the folder alone.
 
-mod parts;
+mod cost;
+mod entry;
+mod fleet;
+mod histograms;
 mod recovery;
+mod units;
+mod wave;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,11 +30,12 @@ use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, Verdict};
 use crate::worker::WorkerSummary;
 
-pub use parts::{
-    BrokerSummary, ConnectSummary, CostSummary, DriverSummary, EmulatorSummary, EntrySummary,
-    FleetSummary, HistogramTexts, ToCompleteMs, WaveSummary, WholeMs,
-};
+pub use cost::{BrokerSummary, CostSummary, DriverSummary, EmulatorSummary};
+pub use entry::{EntrySummary, WholeMs};
+pub use fleet::{ConnectSummary, FleetSummary};
+pub use histograms::HistogramTexts;
 pub use recovery::{RecoverySummary, SharesBack};
+pub use wave::{ToCompleteMs, WaveSummary};
 
 /// Version of the members and their meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -181,7 +187,7 @@ impl Summary {
             plan_digest: about.plan_digest.clone(),
             certificate_digest: about.certificate_digest.clone(),
             started_at: about.started_at.clone(),
-            duration_s: parts::seconds(*duration),
+            duration_s: units::seconds(*duration),
             verdict: run.verdict(),
             exit_code: run.exit_code().number(),
             partial: run.is_partial(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::parts::seconds;
+use super::units::seconds;
 use crate::recovery::{Consequences, Recovery, RecoveryKey};
 use crate::run::Tally;
 

@@ -4,9 +4,11 @@
 
 mod examples;
 mod formats;
+mod latencies;
 mod merging;
 mod recovering;
 mod rendering;
+mod results;
 mod storing;
 mod summaries;
 mod thresholds;

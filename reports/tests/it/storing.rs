@@ -71,6 +71,18 @@ fn the_predecessors_files_have_its_columns_in_nanoseconds() {
     "#);
     assert_eq!(read(&folder, "times.csv"), "2000000,9999999,10000000,35000000\n\n");
     assert_eq!(read(&folder, "time_buckets.csv"), "2,1,0,1\n0\n");
+    folder.describe_requests("a \"test\"".to_owned());
+    for client in [1, 2] {
+        folder.record_wave(&WaveKey { client, ..key("measure", 1) }, &whole, &[]).unwrap();
+    }
+    let rows = read(&folder, "requests.csv");
+    assert_eq!(
+        rows.lines().skip(3).collect::<Vec<_>>(),
+        [
+            r#"3,"a ""test""",122,2000,2000,80000,42000000,0,2000,0,0,2000"#,
+            r#"4,"a ""test"" client 2",122,2000,2000,80000,42000000,0,2000,0,0,2000"#,
+        ]
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::commands::environment::Environment;
 use crate::commands::failure::Refusal;
+use crate::commands::named;
 
 /// What a context says; an empty text says nothing.
 #[derive(Debug, Default, Deserialize)]
@@ -61,7 +62,7 @@ impl Context {
             )));
         }
         let path = folder.join(format!("{name}.json"));
-        let text = fs::read_to_string(&path).map_err(|error| {
+        let text = named::text(&path).map_err(|error| {
             let shown = path.display();
             Refusal::usage(format!(
                 "cannot read context {name:?} at {shown}: {error}\n{}",

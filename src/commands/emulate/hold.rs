@@ -18,6 +18,8 @@ use crate::conductor::{Progress, Stop};
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two lines that tell what goes on.
 const TELL: Duration = Duration::from_secs(10);
+/// Between two lines that tell that nodes try in vain.
+const TELL_FAILURES: Duration = Duration::from_secs(3);
 
 /// Watches over a fleet.
 pub(super) struct Watch {
@@ -63,8 +65,23 @@ impl Watch {
             self.told = (Instant::now(), counts);
         } else {
             self.display.show(&Progress::Connecting { connected, planned });
+            self.tell_failures(counts);
         }
         Ok(())
+    }
+
+    /// Tells why nodes are not connected, if more of them have tried in vain.
+    fn tell_failures(&mut self, counts: FleetCounts) {
+        let (when, last) = self.told;
+        let failed = failures(&counts);
+        if failed.is_empty() || failed == failures(&last) || when.elapsed() < TELL_FAILURES {
+            return;
+        }
+        self.told = (Instant::now(), counts);
+        self.display.say(&format!(
+            "{}: check that a broker is there and takes these credentials; nodes try again",
+            failed.join(", ")
+        ));
     }
 
     /// Tells what happened since the last time, if anything did.
@@ -85,6 +102,13 @@ impl Watch {
     }
 }
 
+/// Attempts to connect that failed, by where they did.
+fn failures(counts: &FleetCounts) -> Vec<String> {
+    let steps = [(counts.dial_failures, "dials"), (counts.handshake_failures, "handshakes")];
+    let failed = steps.into_iter().filter(|(number, _)| *number > 0);
+    failed.map(|(number, what)| format!("{} {what} failed", count(number))).collect()
+}
+
 /// What the fleet did, in a few lines.
 pub(super) fn summary(counts: &FleetCounts, held: Duration) -> String {
     let mut text = format!(
@@ -95,17 +119,18 @@ pub(super) fn summary(counts: &FleetCounts, held: Duration) -> String {
         count(counts.replies),
         duration(held),
     );
+    for line in failures(counts) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
     for (number, what) in [
         (counts.disconnects, "connections lost"),
         (counts.reconnects, "reconnects"),
         (counts.left, "times a node left as its group's churn says"),
         (counts.returned, "times one returned"),
-        (counts.dial_failures, "dials failed"),
-        (counts.handshake_failures, "handshakes failed"),
         (counts.refused, "requests refused"),
     ] {
         if number > 0 {
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "{} {what}", count(number));
         }
     }

@@ -5,7 +5,6 @@
 mod flags;
 mod request;
 
-use std::fs;
 use std::path::Path;
 
 use emulator::spec::Login;
@@ -14,6 +13,7 @@ use reports::verdict::ExitCode;
 use super::Shell;
 use super::connection::Address;
 use super::failure::Refusal;
+use super::named;
 use super::run::conduct;
 use super::sources;
 use crate::broker::Sources;
@@ -64,7 +64,7 @@ fn strangers(args: &MeasureArgs) -> anyhow::Result<Strangers> {
 /// A list of identities: one a line, blank lines and lines with # left out.
 fn listed(path: &Path) -> anyhow::Result<Vec<String>> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = named::text(path).map_err(|error| {
         Refusal::usage(format!("cannot read the list of nodes {shown}: {error}\ncheck the path"))
     })?;
     let lines = text.lines().map(str::trim);
@@ -94,6 +94,8 @@ fn listed(path: &Path) -> anyhow::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

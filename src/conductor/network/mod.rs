@@ -3,6 +3,7 @@
 mod form;
 mod start;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub(super) struct Network {
     forming: Option<Forming>,
     /// A connection to each, until the waves begin.
     probes: Option<Probes>,
+    /// Brokers that are not ours and were told of: each once, however often clients connect.
+    introduced: HashSet<String>,
 }
 
 /// What managed brokers are made from.
@@ -168,7 +171,7 @@ impl Network {
 
     /// The brokers that are not ours by what they say of themselves, each with a name.
     pub(super) fn introduced(
-        &self,
+        &mut self,
         brokers: Vec<SeenBroker>,
         reporter: &Reporter,
     ) -> Vec<(String, BrokerCost)> {
@@ -178,10 +181,12 @@ impl Network {
         let named = brokers.into_iter().map(|SeenBroker { name, version, go, url }| {
             let number = self.servers.iter().position(|server| server.url == url);
             let name = name.unwrap_or_else(|| format!("n{}", number.map_or(1, |n| n + 1)));
-            tracing::info!(%name, %version, go, %url, "broker is reached");
             let cost =
                 BrokerCost { version: version.clone(), go: go.clone(), ..Default::default() };
-            reporter.tell(Progress::Broker { name: name.clone(), version, go, url });
+            if self.introduced.insert(name.clone()) {
+                tracing::info!(%name, %version, go, %url, "broker is reached");
+                reporter.tell(Progress::Broker { name: name.clone(), version, go, url });
+            }
             (name, cost)
         });
         named.collect()

@@ -110,9 +110,9 @@ fn choose(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
-            let mut names: Vec<&str> = known.to_vec();
-            names.dedup();
-            names.truncate(20);
+            let first = |(at, name): &(usize, &&str)| !known[..*at].contains(*name);
+            let names = known.iter().enumerate().filter(first).map(|(_, name)| *name);
+            let names: Vec<&str> = names.take(20).collect();
             format!("there are: {}", names.join(", "))
         }
     }

@@ -1,0 +1,115 @@
+//! Brokers, what happens to them, and networks that are there already.
+
+use super::*;
+
+#[test]
+fn brokers_that_cannot_be_meant_are_refused() {
+    for (that, says) in [
+        ("size: 3", "`size` is for how brokers are joined, not for topology `single`"),
+        ("topology: cluster\n  size: 1", "for one broker write `topology: single`"),
+        ("topology: cluster\n  size: 101", "from 2 to 100"),
+        ("topology: cluster\n  size: 999999999999", "from 2 to 100"),
+        ("topology: supercluster\n  clusters: 20\n  size: 20", "at most 100 brokers"),
+        ("topology: supercluster\n  clusters: 1", "write `topology: cluster`"),
+        ("topology: leafnodes\n  clusters: 2", "`topology: supercluster` beside it"),
+        ("topology: leafnodes\n  leaves: 0", "without leaves"),
+        ("topology: leafnodes\n  nats: 1.4.1", "no leafnodes: 2.0.0 is the first release"),
+        ("topology: supercluster\n  nats: 1.4.1", "no gateways: 2.0.0 is the first release"),
+        ("topology: cluster\n  nats: {n1: 2.9.25, n2: 1.4.1}", "2.0.0 is the first release"),
+        ("topology: cluster\n  nats: {n1: 2.9.25, n7: 2.14.5}", "there is no broker `n7`"),
+        ("topology: cluster\n  nats: {n1: newest}", "three numbers"),
+        ("topology: cluster\n  nats: [2.9.25, 2.14.5]", "`{n1: \"2.9.25\"}`"),
+        ("nats: 2.14.5\n  path: {n1: /bin/nats-server}", "both say which nats-server n1 is"),
+        ("config: {port: 4222}", "`port` is ours to say"),
+        ("config: 7", "a map or text"),
+        ("config_for: {leaf1: {debug: true}}", "there is no broker `leaf1`"),
+        ("environment: {\"GO-GC\": 50}", "cannot name a variable"),
+        ("environment: {GOGC: [50]}", "expected"),
+        ("form_within: 0s", "above zero"),
+        ("urls: [\"nats://a\"]", "`topology: external` beside it"),
+    ] {
+        let told = refusal(&FULL.replace("topology: single\n  nats: 2.12.15", that), &[]);
+        assert!(told.contains(says), "{that}: {told}");
+        assert!(told.starts_with("full.yaml:"), "{told}");
+    }
+    let leaves = FULL.replace("topology: single", "topology: leafnodes");
+    for (key, value, says) in [
+        ("fleet.web.brokers", "leef1", "did you mean `leaf1`?"),
+        ("fleet.web.brokers", "[]", "no broker at all"),
+        ("fleet.web.brokers", "{leaf1: 0}", "from 1 to 1000"),
+        ("fleet.web.brokers", "7", "`{leaf1: 3, leaf2: 1}`"),
+        ("fleet.web.fallback", "[n1]", "there is no broker `n1`"),
+        ("client.brokers", "c1", "there is no broker `c1`"),
+    ] {
+        let told = refusal(&leaves, &[&format!("{key}={value}")]);
+        assert!(told.contains(says), "{key}={value}: {told}");
+    }
+}
+
+#[test]
+fn secrets_in_urls_are_refused_and_not_repeated() {
+    for url in ["nats://bob:hunter2@broker:4222", "nats://hunter2@broker", "bob:hunter2@broker"] {
+        let told = refusal(&FULL.replace("nats: 2.12.15", &format!("urls: [{url:?}]")), &[]);
+        assert!(told.contains("a user, a password or a token"), "{told}");
+        assert!(told.contains("--creds") && told.contains("@broker"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        let told = refusal(FULL, &[&format!("brokers.urls=[{url:?}]")]);
+        assert!(told.contains("-P brokers.urls") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn only_a_network_that_is_there_already_may_have_nodes_of_its_own() {
+    let text = "version: 1\nname: there\nfleet: []\nwaves: [{name: a, request: {agent: package, action: status}}]\n";
+    assert!(refusal(text, &[]).contains("a fleet without groups"));
+    let external =
+        format!("{text}brokers: {{topology: external, urls: [\"nats://127.0.0.1:4222\"]}}\n");
+    let scenario = parse(&external, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let plan = crate::plan::resolve(&scenario).expect("resolves");
+    assert_eq!((plan.nodes(), plan.entries[0].collective.as_str()), (0, MAIN_COLLECTIVE));
+}
+
+#[test]
+fn a_timeline_that_cannot_be_carried_out_is_refused_with_what_to_write() {
+    let base = "version: 1\nname: t\nfleet: [{group: a, nodes: 1}]\n\
+                waves: [{name: rpc, discover: {}, every: 1s, count: 5}]\n";
+    for (more, says) in [
+        ("timeline: [{at: 1s, restart: n2}]", &["no broker `n2`", "did you mean `n1`?"][..]),
+        ("timeline: [{at: 1s, restart: []}]", &["no broker is named", "n1"]),
+        ("timeline: [{restart: n1}]", &["without its time", "at: 20s"]),
+        ("timeline: [{at: 1s, after: {wave: rpc}, restart: n1}]", &["both say when"]),
+        ("timeline: [{after: {wave: rpd}, restart: n1}]", &["no wave `rpd`", "`rpc`"]),
+        ("timeline: [{after: {wave: rpc, number: 6}, kill: n1}]", &["no wave rpc 6", "1 to 5"]),
+        ("timeline: [{after: {wave: rpc}, kill: n1}]", &["no wave is sent after", "at 4s"]),
+        ("timeline: [{at: 5s, kill: n1}]", &["no wave is sent after", "at 4s"]),
+        ("timeline: [{at: 1s}]", &["does nothing", "`lame_duck`"]),
+        ("timeline: [{at: 1s, kill: n1, start: n1}]", &["one thing: `start` or `kill`"]),
+        ("timeline: [{at: 1s, pause: n1}]", &["pause without its length", "for: 5s"]),
+        ("timeline: [{at: 1s, kill: n1, for: 1s}]", &["`for` has no meaning for `kill`"]),
+        ("timeline: [{at: 1s, replace: n1}]", &["nothing to replace it with"]),
+        ("timeline: [{at: 1s, replace: n1, nats: new}]", &["no version of nats-server"]),
+        ("timeline: [{at: 1s, restart: n1, rolling: hole}]", &["`whole`"]),
+        ("timeline: [{at: 1s, kill: n1}, {at: 2s, kill: n1}]", &["is called `kill` as well"]),
+        ("timeline: [{at: 1s, restrat: n1}]", &["did you mean `restart`?"]),
+        (
+            "brokers: {topology: external, urls: [\"nats://a:4222\"]}\n\
+             timeline: [{at: 1s, kill: n1}]",
+            &["brokers that are started here"],
+        ),
+        (
+            "timeline: [{at: 1s, kill: n1}]\n\
+             thresholds: {\"recovery.nodes_lost{step:kil}\": [\"max == 0\"]}",
+            &["no step `kil`", "did you mean `kill`?"],
+        ),
+        (
+            "thresholds: {recovery.time_to_full: [\"max < 1s\"]}",
+            &["nothing is done to the brokers", "timeline: ["],
+        ),
+    ] {
+        let text = format!("{base}{more}\n");
+        let told = refusal(&text, &[]);
+        for say in says {
+            assert!(told.contains(say), "{more}: no {say:?} in: {told}");
+        }
+    }
+}
