@@ -166,6 +166,7 @@ async fn broker(folder: &Path) -> Broker {
         folder: folder.to_owned(),
         ports: PortChoice::Free,
         limits: Limits::default(),
+        profiling: false,
         wiring: Wiring::default(),
         own_config: serde_json::Map::new(),
         extra_config: String::new(),

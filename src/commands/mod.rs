@@ -27,6 +27,7 @@ mod screen;
 mod signals;
 mod sources;
 mod typed;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -13,9 +13,10 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
+use super::asker::single;
 use super::epoch::Epoch;
 use super::incident::IncidentLog;
-use super::options::{ConnectionOptions, OptionsError, redacted};
+use super::options::{ConnectionOptions, OptionsError};
 
 /// Pause between two attempts to reach a receiver while a network settles.
 const SETTLE_RETRY: Duration = Duration::from_millis(100);
@@ -97,17 +98,7 @@ impl Client {
         let open = TaskTracker::new();
         let connect = async |name: String| {
             let observer = log.observer(epoch, name.clone(), open.token());
-            let built = options.build(&name, nodes, observer).await?;
-            built.connect(&servers[..]).await.map_err(|source| ClientError::Connect {
-                name,
-                servers: options
-                    .servers
-                    .iter()
-                    .map(|url| redacted(url))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                source,
-            })
+            single(&name, options, nodes, observer, true).await
         };
         let publisher = connect(format!("{base_name}-publisher")).await?;
         let mut receivers = Vec::new();

@@ -123,6 +123,7 @@ pub async fn prove(
         folder,
         ports: PortChoice::Free,
         limits: Limits::default(),
+        profiling: false,
         wiring: Wiring::default(),
         own_config: serde_json::Map::new(),
         extra_config: String::new(),

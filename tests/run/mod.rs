@@ -12,6 +12,7 @@ mod telemetry;
 mod timeline;
 mod topologies;
 mod verdicts;
+mod watched;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
         launcher: launcher(),
         login: emulator::spec::Login::default(),
         connection: ConnectionOptions::default(),
+        system: None,
         strangers: None,
         discovery_timeout: None,
         log: RunLog::default(),

@@ -50,6 +50,7 @@ pub(crate) async fn start_spec(folder: &Path) -> StartSpec {
         folder: folder.to_owned(),
         ports: PortChoice::Free,
         limits: Limits::default(),
+        profiling: false,
         wiring: Wiring::default(),
         own_config: serde_json::Map::new(),
         extra_config: String::new(),

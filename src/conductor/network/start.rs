@@ -74,6 +74,7 @@ impl Starting<'_> {
                 folder: self.folder.clone(),
                 ports: ports[position].choice(),
                 limits: self.limits,
+                profiling: self.planned.profiling,
                 wiring: wiring(self.planned, position, ports),
                 own_config: broker.config.clone(),
                 extra_config: broker.config_text.clone(),

@@ -220,12 +220,26 @@ fn brokers(summary: &Summary) -> Option<Section> {
     let rows = brokers.iter().map(broker_row).collect();
     let topology = Line::plain(format!("topology: {}", summary.topology));
     let trouble = brokers.iter().flat_map(broker_trouble);
-    let lines = std::iter::once(topology).chain(formed(summary)).chain(trouble).collect();
+    let told = formed(summary).into_iter().chain(learned(summary));
+    let lines = std::iter::once(topology).chain(told).chain(trouble).collect();
     Some(Section {
         title: "What do the brokers carry?",
         table: Some(Table { columns, rows }),
         lines,
     })
+}
+
+/// What brokers that are not ours say of how they are joined.
+fn learned(summary: &Summary) -> Option<Line> {
+    let brokers = summary.cost.brokers.iter().filter(|_| summary.topology == "external");
+    let said = brokers.filter_map(|broker| {
+        let cluster = broker.cluster.as_ref()?;
+        let links = broker.figure(BrokerFigure::Links).unwrap_or_default() as u64;
+        let links = format::counted(links, "link", "links");
+        Some(format!("{} in cluster {cluster} with {links}", broker.name))
+    });
+    let said: Vec<_> = said.collect();
+    (!said.is_empty()).then(|| Line::plain(said.join(", ")))
 }
 
 /// How several brokers became a network.
