@@ -46,9 +46,7 @@ pub enum ClientError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The broker did not let it in, or did not answer.
-    #[error(
-        "cannot connect {name:?} to {servers}: {source}\ncheck that the broker runs there and takes these credentials"
-    )]
+    #[error("cannot connect {name:?} to {servers}: {source}\n{}", advice(source))]
     Connect {
         /// Name of the connection.
         name: String,
@@ -67,6 +65,21 @@ pub enum ClientError {
         /// How long it was tried.
         waited: Duration,
     },
+}
+
+/// What to do about a connection that did not come up.
+fn advice(source: &async_nats::ConnectError) -> &'static str {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+    while let Some(error) = cause {
+        // As tokio-rustls wraps what is wrong with a handshake or a certificate.
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
+            return "TLS failed: name the authority that vouches for the broker with --tlsca, or \
+                    leave TLS out where the broker has none";
+        }
+        cause = error.source();
+    }
+    "check that the broker runs there and takes these credentials"
 }
 
 /// A client with its connections up.
