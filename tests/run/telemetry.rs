@@ -122,6 +122,29 @@ async fn a_slow_leaf_is_seen_and_its_silent_nodes_name_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_reply_names_the_broker_that_the_node_was_on_and_not_its_home() {
+    let brokers = format!("topology: cluster, size: 2, {}", real().await);
+    let groups = [
+        "loud, nodes: 5, brokers: n1",
+        "silent, nodes: 20, brokers: n2, behaviour: {no_reply: 100%}",
+    ];
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 14, \
+         deadline: 500ms";
+    let text = scenario(&brokers, &groups, &[wave])
+        + "timeline: [{after: {wave: rpc, number: 2}, stop: n2}]\n";
+    let out = tempfile::tempdir().unwrap();
+    let left = Left::by(&run_alone(setup(&text, &[], out.path()).await).await.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", left.error());
+    let missing = left.missing();
+    for (number, broker) in [(1, "n2"), (14, "n1")] {
+        let of_wave: Vec<_> = missing.iter().filter(|node| node.number == number).collect();
+        assert_eq!(of_wave.len(), 20, "wave {number}");
+        let there = of_wave.iter().all(|node| node.broker.as_deref() == Some(broker));
+        assert!(there, "wave {number}: {of_wave:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn goroutines_and_memory_are_looked_at_between_phases_where_profiling_is_on() {
     let brokers = format!("topology: cluster, size: 2, profiling: true, {}", real().await);
     let asked = "thresholds:\n  broker.goroutines: [\"count > 30\"]\n  \
