@@ -167,6 +167,7 @@ async fn broker(folder: &Path) -> Broker {
         host: std::net::Ipv4Addr::LOCALHOST,
         ports: PortChoice::Free,
         limits: Limits::default(),
+        profiling: false,
         wiring: Wiring::default(),
         own_config: serde_json::Map::new(),
         extra_config: String::new(),

@@ -47,13 +47,19 @@ pub enum BrokerFigure {
     LinkPendingBytes,
     /// Round trip of the slowest of them, microseconds.
     LinkRttUs,
+    /// Goroutines, where profiling is on.
+    Goroutines,
+    /// Heap in use, bytes, where profiling is on.
+    HeapInuseBytes,
+    /// Stacks in use, bytes, where profiling is on.
+    StackInuseBytes,
 }
 
 use BrokerFigure as F;
 
 impl BrokerFigure {
     /// Every figure, in the order of the columns.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         F::RssBytes,
         F::CpuUs,
         F::Connections,
@@ -72,6 +78,9 @@ impl BrokerFigure {
         F::Links,
         F::LinkPendingBytes,
         F::LinkRttUs,
+        F::Goroutines,
+        F::HeapInuseBytes,
+        F::StackInuseBytes,
     ];
 
     /// Its name in columns and members, and behind `broker.` in thresholds.
@@ -96,6 +105,9 @@ impl BrokerFigure {
             F::Links => "links",
             F::LinkPendingBytes => "link_pending_bytes",
             F::LinkRttUs => "link_rtt_us",
+            F::Goroutines => "goroutines",
+            F::HeapInuseBytes => "heap_inuse_bytes",
+            F::StackInuseBytes => "stack_inuse_bytes",
         }
     }
 
@@ -120,7 +132,10 @@ impl BrokerFigure {
             | F::Subscriptions
             | F::Links
             | F::LinkPendingBytes
-            | F::LinkRttUs => false,
+            | F::LinkRttUs
+            | F::Goroutines
+            | F::HeapInuseBytes
+            | F::StackInuseBytes => false,
         }
     }
 
@@ -188,6 +203,8 @@ pub struct BrokerCost {
     pub version: String,
     /// The Go toolchain that built it, where it says so.
     pub go: Option<String>,
+    /// The cluster that it says it is in.
+    pub cluster: Option<String>,
     /// Counters over the whole run, of all else the largest reading.
     pub figures: BrokerFigures,
     /// CPU time while waves ran; of managed brokers only.
@@ -225,12 +242,16 @@ pub struct PendingConnection {
 impl BrokerCost {
     /// Takes over what another observer saw of the same broker.
     pub fn merge(&mut self, other: &Self) {
-        let Self { version, go, figures, wave_cpu, silent, closed, looks, left_out } = other;
+        let Self { version, go, cluster, figures, wave_cpu, silent, closed, looks, left_out } =
+            other;
         if *version > self.version {
             self.version.clone_from(version);
         }
         if *go > self.go {
             self.go.clone_from(go);
+        }
+        if *cluster > self.cluster {
+            self.cluster.clone_from(cluster);
         }
         self.figures.merge(figures);
         self.wave_cpu = self.wave_cpu.max(*wave_cpu);

@@ -19,6 +19,7 @@ use super::launch::Launcher;
 use super::monitor::{Monitor, Varz};
 use super::obtain::Obtained;
 use super::process::{PortChoice, StartError, StartSpec, Stopped, end, ended, start_process, stop};
+use super::profile::Profile;
 use super::ready::{PortsFile, loopback};
 
 /// Time for a broker to end in order; 15,000 clients take it 0.6 s (brokers-checked, 10).
@@ -64,6 +65,8 @@ pub(super) struct Process {
     pub(super) program: Obtained,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) at_start: Varz,
+    /// Its port for profiling, if it has one.
+    pub(super) profile: Option<u16>,
     pub(super) keeper: Keeper,
     pub(super) ports_file: PortsFile,
 }
@@ -253,6 +256,12 @@ impl Control {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.seat.with(|process| process.keeper.pid())
+    }
+
+    /// The profiling port of that process, if it has one.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.seat.with(|process| process.profile).map(Profile::new)
     }
 
     /// Ends the broker and returns when its process is gone; it stays away until it is started.

@@ -73,6 +73,8 @@ pub struct ServerConfig {
     pub ports_folder: PathBuf,
     /// Its limits.
     pub limits: Limits,
+    /// Whether it has a port for profiling, on loopback, wherever one is free.
+    pub profiling: bool,
     /// How it is joined with others.
     pub wiring: Wiring,
     /// The user's own keys, merged into ours.
@@ -176,6 +178,9 @@ impl ServerConfig {
         told.always("port", json!(self.client_port));
         told.always("http", json!(at(self.monitor_port)));
         told.always("ports_file_dir", json!(self.ports_folder.to_string_lossy()));
+        if self.profiling {
+            told.always("prof_port", json!(-1));
+        }
         told.always("max_connections", json!(self.limits.max_connections));
         told.always("max_payload", json!(self.limits.max_payload_bytes));
         told.always("max_pending", json!(self.limits.max_pending_bytes));
@@ -291,6 +296,7 @@ mod tests {
             monitor_port: 14_002,
             ports_folder: PathBuf::from("/run/a \"quoted\" folder"),
             limits: Limits::carrying(100_000, 0),
+            profiling: false,
             wiring: Wiring::default(),
             own: Map::new(),
             extra: String::new(),

@@ -13,6 +13,8 @@ use super::monitor::{Monitor, MonitorError};
 const FULLEST: usize = 10;
 /// How many ended connections a server remembers (nats-server, `DEFAULT_MAX_CLOSED_CLIENTS`).
 const CLOSED: usize = 10_000;
+/// How many of them are asked for where the answer is one message: half a MiB.
+const CLOSED_BY_MESSAGE: usize = 1_000;
 
 /// The connections of a broker at one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +56,8 @@ impl Monitor {
     /// When monitoring does not answer.
     pub async fn connections(&self) -> Result<Connections, MonitorError> {
         let open: Connz = self.json(&format!("/connz?sort=pending&limit={FULLEST}")).await?;
-        let closed: Connz = self.json(&format!("/connz?state=closed&limit={CLOSED}")).await?;
+        let limit = if self.is_by_message() { CLOSED_BY_MESSAGE } else { CLOSED };
+        let closed: Connz = self.json(&format!("/connz?state=closed&limit={limit}")).await?;
         Ok(Connections::of(open, closed))
     }
 }

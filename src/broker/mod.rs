@@ -18,7 +18,9 @@ pub mod neighbours;
 pub mod obtain;
 mod ports;
 pub mod process;
+mod profile;
 mod ready;
+mod system;
 mod together;
 pub mod version;
 
@@ -33,5 +35,7 @@ pub use look_up::{LookUpError, look_up};
 pub use monitor::{BrokerSample, Look, Monitor, MonitorError, ProcessSample, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
 pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};
+pub use profile::{Profile, ProfileSample};
+pub use system::SystemAccount;
 pub use together::{Ports, start_together};
 pub use version::Version;

@@ -13,10 +13,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::links::{Gatewayz, Leafz, LinkSample, Routez};
+use super::system::NamedServer;
 
 /// A monitoring request that takes longer than this is a failure of the broker. Whoever looks once a
 /// second misses two looks then.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Most that is read of an answer: a `/varz` has some 3 KiB, 10,000 closed connections have 5 MiB.
 const ANSWER_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -39,6 +40,14 @@ pub enum MonitorError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Nobody answers through the system account, or not as nats-server does.
+    #[error("{subject} through the system account: {why}")]
+    System {
+        /// What was asked.
+        subject: String,
+        /// What went wrong.
+        why: String,
+    },
     /// The process is not there.
     #[error("process {pid}: {source}")]
     Process {
@@ -46,6 +55,12 @@ pub enum MonitorError {
         pid: i32,
         /// What the system said.
         source: procfs::ProcError,
+    },
+    /// An answer without the figures that belong into it.
+    #[error("{url}: that is not what a Go program answers")]
+    Strange {
+        /// What was asked.
+        url: String,
     },
     /// The program is ending.
     #[error("{url}: not asked, the program is ending")]
@@ -106,9 +121,20 @@ pub struct Varz {
     /// Leaf connections (since 2.0.4).
     #[serde(default)]
     pub leafnodes: u64,
+    /// Its cluster.
+    #[serde(default)]
+    pub cluster: JoinedVarz,
     /// Its gateways.
     #[serde(default)]
-    pub gateway: GatewayVarz,
+    pub gateway: JoinedVarz,
+}
+
+impl Varz {
+    /// The name that it was given; `None` where it only has the identity that it gave itself.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&str> {
+        self.server_name.as_deref().filter(|name| *name != self.server_id)
+    }
 }
 
 /// Slow consumers by what they were.
@@ -124,10 +150,10 @@ pub struct SlowConsumers {
     pub leafs: u64,
 }
 
-/// What `/varz` says about gateways.
+/// What `/varz` says about a cluster, or about gateways.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct GatewayVarz {
-    /// Name of the cluster; absent where there are no gateways.
+pub struct JoinedVarz {
+    /// Name of the cluster; absent where there is none, or where there are no gateways.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -186,7 +212,20 @@ pub struct Look {
 
 /// The monitoring of one broker.
 #[derive(Debug, Clone)]
-pub struct Monitor {
+pub struct Monitor(Way);
+
+/// How a broker is asked.
+#[derive(Debug, Clone)]
+enum Way {
+    /// Its own web server.
+    Site(Site),
+    /// Messages, through the system account of its network.
+    System(NamedServer),
+}
+
+/// A broker's web server: of monitoring, or of profiling.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
     base: String,
     agent: ureq::Agent,
 }
@@ -195,19 +234,24 @@ impl Monitor {
     /// Monitoring of our own broker at this address, by plain HTTP.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { base: format!("http://{address}"), agent: agent(true) }
+        Self(Way::Site(Site::ours(address)))
     }
 
     /// Monitoring of somebody else's broker: `http://HOST:PORT`, or what stands before `/varz` there.
     #[must_use]
     pub fn at(url: &str) -> Self {
-        Self { base: url.trim_end_matches('/').to_owned(), agent: agent(false) }
+        let base = url.trim_end_matches('/').to_owned();
+        Self(Way::Site(Site { base, agent: agent(false) }))
     }
 
-    /// What its paths are appended to.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.base
+    /// Monitoring of a server through the system account of its network.
+    pub(super) fn of_server(server: NamedServer) -> Self {
+        Self(Way::System(server))
+    }
+
+    /// Whether it is asked by messages: answers have to fit into those.
+    pub(super) fn is_by_message(&self) -> bool {
+        matches!(self.0, Way::System(_))
     }
 
     /// Asks for `/varz`.
@@ -252,16 +296,29 @@ impl Monitor {
 
     /// Asks for a path and reads the answer as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, MonitorError> {
-        let text = self.text(path).await?;
-        serde_json::from_str(&text).map_err(|source| {
-            let url = format!("{}{path}", self.base);
-            MonitorError::Answer { url, source }
-        })
+        let site = match &self.0 {
+            Way::Site(site) => site,
+            Way::System(server) => return server.ask(path).await,
+        };
+        let text = site.text(path).await?;
+        serde_json::from_str(&text)
+            .map_err(|source| MonitorError::Answer { url: site.url(path), source })
+    }
+}
+
+impl Site {
+    /// Our own broker's at this address, by plain HTTP.
+    pub(super) fn ours(address: SocketAddr) -> Self {
+        Self { base: format!("http://{address}"), agent: agent(true) }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     /// Asks for a path and reads the answer as text.
     pub(super) async fn text(&self, path: &str) -> Result<String, MonitorError> {
-        let (url, agent) = (format!("{}{path}", self.base), self.agent.clone());
+        let (url, agent) = (self.url(path), self.agent.clone());
         let ending = MonitorError::Ending { url: url.clone() };
         tokio::task::spawn_blocking(move || {
             let answer = agent.get(&url).call();

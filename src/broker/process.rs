@@ -27,7 +27,7 @@ use super::launch::Launcher;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
 use super::obtain::Obtained;
 use super::ports;
-use super::ready::{self, Expectation, PortsFile, loopback};
+use super::ready::{self, Expectation, PortsFile, Shown, loopback};
 
 pub use super::keeper::Exit;
 pub use super::ready::Unready;
@@ -69,6 +69,8 @@ pub struct StartSpec {
     pub ports: PortChoice,
     /// Its limits.
     pub limits: Limits,
+    /// Whether it has a port for profiling.
+    pub profiling: bool,
     /// How it is joined with others.
     pub wiring: Wiring,
     /// The user's own keys, merged into ours.
@@ -351,9 +353,9 @@ pub(super) async fn start_process(
     };
     let ports_file = expected.ports_file;
     match seen {
-        Ok(at_start) => {
+        Ok(Shown { varz: at_start, profile }) => {
             let program = spec.program.clone();
-            Ok(Process { program, left_out, at_start, keeper, ports_file })
+            Ok(Process { program, left_out, at_start, profile, keeper, ports_file })
         }
         Err(error) => {
             stop(&keeper.handle(), Duration::ZERO).await;
@@ -427,6 +429,7 @@ impl Files {
             monitor_port,
             ports_folder: spec.folder.clone(),
             limits: spec.limits,
+            profiling: spec.profiling,
             wiring: spec.wiring.clone(),
             own: spec.own_config.clone(),
             extra: spec.extra_config.clone(),

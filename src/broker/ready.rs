@@ -81,12 +81,20 @@ pub enum Unready {
     },
 }
 
+/// What a broker showed when it was ready.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) varz: Varz,
+    /// Its port for profiling, if it has one.
+    pub(super) profile: Option<u16>,
+}
+
 /// Looks until the broker shows everything, or returns what was missing at the deadline.
-pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Varz, Unready> {
+pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Shown, Unready> {
     let mut missing = Unready::NoPorts(expected.ports_file.to_string());
     loop {
         match timeout_at(deadline, look(expected)).await {
-            Ok(Ok(varz)) => return Ok(varz),
+            Ok(Ok(shown)) => return Ok(shown),
             Ok(Err(unready)) => missing = unready,
             Err(_) => return Err(missing),
         }
@@ -97,7 +105,7 @@ pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<V
     }
 }
 
-async fn look(expected: &Expectation) -> Result<Varz, Unready> {
+async fn look(expected: &Expectation) -> Result<Shown, Unready> {
     let ports = expected
         .ports_file
         .read()
@@ -124,7 +132,7 @@ async fn look(expected: &Expectation) -> Result<Varz, Unready> {
         Some(name) if name != expected.name && expected.version >= Version::new(2, 1, 9) => {
             Err(stranger(&expected.name, &name))
         }
-        _ => Ok(varz),
+        _ => Ok(Shown { varz, profile: ports.profile() }),
     }
 }
 
@@ -135,9 +143,15 @@ struct Ports {
     nats: Vec<String>,
     #[serde(default)]
     monitoring: Vec<String>,
+    #[serde(default)]
+    profile: Vec<String>,
 }
 
 impl Ports {
+    fn profile(&self) -> Option<u16> {
+        self.profile.first()?.rsplit(':').next()?.parse().ok()
+    }
+
     fn check(addresses: &[String], expected: u16) -> Result<(), Unready> {
         let suffix = format!(":{expected}");
         if addresses.iter().any(|address| address.ends_with(&suffix)) {

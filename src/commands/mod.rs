@@ -29,6 +29,7 @@ mod screen;
 mod signals;
 mod sources;
 mod typed;
+mod watch;
 mod worker;
 
 use std::ffi::OsString;

@@ -18,6 +18,7 @@ use super::progress::Shown;
 use super::scenario_file::{self, Params, Read};
 use super::signals;
 use super::sources::{self, SourceArgs};
+use super::watch::WatchArgs;
 use crate::conductor::{self, Finished, RunError, Setup};
 use crate::driver::ConnectionOptions;
 use crate::plan;
@@ -53,6 +54,8 @@ pub(super) struct RunArgs {
     workers: WorkersArgs,
     #[command(flatten)]
     nats: NatsArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
 }
 
 /// Where results go.
@@ -71,9 +74,11 @@ pub(super) fn run(args: RunArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
 /// What the conductor is handed.
 pub(super) fn setup(args: RunArgs, shell: &Shell) -> anyhow::Result<Setup> {
     let mut read = scenario_file::read(&args.scenario, &args.params)?;
-    let (login, connection) = reach(args.nats, &mut read, shell)?;
+    let (login, connection) = reach(args.nats, &args.watch, &mut read, shell)?;
+    let plan = plan::resolve(&read.scenario)?;
     Ok(Setup {
-        plan: plan::resolve(&read.scenario)?,
+        system: args.watch.system(&connection, &plan.brokers),
+        plan,
         scenario_text: read.text,
         out: args.out.out,
         sources: args.sources.sources(shell),
@@ -90,12 +95,13 @@ pub(super) fn setup(args: RunArgs, shell: &Shell) -> anyhow::Result<Setup> {
 /// Puts the servers of the command line into the scenario, and tells what nodes show to them.
 fn reach(
     nats: NatsArgs,
+    watch: &WatchArgs,
     read: &mut Read,
     shell: &Shell,
 ) -> anyhow::Result<(Login, ConnectionOptions)> {
     let topology = read.scenario.brokers.as_ref().and_then(|brokers| brokers.topology);
     if topology != Some(Topology::External) {
-        return match NatsArgs::typed(shell) {
+        return match NatsArgs::typed(shell).or_else(|| WatchArgs::typed(shell)) {
             Some(flag) => Err(Refusal::usage(format!(
                 "{flag} is for a network that is there already, and this scenario starts its own broker\n\
                  leave it out, or write `brokers: {{topology: external, urls: [...]}}` into the scenario"
@@ -110,6 +116,9 @@ fn reach(
         let named = format!("# run with --server {}\n", network.options.servers.join(","));
         read.text.insert_str(0, &named);
         read.scenario.brokers = Some(brokers);
+    }
+    if let Some(brokers) = &mut read.scenario.brokers {
+        read.text.insert_str(0, &watch.name(brokers));
     }
     Ok((login, network.options))
 }

@@ -112,10 +112,11 @@ impl Book {
             return self.event("wave_interrupted", wave_text(done), wave_figures(done));
         }
         for entry in expected.iter().filter(|entry| !done.on_time.contains(*entry)) {
-            let Reason { cause, detail } = witness.reason(done, entry);
+            let Reason { cause, detail, seat } = witness.reason(done, entry);
             let mut node = MissingNode::new(&done.key, crowd.roster.identity(entry), cause);
             node.detail = detail;
-            node.broker = crowd.home(entry).or(witness.broker).map(ToOwned::to_owned);
+            let at = seat.and_then(|seat| crowd.broker(seat)).or_else(|| crowd.home(entry));
+            node.broker = at.or(witness.broker).map(ToOwned::to_owned);
             if let Some(place) = crowd.place(entry) {
                 node.index = Some(place.index);
                 node.group = Some(place.group.to_owned());
@@ -191,7 +192,7 @@ impl<'a> Witness<'a> {
         broker: Option<&'a str>,
     ) -> Self {
         let Some(crew) = crew else { return Self { reasons: HashMap::new(), broker } };
-        let answered = |entry: &u32| done.on_time.contains(*entry) || done.late.contains(*entry);
+        let answered = |entry: &u32| done.on_time.contains(*entry);
         // Of a wave that was ended early nobody asks who had not answered yet.
         let silent = order.expected.iter().filter(|entry| !done.interrupted && !answered(entry));
         let silent = silent.filter_map(|entry| Some((entry, crowd.place(entry)?.index)));
@@ -201,11 +202,12 @@ impl<'a> Witness<'a> {
     }
 
     fn reason(&self, done: &WaveDone, entry: u32) -> Reason {
+        let known = self.reasons.get(&entry);
         if done.late.contains(entry) {
-            return Reason { cause: Cause::Late, detail: None };
+            let seat = known.and_then(|known| known.seat);
+            return Reason { cause: Cause::Late, detail: None, seat };
         }
-        let known = self.reasons.get(&entry).cloned();
-        known.unwrap_or(Reason { cause: Cause::Unknown, detail: None })
+        known.cloned().unwrap_or(Reason { cause: Cause::Unknown, detail: None, seat: None })
     }
 }
 

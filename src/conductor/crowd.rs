@@ -37,6 +37,8 @@ pub(super) struct Crowd {
     /// What the roster's tags mean to each client: the brokers by their positions. Empty where there is
     /// only one, or nothing is known of the nodes' homes.
     places: Vec<Vec<Arc<reports::place::Place>>>,
+    /// The names of the brokers by their positions; empty where there is one, or the nodes are not ours.
+    brokers: Vec<String>,
 }
 
 impl Crowd {
@@ -69,7 +71,9 @@ impl Crowd {
         }
         let groups = spec.groups.iter().map(|group| (group.first, group.name.clone())).collect();
         let places = if roster.tag_count() > 0 { places(plan) } else { Vec::new() };
-        Ok(Self { roster: Arc::new(roster), expected, groups, places })
+        let several = 0..if plan.brokers.count() > 1 { plan.brokers.count() } else { 0 };
+        let brokers = several.map(|at| plan.brokers.name(at)).collect();
+        Ok(Self { roster: Arc::new(roster), expected, groups, places, brokers })
     }
 
     /// Nodes that are not ours: all of them must answer everything.
@@ -78,8 +82,8 @@ impl Crowd {
             Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?.distinct()?;
         let all = Arc::new(BitSet::full(roster.len()));
         let expected = plan.entries.iter().map(|_| Arc::clone(&all)).collect();
-        let (groups, places) = (Vec::new(), Vec::new());
-        Ok(Self { roster: Arc::new(roster), expected, groups, places })
+        let (groups, places, brokers) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { roster: Arc::new(roster), expected, groups, places, brokers })
     }
 
     /// The answers to a client by where the nodes are.
@@ -92,8 +96,13 @@ impl Crowd {
 
     /// The broker that a node of the roster is at home on, where there are several.
     pub(super) fn home(&self, entry: u32) -> Option<&str> {
-        let place = self.places.first()?.get(usize::from(self.roster.tag(entry)?))?;
-        Some(&place.broker)
+        // Without tags all are at home on the first.
+        self.broker(self.roster.tag(entry).unwrap_or(0))
+    }
+
+    /// The name of the broker at a position, where there are several.
+    pub(super) fn broker(&self, position: u16) -> Option<&str> {
+        self.brokers.get(usize::from(position)).map(String::as_str)
     }
 
     /// Where a node of the roster stands in the plan; `None` if it is not ours.

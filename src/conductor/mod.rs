@@ -67,6 +67,8 @@ pub struct Setup {
     pub login: Login,
     /// How the driver reaches external brokers; its servers are those of the plan.
     pub connection: ConnectionOptions,
+    /// How to reach the system account of external brokers, through which all of them are watched.
+    pub system: Option<ConnectionOptions>,
     /// `Some`: no fleet of ours, an existing network is measured.
     pub strangers: Option<Strangers>,
     /// Which processes carry the nodes.

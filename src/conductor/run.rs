@@ -155,7 +155,7 @@ impl Run<'_> {
         // As nodes show it: without credentials.
         let urls: Vec<_> = network.servers.iter().map(|server| server.url.clone()).collect();
         let urls = urls.join(", ");
-        let mut telemetry = Telemetry::start(network.managed(), &[], self.epoch).await;
+        let mut telemetry = Telemetry::start(network.managed(), network.watched(), self.epoch);
         for (name, left_out) in network.left_out() {
             let keys = left_out.iter().map(|left| left.key.to_owned()).collect();
             telemetry.introduce(vec![(

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::eye::Eye;
-use crate::broker::{Broker, Monitor};
+use crate::broker::{Broker, Monitor, Varz};
 use crate::driver::Epoch;
 
 /// From one look to the next.
@@ -54,19 +54,18 @@ pub(super) struct Notice {
 }
 
 impl Telemetry {
-    /// Starts looking at managed brokers, and at those whose monitoring is at these URLs.
-    pub(super) async fn start(managed: &[Broker], monitoring: &[String], epoch: Epoch) -> Self {
+    /// Starts looking at managed brokers, and at others of which it is known how they are asked and
+    /// what they said first.
+    pub(super) fn start(managed: &[Broker], others: Vec<(Monitor, Varz)>, epoch: Epoch) -> Self {
         let phase = Arc::new(Mutex::new("start"));
         let of_managed = managed.iter().map(|broker| {
             let version = broker.program().version.to_string();
             Eye::on_managed(broker.control(), version, epoch, Arc::clone(&phase))
         });
-        let external = (1..).zip(monitoring).map(|(number, url)| {
-            Eye::on_external(number, Monitor::at(url), epoch, Arc::clone(&phase))
+        let external = (1..).zip(others).map(|(number, (monitor, varz))| {
+            Eye::on_external(number, monitor, &varz, epoch, Arc::clone(&phase))
         });
-        let mut eyes: Vec<_> = of_managed.collect();
-        eyes.extend(join_all(external).await);
-        let eyes: Vec<_> = eyes.into_iter().map(Arc::new).collect();
+        let eyes: Vec<_> = of_managed.chain(external).map(Arc::new).collect();
         let mut looking = JoinSet::new();
         for eye in &eyes {
             looking.spawn(look_again_and_again(Arc::clone(eye)));

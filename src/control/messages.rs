@@ -115,11 +115,15 @@ pub enum Answer {
     Refused(String),
     /// Everything counted so far.
     Report(Report),
-    /// What became of a request, node by node in the order of the question; `None`: nothing is known.
-    Fates(Runs<Option<Fate>>),
+    /// What became of a request, node by node in the order of the question.
+    Fates(Runs<Outcome>),
     /// Global indexes of the nodes that are connected.
     Connected(IndexRuns),
 }
+
+/// What became of a request at a node, and the position of the broker that the node was on, where there are
+/// several; `None`: nothing is known.
+pub type Outcome = (Option<Fate>, Option<u16>);
 
 /// A share of a plan, and what it takes to carry it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

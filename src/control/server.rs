@@ -78,6 +78,7 @@ impl ControlServer {
                 Some(client) => PortChoice::FixedClient(client),
             },
             limits: Limits::carrying(0, MESSAGE_BYTES),
+            profiling: false,
             wiring: Wiring::default(),
             own_config: own,
             extra_config: format!("authorization {{ token: ${TOKEN}, timeout: 10 }}"),

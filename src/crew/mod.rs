@@ -124,6 +124,8 @@ pub struct Reason {
     pub cause: Cause,
     /// Anything more that is known.
     pub detail: Option<String>,
+    /// The position of the broker that the node was on when it was asked, where there are several.
+    pub seat: Option<u16>,
 }
 
 /// Which nodes are connected, at one moment.
@@ -308,8 +310,8 @@ impl Books {
 }
 
 impl Reason {
-    /// What the ledger of a request says of a node; `None`: it has no record.
-    fn of(fate: Option<Fate>) -> Self {
+    /// What the ledger of a request says of a node, and where that was; `None`: it has no record.
+    fn of(fate: Option<Fate>, seat: Option<u16>) -> Self {
         let (cause, detail) = match fate {
             Some(Fate::NeverConnected) => (Cause::NeverConnected, None),
             Some(Fate::Disconnected) => (Cause::Disconnected, None),
@@ -330,6 +332,11 @@ impl Reason {
             Some(Fate::Answered) => (Cause::ReplyLost, None),
             None => (Cause::Unknown, None),
         };
-        Self { cause, detail: detail.map(str::to_owned) }
+        Self { cause, detail: detail.map(str::to_owned), seat }
+    }
+
+    /// Its worker is lost, and why.
+    fn lost(why: String) -> Self {
+        Self { cause: Cause::WorkerLost, detail: Some(why), seat: None }
     }
 }

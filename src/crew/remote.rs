@@ -9,16 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use emulator::fleet::counts::StepTimes;
-use emulator::fleet::ledger::Fate;
 use futures_util::future::join_all;
-use reports::missing::Cause;
 use reports::store::WorkerRow;
 use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
 use super::{Cost, Dismissed, Presence, Reason};
-use crate::control::messages::{Answer, Order};
+use crate::control::messages::{Answer, Order, Outcome};
 use crate::control::{AskError, IndexRuns, Line, Subjects};
 
 /// Time for an answer that is at hand.
@@ -209,7 +207,7 @@ impl Remote {
             let of_worker = usize::try_from(index % of).ok().and_then(|at| fates.get_mut(at));
             of_worker.and_then(VecDeque::pop_front)
         };
-        let unknown = || Reason { cause: Cause::Unknown, detail: None };
+        let unknown = || Reason::of(None, None);
         missing.iter().map(|index| next(*index).unwrap_or_else(unknown)).collect()
     }
 
@@ -225,16 +223,16 @@ impl Remote {
                 last: question + 1 == questions,
             };
             if let Some(lost) = self.lost_worker(number) {
-                let reason = Reason { cause: Cause::WorkerLost, detail: Some(lost) };
+                let reason = Reason::lost(lost);
                 reasons.extend(part.iter().map(|_| reason.clone()));
                 continue;
             }
             match self.orders().give(number, &order, ANSWER_WITHIN).await {
-                Ok(Answer::Fates(fates)) => {
-                    let fates: Vec<Option<Fate>> = fates.expand(part.len()).collect();
-                    reasons.extend(fates.into_iter().map(Reason::of));
+                Ok(Answer::Fates(outcomes)) => {
+                    let outcomes: Vec<Outcome> = outcomes.expand(part.len()).collect();
+                    reasons.extend(outcomes.into_iter().map(|(fate, seat)| Reason::of(fate, seat)));
                     // What a broken answer lacks.
-                    reasons.resize(from + part.len(), Reason::of(None));
+                    reasons.resize(from + part.len(), Reason::of(None, None));
                 }
                 other => {
                     tracing::warn!(
@@ -243,10 +241,10 @@ impl Remote {
                         "a worker does not tell of a request: {other:?}"
                     );
                     let reason = match self.lost_worker(number) {
-                        Some(lost) => Reason { cause: Cause::WorkerLost, detail: Some(lost) },
+                        Some(lost) => Reason::lost(lost),
                         None => Reason {
-                            cause: Cause::Unknown,
                             detail: Some("its worker did not tell".to_owned()),
+                            ..Reason::of(None, None)
                         },
                     };
                     reasons.extend(part.iter().map(|_| reason.clone()));

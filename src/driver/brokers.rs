@@ -18,6 +18,14 @@ pub struct SeenBroker {
 }
 
 impl Driver {
+    /// Whether a broker that the clients are connected to takes nobody without TLS.
+    #[must_use]
+    pub fn is_behind_tls(&self) -> bool {
+        let connections = self.clients.iter().flat_map(|client| client.connections());
+        let mut infos = connections.filter_map(async_nats::Client::try_server_info);
+        infos.any(|info| info.tls_required)
+    }
+
     /// The brokers that the clients are connected to, each once, ordered by URL.
     #[must_use]
     pub fn brokers(&self) -> Vec<SeenBroker> {

@@ -13,9 +13,10 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
+use super::asker::single;
 use super::epoch::Epoch;
 use super::incident::IncidentLog;
-use super::options::{ConnectionOptions, OptionsError, redacted};
+use super::options::{ConnectionOptions, OptionsError};
 
 /// Pause between two attempts to reach a receiver while a network settles.
 const SETTLE_RETRY: Duration = Duration::from_millis(100);
@@ -45,9 +46,7 @@ pub enum ClientError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The broker did not let it in, or did not answer.
-    #[error(
-        "cannot connect {name:?} to {servers}: {source}\ncheck that the broker runs there and takes these credentials"
-    )]
+    #[error("cannot connect {name:?} to {servers}: {source}\n{}", advice(source))]
     Connect {
         /// Name of the connection.
         name: String,
@@ -66,6 +65,21 @@ pub enum ClientError {
         /// How long it was tried.
         waited: Duration,
     },
+}
+
+/// What to do about a connection that did not come up.
+fn advice(source: &async_nats::ConnectError) -> &'static str {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+    while let Some(error) = cause {
+        // As tokio-rustls wraps what is wrong with a handshake or a certificate.
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
+            return "TLS failed: name the authority that vouches for the broker with --tlsca, or \
+                    leave TLS out where the broker has none";
+        }
+        cause = error.source();
+    }
+    "check that the broker runs there and takes these credentials"
 }
 
 /// A client with its connections up.
@@ -97,17 +111,7 @@ impl Client {
         let open = TaskTracker::new();
         let connect = async |name: String| {
             let observer = log.observer(epoch, name.clone(), open.token());
-            let built = options.build(&name, nodes, observer).await?;
-            built.connect(&servers[..]).await.map_err(|source| ClientError::Connect {
-                name,
-                servers: options
-                    .servers
-                    .iter()
-                    .map(|url| redacted(url))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                source,
-            })
+            single(&name, options, nodes, observer, true).await
         };
         let publisher = connect(format!("{base_name}-publisher")).await?;
         let mut receivers = Vec::new();

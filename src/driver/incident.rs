@@ -74,18 +74,23 @@ impl IncidentLog {
         (kept.incidents.clone(), kept.dropped)
     }
 
-    fn add(&self, at: Duration, connection: &str, kind: IncidentKind) {
+    /// Returns whether it is no repetition of the connection's last.
+    fn add(&self, at: Duration, connection: &str, kind: IncidentKind) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = kept.incidents.len() >= KEPT_MAX;
         let last = kept.incidents.iter_mut().rev().find(|last| last.connection == connection);
         match last {
-            Some(last) if last.kind == kind => last.count += 1,
+            Some(last) if last.kind == kind => {
+                last.count += 1;
+                return false;
+            }
             _ if full => kept.dropped += 1,
             _ => {
                 let connection = connection.to_owned();
                 kept.incidents.push(DriverIncident { at, connection, kind, count: 1 });
             }
         }
+        true
     }
 }
 
@@ -121,8 +126,12 @@ impl Observer {
             // The first connect, and the end that the driver itself brings about.
             Event::Connected | Event::Draining | Event::Closed => return,
         };
-        tracing::warn!(connection = self.connection, incident = ?kind, "driver connection");
-        self.log.add(self.epoch.now(), &self.connection, kind);
+        // A broker that is away is tried again many times a second.
+        if self.log.add(self.epoch.now(), &self.connection, kind.clone()) {
+            tracing::warn!(connection = self.connection, incident = ?kind, "driver connection");
+        } else {
+            tracing::debug!(connection = self.connection, incident = ?kind, "driver connection");
+        }
     }
 }
 

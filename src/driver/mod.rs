@@ -10,6 +10,7 @@
 //!
 //! Replies do not arrive through a mock anywhere in its tests: they run against a real broker.
 
+mod asker;
 mod bitset;
 mod brokers;
 mod client;
@@ -34,6 +35,7 @@ use client::{CLOSE_WITHIN, Client};
 use futures_util::future::join_all;
 use incident::IncidentLog;
 
+pub use asker::connect_asker;
 pub use bitset::BitSet;
 pub use brokers::SeenBroker;
 pub use client::{ClientError, ClientSpec};

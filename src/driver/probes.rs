@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
+use super::asker::single;
 use super::client::{CLOSE_WITHIN, ClientError, close_all, reach};
 use super::epoch::Epoch;
 use super::incident::IncidentLog;
-use super::options::{ConnectionOptions, redacted};
+use super::options::ConnectionOptions;
 
 /// Pause between two attempts.
 const RETRY: Duration = Duration::from_millis(10);
@@ -40,14 +41,7 @@ impl Probes {
             let observer =
                 incidents.observer(Epoch::at(Instant::now()), name.clone(), open.token());
             let options = ConnectionOptions { servers: vec![url.clone()], ..options.clone() };
-            async move {
-                let built = options.build(&name, 1, observer).await?.ignore_discovered_servers();
-                let connected = built.connect(&options.addresses()?[..]).await;
-                connected.map_err(|source| {
-                    let servers = redacted(&options.servers.join(", "));
-                    ClientError::Connect { name, servers, source }
-                })
-            }
+            async move { single(&name, &options, 1, observer, false).await }
         };
         let connected = join_all(urls.iter().enumerate().map(connect)).await;
         let connections = connected.into_iter().collect::<Result<_, ClientError>>()?;

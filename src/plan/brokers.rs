@@ -24,6 +24,12 @@ pub enum Brokers {
     External {
         /// `nats://HOST:PORT`, at least one; all of one network.
         urls: Vec<String>,
+        /// Where monitoring of its brokers answers: what stands before `/varz`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        monitoring: Vec<String>,
+        /// File of credentials of its system account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system_creds: Option<String>,
     },
 }
 
@@ -38,6 +44,9 @@ pub struct Managed {
     pub links: Vec<Link>,
     /// Added to the environment of each.
     pub environment: BTreeMap<String, String>,
+    /// Whether each has a port for profiling, through which it is looked at between phases.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profiling: bool,
     /// How long they may take to form.
     #[serde(rename = "form_within_us", with = "micros")]
     pub form_within: Duration,
@@ -126,7 +135,7 @@ impl Brokers {
     pub fn count(&self) -> usize {
         match self {
             Self::Managed(managed) => managed.brokers.len(),
-            Self::External { urls } => urls.len(),
+            Self::External { urls, .. } => urls.len(),
         }
     }
 
@@ -202,6 +211,7 @@ impl Managed {
             brokers: vec![broker],
             links: Vec::new(),
             environment: BTreeMap::new(),
+            profiling: false,
             form_within: FORM_WITHIN,
         }
     }
@@ -260,7 +270,11 @@ pub(super) fn resolve(given: Option<&scenario::Brokers>) -> Brokers {
     let brokers = given.unwrap_or(&default);
     let topology = match brokers.topology {
         Some(scenario::Topology::External) => {
-            return Brokers::External { urls: brokers.urls.clone().unwrap_or_default() };
+            return Brokers::External {
+                urls: brokers.urls.clone().unwrap_or_default(),
+                monitoring: brokers.monitoring.clone().unwrap_or_default(),
+                system_creds: brokers.system_creds.clone(),
+            };
         }
         Some(scenario::Topology::Cluster) => Topology::Cluster,
         Some(scenario::Topology::Leafnodes) => Topology::Leafnodes,
@@ -277,6 +291,7 @@ pub(super) fn resolve(given: Option<&scenario::Brokers>) -> Brokers {
         links: links(&planned),
         brokers: planned,
         environment: environment.into_iter().collect(),
+        profiling: brokers.profiling.unwrap_or(false),
         form_within: brokers.form_within.map_or(FORM_WITHIN, |span| span.0),
     })
 }

@@ -117,7 +117,7 @@ impl Demand {
             managed: plan.brokers.managed().is_some(),
             loopback: match &plan.brokers {
                 Brokers::Managed(_) => true,
-                Brokers::External { urls } => urls.iter().all(|url| is_loopback(url)),
+                Brokers::External { urls, .. } => urls.iter().all(|url| is_loopback(url)),
             },
             in_flight: plan.groups.iter().map(|g| g.connect.in_flight.min(g.nodes)).sum(),
         }

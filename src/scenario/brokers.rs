@@ -40,11 +40,20 @@ pub struct Brokers {
     pub config_for: Option<Named<BrokerConfig>>,
     /// Variables in the environment of every broker, for example `{GOMAXPROCS: 2, GOMEMLIMIT: 400MiB}`.
     pub environment: Option<Named<String>>,
+    /// Opens a profiling port on loopback in each broker; goroutines, heap and stacks are then looked at
+    /// before and after each phase. Default false.
+    pub profiling: Option<bool>,
     /// How long the brokers may take until they have found each other and pass on messages; default 30s.
     pub form_within: Option<Span>,
     /// With topology `external`: the URLs of one network, for example `nats://broker:4222`; they are
     /// called `n1`, `n2`, ... in this order.
     pub urls: Option<Vec<String>>,
+    /// With topology `external`: where monitoring of its brokers answers, for example
+    /// `http://broker:8222`, in the order of `urls`; they are watched then like brokers of our own.
+    pub monitoring: Option<Vec<String>>,
+    /// With topology `external`: a file of credentials of the network's system account, through which
+    /// all its brokers are watched.
+    pub system_creds: Option<String>,
 }
 
 /// How brokers are joined.

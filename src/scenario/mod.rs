@@ -21,6 +21,7 @@ mod write;
 mod yaml;
 
 pub use brokers::{BrokerConfig, Brokers, Named, PerBroker, Placement, Topology};
+pub(crate) use check::brokers::monitoring_url;
 pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use emulator::fleet::counts::FleetCounts;
-use emulator::fleet::ledger::{Fate, Ledger};
+use emulator::fleet::ledger::Ledger;
 use emulator::fleet::{Fleet, Meter};
 use emulator::spec::{FleetSpec, Share};
 
 use super::reporting::Outbox;
-use crate::control::messages::{Assignment, Pulse, Report, Spent, Steps, micros};
+use crate::control::messages::{Assignment, Outcome, Pulse, Report, Spent, Steps, micros};
 use crate::control::{IndexRuns, Line, Runs};
 use crate::doctor::Host;
 use crate::plan::{Demand, Seat, connections_of_emulator, thousands};
@@ -154,26 +154,24 @@ impl Carrier {
     }
 
     /// What became of a request at these nodes; closes its book with the last of them.
-    pub(super) fn close(
-        &self,
-        request_id: &str,
-        nodes: &IndexRuns,
-        last: bool,
-    ) -> Runs<Option<Fate>> {
+    pub(super) fn close(&self, request_id: &str, nodes: &IndexRuns, last: bool) -> Runs<Outcome> {
         let mut state = self.state();
         let State { fleet, closing, end, .. } = &mut *state;
-        let Some(fleet) = fleet else { return nodes.below(*end).map(|_| None).collect() };
+        let Some(fleet) = fleet else { return nodes.below(*end).map(|_| (None, None)).collect() };
         if closing.as_ref().is_none_or(|(id, _)| id != request_id) {
             *closing = Some((request_id.to_owned(), fleet.close_ledger(request_id)));
         }
         let ledger = closing.as_ref().and_then(|(_, ledger)| ledger.clone());
-        let fate = |index| ledger.as_ref().and_then(|ledger| fleet.fate(ledger, index));
-        let fates = nodes.below(*end).map(fate).collect();
+        let outcome = |index| match &ledger {
+            Some(ledger) => (fleet.fate(ledger, index), fleet.seat(ledger, index)),
+            None => (None, None),
+        };
+        let outcomes = nodes.below(*end).map(outcome).collect();
         if last {
             *closing = None;
             self.activity().end(Instant::now(), Usage::now);
         }
-        fates
+        outcomes
     }
 
     /// Which nodes are connected.

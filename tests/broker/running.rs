@@ -4,11 +4,15 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use choria_emulator::broker::config::{Cluster, Gateway};
 use choria_emulator::broker::obtain::{Obtained, Request, obtain};
 use choria_emulator::broker::process::{Unready, ended};
-use choria_emulator::broker::{Broker, Launcher, Limits, PortChoice, StartError, StartSpec};
+use choria_emulator::broker::{
+    Broker, Launcher, Limits, PortChoice, Ports, StartError, StartSpec, Wiring, start_together,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -250,6 +254,50 @@ async fn a_broker_that_hangs_is_killed_after_its_grace() {
     assert!(stopped.killed && !is_running(pid), "{stopped:?}");
     assert_eq!(stopped.exit.unwrap().signal, Some(9));
     assert_eq!(files_ending(folder.path(), ".ports"), 0, "the ports file is left");
+}
+
+/// How a broker is joined with others that would listen on this port.
+fn wirings(port: u16) -> [(&'static str, Wiring); 3] {
+    let name = || "c1".to_owned();
+    let cluster = |port| Some(Cluster { name: name(), port, routes: Vec::new() });
+    let gateway = Gateway { name: name(), port, clusters: Vec::new() };
+    [
+        ("cluster", Wiring { cluster: cluster(port), ..Wiring::default() }),
+        ("gateway", Wiring { gateway: Some(gateway), ..Wiring::default() }),
+        ("leaf", Wiring { leaf_port: Some(port), ..Wiring::default() }),
+    ]
+}
+
+#[tokio::test]
+async fn a_port_for_other_brokers_that_a_stranger_has_is_named_and_others_are_tried() {
+    let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = stranger.local_addr().unwrap().port();
+    for ((what, at_taken), number) in wirings(taken).into_iter().zip(0..) {
+        let folder = folder();
+        let spec = StartSpec { wiring: at_taken, ..start_spec(folder.path()).await };
+        let error = fail(&spec).await;
+        let StartError::PortInUse { ports, .. } = &error else { panic!("{what}: {error}") };
+        assert!(ports.contains(&taken), "{what}: {error}");
+        assert!(error.to_string().contains("choose other ports"), "{what}: {error}");
+
+        // Of several one has bad luck: all start again, with other ports.
+        let attempts = AtomicU16::new(0);
+        let specs = |ports: &[Ports]| -> Vec<StartSpec> {
+            let unlucky = attempts.fetch_add(1, Ordering::Relaxed) == 0;
+            let spec = |(at, ports): (usize, &Ports)| {
+                let free = [ports.cluster, ports.gateway, ports.leaf][number];
+                let port = if unlucky && at == 1 { taken } else { free };
+                let [.., (_, wiring)] = &wirings(port)[..=number] else { panic!("{number}") };
+                let (name, ports) = (format!("n{at}"), ports.choice());
+                StartSpec { name, ports, wiring: wiring.clone(), ..spec.clone() }
+            };
+            ports.iter().enumerate().map(spec).collect()
+        };
+        let started = start_together(2, specs, &launcher()).await;
+        let started = started.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!((started.len(), attempts.into_inner()), (2, 2), "{what}");
+    }
+    assert_eq!(stranger.local_addr().unwrap().port(), taken, "left alone");
 }
 
 #[tokio::test]

@@ -130,6 +130,48 @@ async fn a_broker_that_dies_while_nodes_connect_ends_the_run_with_the_fleet_so_f
     check_no_threads_left().await;
 }
 
+/// A run whose broker hangs from when the first nodes are connected until `then` is over.
+async fn hung_while_nodes_connect(then: impl AsyncFnOnce(Pid)) -> Left {
+    let groups = ["default, nodes: 30, connect: {rate: 20/s, timeout: 1s}"];
+    let rpc = format!("{RPC}, deadline: 1s");
+    let text = scenario(&real().await, &groups, &[&rpc]);
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        told.until(|step| match step {
+            super::Progress::Connecting { connected, .. } if connected > 0 => Some(()),
+            _ => None,
+        })
+        .await;
+        let pid = Pid::from_raw(processes_about(out.path())[0]);
+        kill(pid, Signal::SIGSTOP).unwrap();
+        then(pid).await;
+    })
+    .await;
+    Left::by(&finished.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_while_nodes_connect_is_waited_for_and_everybody_comes() {
+    let left = hung_while_nodes_connect(async |pid| {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        kill(pid, Signal::SIGCONT).unwrap();
+    })
+    .await;
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.doubts);
+    assert_eq!((left.summary.fleet.connected, left.summary.waves[0].on_time), (30, 30));
+    assert!(left.summary.fleet.connect_s >= 3.0, "{:?}", left.summary.fleet);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_for_good_while_nodes_connect_ends_in_bounded_time_and_is_gone() {
+    let left = hung_while_nodes_connect(async |_| ()).await;
+    let summary = &left.summary;
+    assert!(summary.fleet.ever_connected < 30, "{:?}", summary.fleet);
+    assert!(summary.waves.iter().all(|wave| wave.on_time == 0), "{:?}", summary.waves);
+    assert!(summary.doubts.iter().any(|doubt| doubt.kind == "fleet_incomplete"));
+    check_no_threads_left().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hangs_for_a_while_costs_time_and_no_knowledge() {
     let groups = ["good, nodes: 5", "silent, nodes: 5, behaviour: {no_reply: 100%}"];

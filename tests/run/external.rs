@@ -63,6 +63,25 @@ async fn somebody_else_on_the_port_is_an_error_in_bounded_time() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_that_does_not_fit_is_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let tls = format!("tls {{ cert_file: \"{cert}\", key_file: \"{key}\" }}");
+    let secure = broker_with(&folder.path().join("secure"), &tls).await;
+    let plain = broker_with(&folder.path().join("plain"), "").await;
+    let url = secure.url();
+    // Nobody whom we trust vouches for it.
+    check_refused(&url, |_| {}, &[&url, "UnknownIssuer", "--tlsca"]).await;
+    // The client may come in then, and plain nodes may not.
+    let trusting = |setup: &mut Setup| setup.connection.tls_ca = Some(cert.into());
+    check_refused(&url, trusting, &[&url, "no node could connect", "TLS"]).await;
+    // The other way round: we insist, and the broker knows nothing of it.
+    let insisting = |setup: &mut Setup| setup.connection.tls_first = true;
+    check_refused(&plain.url(), insisting, &[&plain.url(), "--tlsca", "leave TLS out"]).await;
+}
+
 const USERS: &str = r#"authorization { users: [
     { user: driver, password: secret }
     { user: node, password: secret }

@@ -12,6 +12,7 @@ mod telemetry;
 mod timeline;
 mod topologies;
 mod verdicts;
+mod watched;
 mod workers;
 
 use std::path::Path;
@@ -43,6 +44,7 @@ pub(crate) async fn setup(text: &str, overrides: &[&str], out: &Path) -> Setup {
         login: emulator::spec::Login::default(),
         connection: ConnectionOptions::default(),
         workers: Workers::AsNeeded,
+        system: None,
         strangers: None,
         discovery_timeout: None,
         log: RunLog::default(),

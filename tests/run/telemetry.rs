@@ -9,13 +9,13 @@ const NODES: u64 = 200;
 const WAVES: u64 = 4;
 
 /// The time series as rows of fields, by column name.
-struct Series {
+pub(super) struct Series {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Series {
-    fn of(left: &Left) -> Self {
+    pub(super) fn of(left: &Left) -> Self {
         let text = std::fs::read_to_string(left.folder.join("timeseries.csv")).unwrap();
         let fields = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut rows: Vec<_> = text.lines().map(fields).collect();
@@ -23,7 +23,7 @@ impl Series {
     }
 
     /// A column of the rows of one broker, or of the tool (empty).
-    fn column(&self, broker: &str, name: &str) -> Vec<f64> {
+    pub(super) fn column(&self, broker: &str, name: &str) -> Vec<f64> {
         let at = |name: &str| self.columns.iter().position(|column| column == name).unwrap();
         let (whose, column) = (at("broker"), at(name));
         let mine = self.rows.iter().filter(|row| row[whose] == broker);
@@ -119,6 +119,52 @@ async fn a_slow_leaf_is_seen_and_its_silent_nodes_name_it() {
     assert_eq!(names, ["hub1", "leaf1", "leaf2"]);
     assert!(msgs_in(1) >= 2 * (1 + 30), "{}", msgs_in(1));
     assert!(msgs_in(0) >= 2 + leaf1.on_time + leaf2.on_time, "{}", msgs_in(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_reply_names_the_broker_that_the_node_was_on_and_not_its_home() {
+    let brokers = format!("topology: cluster, size: 2, {}", real().await);
+    let groups = [
+        "loud, nodes: 5, brokers: n1",
+        "silent, nodes: 20, brokers: n2, behaviour: {no_reply: 100%}",
+    ];
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 14, \
+         deadline: 500ms";
+    let text = scenario(&brokers, &groups, &[wave])
+        + "timeline: [{after: {wave: rpc, number: 2}, stop: n2}]\n";
+    let out = tempfile::tempdir().unwrap();
+    let left = Left::by(&run_alone(setup(&text, &[], out.path()).await).await.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", left.error());
+    let missing = left.missing();
+    for (number, broker) in [(1, "n2"), (14, "n1")] {
+        let of_wave: Vec<_> = missing.iter().filter(|node| node.number == number).collect();
+        assert_eq!(of_wave.len(), 20, "wave {number}");
+        let there = of_wave.iter().all(|node| node.broker.as_deref() == Some(broker));
+        assert!(there, "wave {number}: {of_wave:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goroutines_and_memory_are_looked_at_between_phases_where_profiling_is_on() {
+    let brokers = format!("topology: cluster, size: 2, profiling: true, {}", real().await);
+    let asked = "thresholds:\n  broker.goroutines: [\"count > 30\"]\n  \
+                 \"broker.stack_inuse_bytes{broker:n2}\": [\"max < 1GiB\"]\n";
+    let text = scenario(&brokers, &["web, nodes: 30"], &["all, discover: {}"]) + asked;
+    let out = tempfile::tempdir().unwrap();
+    let finished = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    let left = Left::by(&finished);
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.thresholds);
+    let series = Series::of(&left);
+    for broker in &left.summary.cost.brokers {
+        let seen = |figure: BrokerFigure| broker.figure(figure).unwrap();
+        // One reads and one writes for each connection.
+        assert!(seen(BrokerFigure::Goroutines) >= 30.0, "{broker:?}");
+        let heap = seen(BrokerFigure::HeapInuseBytes);
+        assert!(heap > 0.0 && heap < seen(BrokerFigure::RssBytes), "{broker:?}");
+        assert!(seen(BrokerFigure::StackInuseBytes) > 0.0, "{broker:?}");
+        let rows = series.column(&broker.name, "goroutines");
+        assert_eq!(rows.iter().filter(|value| !value.is_nan()).count(), 3, "{rows:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,7 @@ pub(crate) async fn start_spec(folder: &Path) -> StartSpec {
         host: std::net::Ipv4Addr::LOCALHOST,
         ports: PortChoice::Free,
         limits: Limits::default(),
+        profiling: false,
         wiring: Wiring::default(),
         own_config: serde_json::Map::new(),
         extra_config: String::new(),

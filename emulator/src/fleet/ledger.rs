@@ -9,6 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::seats::Seats;
+
 /// A fixed number of bits that many threads set.
 #[derive(Debug, Default)]
 pub struct Bits(Box<[AtomicU64]>);
@@ -62,12 +64,18 @@ pub(crate) struct Presence {
     pub(crate) ever: Bits,
     /// Nodes that left as their group's churn says; no bits at all where no group has any.
     pub(crate) away: Bits,
+    /// The servers that nodes were complete on last; none where no group knows several.
+    seats: Seats,
 }
 
 impl Presence {
-    pub(crate) fn new(count: usize, with_churn: bool) -> Self {
-        let away = Bits::new(if with_churn { count } else { 0 });
-        Self { connected: Bits::new(count), ever: Bits::new(count), away }
+    fn new(count: usize, with_churn: bool, with_seats: bool) -> Self {
+        Self {
+            connected: Bits::new(count),
+            ever: Bits::new(count),
+            away: Bits::new(if with_churn { count } else { 0 }),
+            seats: Seats::new(if with_seats { count } else { 0 }),
+        }
     }
 }
 
@@ -101,6 +109,7 @@ pub enum Fate {
 pub struct Ledger {
     connected_at_open: Bits,
     left: Bits,
+    seats: Seats,
     pub(crate) arrived: Bits,
     pub(crate) answered: Bits,
     pub(crate) silent: Bits,
@@ -114,6 +123,7 @@ impl Ledger {
         Self {
             connected_at_open: presence.connected.snapshot(),
             left: presence.away.snapshot(),
+            seats: presence.seats.snapshot(),
             arrived: Bits::new(count),
             answered: Bits::new(count),
             silent: Bits::new(count),
@@ -133,6 +143,12 @@ impl Ledger {
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered.count()
+    }
+
+    /// The number of the server that a node was on when the book was opened, or was complete on last
+    /// before.
+    pub(crate) fn seat(&self, slot: usize) -> Option<u16> {
+        self.seats.of(slot)
     }
 
     fn fate(&self, slot: usize, presence: &Presence) -> Fate {
@@ -183,9 +199,10 @@ pub(crate) struct Ledgers {
 }
 
 impl Ledgers {
-    /// For `count` nodes; `with_churn`: whether any of them leave on purpose.
-    pub(crate) fn new(count: usize, with_churn: bool) -> Self {
-        let presence = Presence::new(count, with_churn);
+    /// For `count` nodes; `with_churn`: whether any of them leave on purpose; `with_seats`: whether any
+    /// of them know more than one server.
+    pub(crate) fn new(count: usize, with_churn: bool, with_seats: bool) -> Self {
+        let presence = Presence::new(count, with_churn, with_seats);
         Self { count, presence, open: RwLock::new(HashMap::new()) }
     }
 
@@ -207,7 +224,9 @@ impl Ledgers {
         ledger.fate(slot, &self.presence)
     }
 
-    pub(crate) fn connected(&self, slot: usize) {
+    /// The node is complete on the server with this number.
+    pub(crate) fn connected(&self, slot: usize, server: u16) {
+        self.presence.seats.take(slot, server);
         self.presence.connected.set(slot);
         self.presence.ever.set(slot);
         self.presence.away.clear(slot);
@@ -236,9 +255,9 @@ mod tests {
 
     #[test]
     fn every_course_of_events_has_its_fate() {
-        let ledgers = Ledgers::new(130, true);
+        let ledgers = Ledgers::new(130, true, true);
         for slot in [1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 129] {
-            ledgers.connected(slot);
+            ledgers.connected(slot, 7);
         }
         ledgers.disconnected(2);
         for away in [10, 11, 14] {
@@ -253,15 +272,15 @@ mod tests {
         ledger.silent.set(5);
         ledger.refused.set(6);
         ledger.queue_full.set(9);
-        ledgers.connected(7);
-        ledgers.connected(8);
+        ledgers.connected(7, 7);
+        ledgers.connected(8, 7);
         ledger.answered.set(8);
         ledgers.disconnected(3);
         ledgers.disconnected(129);
-        ledgers.connected(3);
+        ledgers.connected(3, 7);
         // Away and back: one gets the request, one does not; two leave while it is on its way.
         for back in [11, 14] {
-            ledgers.connected(back);
+            ledgers.connected(back, 7);
         }
         for slot in [11, 12] {
             ledger.arrived.set(slot);
@@ -291,8 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn a_book_keeps_where_nodes_were_when_it_was_opened() {
+        let ledgers = Ledgers::new(3, false, true);
+        ledgers.connected(0, 1);
+        ledgers.connected(1, 1);
+        ledgers.disconnected(1);
+        let ledger = ledgers.open("r");
+        ledgers.connected(0, 2);
+        ledgers.connected(2, 2);
+        assert_eq!([0, 1, 2, 3].map(|slot| ledger.seat(slot)), [Some(1), Some(1), None, None]);
+        assert_eq!(ledgers.open("later").seat(0), Some(2));
+        let alone = Ledgers::new(3, false, false);
+        alone.connected(0, 1);
+        assert_eq!(alone.open("r").seat(0), None, "nobody asks where there is one");
+    }
+
+    #[test]
     fn one_request_id_has_one_ledger_until_it_is_closed() {
-        let ledgers = Ledgers::new(1, false);
+        let ledgers = Ledgers::new(1, false, false);
         let first = ledgers.open("r");
         assert!(Arc::ptr_eq(&first, &ledgers.open("r")));
         assert!(ledgers.find("other").is_none());

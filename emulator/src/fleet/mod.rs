@@ -10,6 +10,7 @@ mod failures;
 pub mod ledger;
 pub(crate) mod node;
 mod queue;
+mod seats;
 mod shard;
 #[cfg(test)]
 mod time_tests;
@@ -138,13 +139,14 @@ impl Fleet {
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         let slots = end.div_ceil(spec.share.of.max(1)) as usize;
         let with_churn = spec.groups.iter().any(|group| group.behaviour.churn.is_some());
+        let with_seats = spec.groups.iter().any(|group| group.servers.len() > 1);
         let progress = Arc::default();
         let mut fleet = Self {
             share: spec.share,
             clock: spec.clock,
             counts: Vec::new(),
             lag_us_max: Arc::default(),
-            ledgers: Arc::new(Ledgers::new(slots, with_churn)),
+            ledgers: Arc::new(Ledgers::new(slots, with_churn, with_seats)),
             failures: Arc::new(Failures::new(Arc::clone(&progress))),
             progress,
             stop: CancellationToken::new(),
@@ -309,6 +311,14 @@ impl Fleet {
     pub fn fate(&self, ledger: &Ledger, index: u64) -> Option<Fate> {
         let of = self.share.of.max(1);
         (index % of == self.share.index).then(|| self.ledgers.fate(ledger, (index / of) as usize))
+    }
+
+    /// The position among its group's servers of the one that the node was on when the book was opened, or
+    /// was on last before; `None` where nobody has counted, or it was one that brokers told of.
+    #[must_use]
+    pub fn seat(&self, ledger: &Ledger, index: u64) -> Option<u16> {
+        let of = self.share.of.max(1);
+        (index % of == self.share.index).then(|| ledger.seat((index / of) as usize))?
     }
 
     /// True if the node is connected now with all its subscriptions.

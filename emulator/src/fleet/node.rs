@@ -115,7 +115,7 @@ impl Context {
         node.permit = None;
         add(&counts.connected, 1);
         add(&counts.subscriptions, self.subscriptions() as u64);
-        self.ledgers.connected(node.slot);
+        self.ledgers.connected(node.slot, node.pool.current());
         self.progress.notify_waiters();
     }
 

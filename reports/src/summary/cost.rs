@@ -49,6 +49,9 @@ pub struct BrokerSummary {
     /// The Go toolchain that built it, where it says so.
     #[serde(default)]
     pub go: Option<String>,
+    /// The cluster that it says it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// CPU time while waves ran; of managed brokers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave_cpu_s: Option<f64>,
@@ -99,7 +102,8 @@ impl BrokerSummary {
     }
 
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, go, figures, wave_cpu, silent, closed, looks, left_out } = broker;
+        let BrokerCost { version, go, cluster, figures, wave_cpu, silent, closed, looks, left_out } =
+            broker;
         let number = |figure: BrokerFigure, value: u64| match figure {
             BrokerFigure::CpuUs => serde_json::Number::from_f64(figure.in_its_unit(value)),
             _ => Some(value.into()),
@@ -112,6 +116,7 @@ impl BrokerSummary {
             name: name.to_owned(),
             version: version.clone(),
             go: go.clone(),
+            cluster: cluster.clone(),
             wave_cpu_s: wave_cpu.map(seconds),
             silent_s: seconds(*silent),
             closed: closed.clone(),

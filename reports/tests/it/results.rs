@@ -177,19 +177,22 @@ fn look() -> impl Strategy<Value = ConnectionLook> {
 
 fn broker() -> impl Strategy<Value = BrokerCost> {
     let closed = vec(("[ab]", n()), 0..3);
-    let go = proptest::option::of("go1\\.[0-9]");
+    let built = (proptest::option::of("go1\\.[0-9]"), proptest::option::of("c[0-9]"));
     let left_out = proptest::collection::btree_set("[ab]", 0..3);
     let times = (proptest::option::of(time()), time());
-    ("2\\.[0-9]", go, figures(), times, closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
-        |(version, go, figures, (wave_cpu, silent), closed, looks, left_out)| BrokerCost {
-            version,
-            go,
-            figures,
-            wave_cpu,
-            silent,
-            closed: closed.into_iter().collect(),
-            looks: looks.into_iter().collect(),
-            left_out,
+    ("2\\.[0-9]", built, figures(), times, closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
+        |(version, (go, cluster), figures, (wave_cpu, silent), closed, looks, left_out)| {
+            BrokerCost {
+                version,
+                go,
+                cluster,
+                figures,
+                wave_cpu,
+                silent,
+                closed: closed.into_iter().collect(),
+                looks: looks.into_iter().collect(),
+                left_out,
+            }
         },
     )
 }

@@ -174,9 +174,9 @@ fn lines_of_json_and_samples_are_written_as_they_come() {
     assert_eq!(rows[0].join(","), timeseries_columns());
     assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{timeseries}");
     insta::assert_snapshot!(timeseries, @r"
-    at_s,broker,phase,rss_bytes,cpu_s,connected,disconnects,received,answered,replies,scheduler_lag_max_us,connections,subscriptions,msgs_in,msgs_out,bytes_in,bytes_out,slow_consumers,slow_clients,slow_routes,slow_gateways,slow_leafs,stalls,stale_connections,links,link_pending_bytes,link_rtt_us
-    1.400,leaf1,connect,,1.235,,,,,,,,,12,,,,,,,,,,,,,70
-    1.500,,connect,0,0.030,7,0,0,0,0,0,,,,,,,,,,,,,,,,
+    at_s,broker,phase,rss_bytes,cpu_s,connected,disconnects,received,answered,replies,scheduler_lag_max_us,connections,subscriptions,msgs_in,msgs_out,bytes_in,bytes_out,slow_consumers,slow_clients,slow_routes,slow_gateways,slow_leafs,stalls,stale_connections,links,link_pending_bytes,link_rtt_us,goroutines,heap_inuse_bytes,stack_inuse_bytes
+    1.400,leaf1,connect,,1.235,,,,,,,,,12,,,,,,,,,,,,,70,,,
+    1.500,,connect,0,0.030,7,0,0,0,0,0,,,,,,,,,,,,,,,,,,,
     ");
 }
 

@@ -88,7 +88,7 @@ async fn emulate(
 
 /// Where the nodes connect, addresses looked up.
 async fn servers(plan: &Plan) -> anyhow::Result<Vec<Server>> {
-    let Brokers::External { urls } = &plan.brokers else {
+    let Brokers::External { urls, .. } = &plan.brokers else {
         return Err(Refusal::usage(
             "no network is named\nname a server with --server nats://HOST:4222",
         ));

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::connection::NatsArgs;
 use super::super::failure::Refusal;
+use super::super::watch::WatchArgs;
 use crate::scenario::Span;
 
 const EXAMPLES: &str = "\
@@ -131,6 +132,8 @@ pub(in crate::commands) struct MeasureArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) nats: NatsArgs,
+    #[command(flatten)]
+    pub(super) watch: WatchArgs,
     /// Time for one connection to come up [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = Span::parse)]
     #[arg(env = "NATS_TIMEOUT", hide_env_values = true)]

@@ -34,6 +34,7 @@ pub(super) fn run(args: &MeasureArgs, shell: &Shell) -> anyhow::Result<ExitCode>
     let strangers = strangers(args)?;
     let request = request::of(args, brokers.urls.unwrap_or_default())?;
     let setup = Setup {
+        system: args.watch.clone().system(&network.options, &request.plan.brokers),
         plan: request.plan,
         scenario_text: request.scenario_text,
         out,

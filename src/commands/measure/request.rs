@@ -26,7 +26,11 @@ pub(super) fn of(args: &MeasureArgs, urls: Vec<String>) -> anyhow::Result<Reques
         "version": 1,
         "name": NAME,
         "description": args.description(),
-        "brokers": {"topology": "external", "urls": urls},
+        "brokers": {
+            "topology": "external",
+            "urls": urls,
+            "monitoring": args.watch.monitoring(),
+        },
         "client": {"receivers": args.receivers},
         "waves": [wave(args)?],
         "thresholds": thresholds(&args.threshold)?,

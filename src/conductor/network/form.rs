@@ -11,7 +11,7 @@ use crate::broker::neighbours::Neighbours;
 use crate::broker::{Broker, Version};
 use crate::conductor::RunError;
 use crate::driver::{ConnectionOptions, Probes};
-use crate::plan::{Link, LinkKind, Managed};
+use crate::plan::{Link, LinkKind, Managed, Role};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -150,14 +150,23 @@ fn missing(planned: &Managed, peers: &[Peer], seen: &[Seen]) -> Vec<String> {
                     missing.push(format!("no gateway from {} to {cluster}", name(*from)));
                 }
             }
-            // Which broker of the hub it is, is the leaf's choice: it has one, and the hub has all.
+            // Which broker of the hub it is, is the leaf's choice.
             LinkKind::Leaf if ours.leafs == Some(0) => {
                 missing.push(format!("no leaf connection from {} to {}", name(*from), name(*to)));
             }
             LinkKind::Leaf => {}
         }
     }
+    missing.extend(unseen_leaves(planned, seen));
     missing
+}
+
+/// The hub's side of leaf connections, where every broker of it says how many it has: together all.
+fn unseen_leaves(planned: &Managed, seen: &[Seen]) -> Option<String> {
+    let leaves = planned.links.iter().filter(|link| link.kind == LinkKind::Leaf).count() as u64;
+    let hubs = planned.brokers.iter().zip(seen).filter(|(broker, _)| broker.role == Role::Hub);
+    let have: u64 = hubs.map(|(_, seen)| seen.as_ref().ok()?.leafs).sum::<Option<u64>>()?;
+    (have < leaves).then(|| format!("the hub has {have} of {leaves} leaf connections"))
 }
 
 /// The brokers that a client's broker does not reach, although they were linked.
@@ -243,7 +252,19 @@ mod tests {
                 &leafs,
                 [1, 1],
                 vec![neighbours(&[], &[], Some(0)), neighbours(&[], &[], Some(0))],
-                &["no leaf connection from leaf1 to hub1"],
+                &["no leaf connection from leaf1 to hub1", "the hub has 0 of 1 leaf connections"],
+            ),
+            (
+                &leafs,
+                [1, 1],
+                vec![neighbours(&[], &[], Some(0)), neighbours(&[], &[], Some(1))],
+                &["the hub has 0 of 1 leaf connections"],
+            ),
+            (
+                &leafs,
+                [1, 1],
+                vec![neighbours(&[], &[], Some(1)), neighbours(&[], &[], Some(1))],
+                &[],
             ),
             // 2.0.0 does not say: there the probe is the proof.
             (&leafs, [1, 1], vec![neighbours(&[], &[], None), neighbours(&[], &[], None)], &[]),

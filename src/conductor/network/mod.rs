@@ -2,6 +2,7 @@
 
 mod form;
 mod start;
+mod watched;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,9 +15,11 @@ use reports::forming::Forming;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Sources, look_up};
+use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Monitor, Sources, Varz, look_up};
 use crate::driver::{Probes, SeenBroker};
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
+
+use watched::Watched;
 
 use start::Starting;
 pub(super) use start::request;
@@ -31,6 +34,8 @@ pub(super) struct Network {
     managed: Vec<Broker>,
     /// How several of them became one network.
     forming: Option<Forming>,
+    /// What can be asked about itself although it is not ours.
+    watched: Watched,
     /// A connection to each, until the waves begin.
     probes: Option<Probes>,
     /// Brokers that are not ours and were told of: each once, however often clients connect.
@@ -59,7 +64,12 @@ impl Network {
                 let supply = Supply { plan, sources, launcher, folder };
                 Box::pin(Self::manage(supply, managed, reporter)).await
             }
-            Brokers::External { urls } => Self::find(urls).await,
+            Brokers::External { urls, monitoring, .. } => {
+                let system = setup.system.as_ref();
+                let (servers, watched) =
+                    (look_up(urls).await.map_err(unreachable)?, Watched::find(monitoring, system));
+                Ok(Self { servers, urls: urls.clone(), watched: watched.await?, ..Self::default() })
+            }
         }
     }
 
@@ -158,9 +168,9 @@ impl Network {
         brokers.map(|broker| (broker.name().to_owned(), broker.left_out().to_vec())).collect()
     }
 
-    async fn find(urls: &[String]) -> Result<Self, RunError> {
-        let servers = look_up(urls).await.map_err(unreachable)?;
-        Ok(Self { servers, urls: urls.to_vec(), ..Self::default() })
+    /// How brokers that are not ours are asked, with what they said first.
+    pub(super) fn watched(&self) -> Vec<(Monitor, Varz)> {
+        self.watched.brokers.clone()
     }
 
     /// Where a client of the plan connects: its home first.
@@ -233,6 +243,7 @@ impl Network {
     /// Ends the managed brokers in order; one that has not ended in time is killed.
     pub(super) async fn close(mut self, patience: Duration) {
         self.end_probes().await;
+        self.watched.close().await;
         let stop = async |broker: Broker| {
             let name = broker.name().to_owned();
             let stopped = broker.stop(patience).await;

@@ -75,6 +75,7 @@ impl Starting<'_> {
                 host: std::net::Ipv4Addr::LOCALHOST,
                 ports: ports[position].choice(),
                 limits: self.limits,
+                profiling: self.planned.profiling,
                 wiring: wiring(self.planned, position, ports),
                 own_config: broker.config.clone(),
                 extra_config: broker.config_text.clone(),

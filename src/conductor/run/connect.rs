@@ -17,6 +17,7 @@ use crate::conductor::early::{asked, broken, died, fault, without};
 use crate::conductor::{Progress, Setup};
 use crate::control::messages::Assignment;
 use crate::crew::Crew;
+use crate::driver::Driver;
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
 use crate::watch::Usage;
 
@@ -144,8 +145,13 @@ impl Run<'_> {
 
     fn nobody_connected(&self) -> Ending {
         let counts = self.crew.as_ref().map(Crew::counts).unwrap_or_default();
+        let behind_tls = self.driver.as_ref().is_some_and(Driver::is_behind_tls);
         let reason = if counts.dial_failures == counts.dials {
             "no connection could be opened\ncheck that a broker listens there".to_owned()
+        } else if behind_tls {
+            "the broker takes nobody without TLS, and these nodes connect without\n\
+             name a broker, or a port of it, that does not ask for TLS"
+                .to_owned()
         } else {
             let kinds = ServerError::ALL.iter().zip(counts.server_errors);
             let said = kinds.filter(|(_, times)| *times > 0);

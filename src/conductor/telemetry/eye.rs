@@ -1,6 +1,6 @@
 //! One broker under watch: looks, what came of them, and how long there was no answer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ struct Notes {
     cpu_before_waves: Duration,
     /// When the first of the looks was made that had no answer.
     unanswered_since: Option<Duration>,
+    /// Connections of a broker that is not ours that had ended before the run, by reason.
+    ended_before: Option<BTreeMap<String, u64>>,
     /// Whether that was said.
     is_silent: bool,
 }
@@ -65,23 +67,25 @@ impl Eye {
         }
     }
 
-    /// A broker that is not ours is asked for its name; `number` makes one if it has none or does not
-    /// answer.
-    pub(super) async fn on_external(
+    /// A broker that is not ours has the name that it gives itself, else `number` makes one. What it
+    /// counted before is not of this run.
+    pub(super) fn on_external(
         number: usize,
         monitor: Monitor,
+        at_start: &Varz,
         epoch: Epoch,
         phase: Arc<Mutex<&'static str>>,
     ) -> Self {
-        let given = |varz: Varz| varz.server_name.filter(|name| *name != varz.server_id);
-        let name = monitor.varz().await.ok().and_then(given);
+        let name = at_start.given_name().map(str::to_owned);
+        let look = Look { varz: at_start.clone(), links: Vec::new() };
+        let of_broker = Lives::from(&at_start.server_id, broker_figures(&look));
         Self {
             name: name.unwrap_or_else(|| format!("n{number}")),
             monitor,
             control: None,
             epoch,
             phase,
-            notes: Mutex::default(),
+            notes: Mutex::new(Notes { of_broker, ..Notes::default() }),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -155,6 +159,7 @@ impl Eye {
                 notes.cost.merge(&BrokerCost {
                     version: look.varz.version,
                     go: Some(look.varz.go).filter(|go| !go.is_empty()),
+                    cluster: look.varz.cluster.name.filter(|name| !name.is_empty()),
                     ..BrokerCost::default()
                 });
             }
@@ -174,7 +179,29 @@ impl Eye {
         }
         let Ok(connections) = self.monitor.connections().await else { return };
         let at = self.epoch.now();
+        let connections = match self.control {
+            Some(_) => connections,
+            None => self.notes().since_the_first_look(connections),
+        };
         self.notes().inspected(&self.name, when, at, connections);
+        self.profile().await;
+    }
+
+    /// Goroutines and memory, where the broker has a port for profiling.
+    async fn profile(&self) {
+        let Some(profile) = self.control.as_ref().and_then(Control::profile) else { return };
+        let seen = match profile.sample().await {
+            Ok(seen) => seen,
+            Err(error) => return tracing::warn!(broker = %self.name, %error, "no profile"),
+        };
+        let figures = BrokerFigures::default()
+            .with(BrokerFigure::Goroutines, seen.goroutines)
+            .with(BrokerFigure::HeapInuseBytes, seen.heap_bytes)
+            .with(BrokerFigure::StackInuseBytes, seen.stack_bytes);
+        let (at, broker, phase) = (self.epoch.now(), self.name.clone(), self.phase().to_owned());
+        let mut notes = self.notes();
+        notes.cost.figures.merge(&figures);
+        notes.row(BrokerRow { at, broker, phase, figures });
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -220,6 +247,16 @@ impl Notes {
             self.is_silent = true;
             self.notices.push(silence(name, why));
         }
+    }
+
+    /// The same without the ends that a broker knew of when it was looked at first.
+    fn since_the_first_look(&mut self, seen: Connections) -> Connections {
+        let before = self.ended_before.get_or_insert_with(|| seen.closed.clone());
+        let since = seen.closed.into_iter().map(|(reason, ends)| {
+            let ends = ends.saturating_sub(before.get(&reason).copied().unwrap_or_default());
+            (reason, ends)
+        });
+        Connections { closed: since.filter(|(_, ends)| *ends > 0).collect(), ..seen }
     }
 
     fn inspected(&mut self, name: &str, when: &str, at: Duration, connections: Connections) {
@@ -318,7 +355,9 @@ mod tests {
     async fn monitoring_that_stops_answering_is_said_and_holds_up_nobody() {
         let (url, _tasks) = falls_silent(2).await;
         let epoch = Epoch::at(std::time::Instant::now());
-        let eye = Eye::on_external(1, Monitor::at(&url), epoch, Arc::default()).await;
+        let monitor = Monitor::at(&url);
+        let at_start = monitor.varz().await.unwrap();
+        let eye = Eye::on_external(1, monitor, &at_start, epoch, Arc::default());
         assert_eq!(eye.name(), "far");
         eye.look().await;
         let mut seen = Seen::default();
@@ -326,6 +365,7 @@ mod tests {
         let row = &seen.rows[0];
         assert_eq!((row.broker.as_str(), seen.notices.len()), ("far", 0));
         assert_eq!(row.figures.get(BrokerFigure::Connections), Some(7));
+        assert_eq!(row.figures.get(BrokerFigure::MsgsOut), Some(0), "those before are not ours");
         assert_eq!(row.figures.get(BrokerFigure::RssBytes), Some(4096), "as it says itself");
         // Each look has a bound; after a few of them it is said, once.
         for _ in 0..3 {

@@ -5,6 +5,8 @@ use reports::broker::{BrokerFigure, BrokerFigures};
 /// Adds up what a broker counted in each of its lives.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
+    /// What it had counted when it was seen first, of a life that had begun before.
+    earlier: BrokerFigures,
     /// Identity of the life that was seen last.
     id: String,
     /// What was counted in the lives before.
@@ -13,6 +15,11 @@ pub(super) struct Lives {
 }
 
 impl Lives {
+    /// Of a broker that was there before and had counted this: only what comes after it is added up.
+    pub(super) fn from(id: &str, earlier: BrokerFigures) -> Self {
+        Self { earlier, id: id.to_owned(), ..Self::default() }
+    }
+
     /// The figures of the life `id` as they are now, with what counters had reached before it.
     pub(super) fn over(&mut self, id: &str, now: BrokerFigures) -> BrokerFigures {
         if self.id != id {
@@ -21,8 +28,10 @@ impl Lives {
         }
         self.last = now;
         let mut whole = now;
+        let sum = sum(self.before, now);
         for figure in counters() {
-            whole.set(figure, sum(self.before, now).get(figure));
+            let earlier = self.earlier.get(figure).unwrap_or_default();
+            whole.set(figure, sum.get(figure).map(|count| count.saturating_sub(earlier)));
         }
         whole
     }
@@ -45,6 +54,16 @@ fn sum(one: BrokerFigures, other: BrokerFigures) -> BrokerFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_broker_counted_before_it_was_seen_is_left_out_also_after_a_restart() {
+        let msgs = |count| BrokerFigures::default().with(BrokerFigure::MsgsIn, count);
+        let mut lives = Lives::from("a", msgs(1000));
+        for (id, count, expected) in [("a", 1000, 0), ("a", 1005, 5), ("b", 2, 7)] {
+            let whole = lives.over(id, msgs(count));
+            assert_eq!(whole.get(BrokerFigure::MsgsIn), Some(expected), "{id} {count}");
+        }
+    }
 
     #[test]
     fn counters_go_on_over_a_restart_and_levels_do_not() {

@@ -11,7 +11,19 @@ pub(super) fn write(out: &mut String, plan: &Plan) -> fmt::Result {
         Brokers::Managed(managed) => {
             writeln!(out, "\nBrokers\n  {}, started and ended by the run", what(managed))?;
         }
-        Brokers::External { .. } => writeln!(out, "\nBrokers\n  there already")?,
+        Brokers::External { monitoring, system_creds, .. } => {
+            let ways = [
+                (!monitoring.is_empty())
+                    .then(|| format!("monitoring at {}", monitoring.join(", "))),
+                system_creds.as_ref().map(|file| format!("the system account of {file}")),
+            ];
+            let ways: Vec<_> = ways.into_iter().flatten().collect();
+            let watched = match ways.as_slice() {
+                [] => "not watched (see `monitoring` and `system_creds`)".to_owned(),
+                ways => format!("watched by {}", ways.join(" and ")),
+            };
+            writeln!(out, "\nBrokers\n  there already, {watched}")?;
+        }
     }
     let mut table = Table::new(&["broker", "nats-server", "nodes", "subscriptions", "joined by"]);
     let burden = burden(plan);
@@ -103,7 +115,7 @@ fn lines(brokers: &Brokers) -> Vec<Line> {
 
 fn program(brokers: &Brokers, position: usize) -> String {
     match brokers {
-        Brokers::External { urls } => urls.get(position).cloned().unwrap_or_default(),
+        Brokers::External { urls, .. } => urls.get(position).cloned().unwrap_or_default(),
         Brokers::Managed(managed) => match &managed.brokers[position].nats_server {
             NatsServer::Newest => "newest at hand".to_owned(),
             NatsServer::Version(version) => version.clone(),

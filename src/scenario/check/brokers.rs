@@ -22,6 +22,7 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         check_keys(found, brokers);
         check_sizes(found, brokers);
         check_urls(found, brokers);
+        check_monitoring(found, brokers);
         if found.len() == before {
             check_programs(found, brokers);
             check_config(found, brokers);
@@ -58,6 +59,7 @@ fn check_keys(found: &mut Vec<Problem>, brokers: &Brokers) {
     }
     let managed = [Single, Cluster, Leafnodes, Supercluster].as_slice();
     let (joined, started) = ("how brokers are joined", "brokers that are started here");
+    let elsewhere = "a network that is there already";
     let rows = [
         ("size", brokers.size.is_some(), &[Cluster, Leafnodes, Supercluster][..], joined),
         ("leaves", brokers.leaves.is_some(), &[Leafnodes], joined),
@@ -67,7 +69,10 @@ fn check_keys(found: &mut Vec<Problem>, brokers: &Brokers) {
         ("config", brokers.config.is_some(), managed, started),
         ("config_for", brokers.config_for.is_some(), managed, started),
         ("environment", brokers.environment.is_some(), managed, started),
-        ("urls", brokers.urls.is_some(), &[External], "a network that is there already"),
+        ("profiling", brokers.profiling.is_some(), managed, started),
+        ("urls", brokers.urls.is_some(), &[External], elsewhere),
+        ("monitoring", brokers.monitoring.is_some(), &[External], elsewhere),
+        ("system_creds", brokers.system_creds.is_some(), &[External], elsewhere),
     ];
     for (key, given, topologies, about) in rows {
         if given && !topologies.contains(&topology) {
@@ -130,6 +135,31 @@ fn check_urls(found: &mut Vec<Problem>, brokers: &Brokers) {
         } else if let Err(why) = check_url(url) {
             found.push(Problem::new(at, why, "write it as in `nats://broker.example.net:4222`"));
         }
+    }
+}
+
+/// Where monitoring answers.
+fn check_monitoring(found: &mut Vec<Problem>, brokers: &Brokers) {
+    for (index, text) in brokers.monitoring.iter().flatten().enumerate() {
+        let at = at!["brokers", "monitoring", index];
+        if let Err(why) = monitoring_url(text) {
+            let advice = "write what stands before `/varz`, such as `http://HOST:8222`";
+            found.push(Problem::new(at, why, advice));
+        }
+    }
+}
+
+/// The text as it is, if monitoring can answer there.
+pub(crate) fn monitoring_url(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text);
+    match url.map_err(|error| format!("`{text}` is no URL ({error})")) {
+        _ if text.contains('@') => Err("a URL with a user or a password".to_owned()),
+        Ok(url) if !["http", "https"].contains(&url.scheme()) => {
+            Err(format!("`{text}` is no URL of a web server, as monitoring is one"))
+        }
+        Ok(url) if url.query().is_some() => Err(format!("`{text}` is more than an address")),
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(why),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pure: no file is looked for and no name resolved.
 
 mod agents;
-mod brokers;
+pub(super) mod brokers;
 mod fleet;
 mod lifecycle;
 mod request;

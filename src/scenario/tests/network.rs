@@ -4,6 +4,8 @@ use super::*;
 
 #[test]
 fn brokers_that_cannot_be_meant_are_refused() {
+    let watched =
+        |url: &str| format!("topology: external\n  urls: [\"nats://a\"]\n  monitoring: [{url:?}]");
     for (that, says) in [
         ("size: 3", "`size` is for how brokers are joined, not for topology `single`"),
         ("topology: cluster\n  size: 1", "for one broker write `topology: single`"),
@@ -27,6 +29,13 @@ fn brokers_that_cannot_be_meant_are_refused() {
         ("environment: {GOGC: [50]}", "expected"),
         ("form_within: 0s", "above zero"),
         ("urls: [\"nats://a\"]", "`topology: external` beside it"),
+        ("monitoring: [\"http://a\"]", "`topology: external` beside it"),
+        ("system_creds: sys.creds", "`topology: external` beside it"),
+        (&watched("nats://a:4222"), "no URL of a web server"),
+        (&watched("a:8222"), "no URL of a web server"),
+        (&watched("http://bob:pass@a"), "a user or a password"),
+        (&watched("http://a/varz?x=1"), "more than an address"),
+        ("topology: external\n  urls: [\"nats://a\"]\n  profiling: true", "started here"),
     ] {
         let told = refusal(&FULL.replace("topology: single\n  nats: 2.12.15", that), &[]);
         assert!(told.contains(says), "{that}: {told}");

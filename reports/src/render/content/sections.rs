@@ -222,7 +222,9 @@ fn brokers(summary: &Summary) -> Option<Section> {
     let rows = brokers.iter().map(broker_row).collect();
     let topology = Line::plain(format!("topology: {}", summary.topology));
     let trouble = brokers.iter().flat_map(broker_trouble);
-    let lines = std::iter::once(topology).chain(formed(summary)).chain(trouble).collect();
+    let told = formed(summary).into_iter().chain(learned(summary));
+    let ended = ended(brokers);
+    let lines = std::iter::once(topology).chain(told).chain(trouble).chain(ended).collect();
     Some(Section {
         title: "What do the brokers carry?",
         table: Some(Table { columns, rows }),
@@ -230,12 +232,29 @@ fn brokers(summary: &Summary) -> Option<Section> {
     })
 }
 
+/// What brokers that are not ours say of how they are joined.
+fn learned(summary: &Summary) -> Option<Line> {
+    let brokers = summary.cost.brokers.iter().filter(|_| summary.topology == "external");
+    let said = brokers.filter_map(|broker| {
+        let cluster = broker.cluster.as_ref()?;
+        let links = broker.figure(BrokerFigure::Links).unwrap_or_default() as u64;
+        let links = format::counted(links, "link", "links");
+        Some(format!("{} in cluster {cluster} with {links}", broker.name))
+    });
+    let said: Vec<_> = said.collect();
+    (!said.is_empty()).then(|| Line::plain(said.join(", ")))
+}
+
 /// How several brokers became a network.
 fn formed(summary: &Summary) -> Option<Line> {
     let forming = summary.forming.as_ref()?;
     let kinds = forming.links.iter().filter(|(_, count)| **count > 0);
-    let links: Vec<_> =
-        kinds.map(|(kind, count)| format::counted(*count, kind, &format!("{kind}s"))).collect();
+    let links: Vec<_> = kinds
+        .map(|(kind, count)| {
+            let kind = if kind == "leaf" { "leaf connection" } else { kind };
+            format::counted(*count, kind, &format!("{kind}s"))
+        })
+        .collect();
     let formed = format::micros(forming.formed_s * 1e6);
     let spread = forming.interest_s.map(|interest| {
         format!(", interest of all nodes spread in {}", format::micros(interest * 1e6))
@@ -280,29 +299,40 @@ fn broker_row(broker: &BrokerSummary) -> (Mood, Vec<String>) {
     (mood, cells)
 }
 
-/// What was wrong with connections or with monitoring.
+/// How connections ended, said once for brokers that say the same.
+fn ended(brokers: &[BrokerSummary]) -> Vec<Line> {
+    let mut alike: BTreeMap<&BTreeMap<String, u64>, Vec<&str>> = BTreeMap::new();
+    for broker in brokers.iter().filter(|broker| !broker.closed.is_empty()) {
+        alike.entry(&broker.closed).or_default().push(&broker.name);
+    }
+    let told = alike.into_iter().map(|(closed, names)| {
+        let closed = closed.iter().map(|(reason, n)| format!("{reason} {}", format::count(*n)));
+        let closed: Vec<_> = closed.collect();
+        let each = if names.len() > 1 { " each" } else { "" };
+        let names = names.join(", ");
+        Line::plain(format!("{names}, connections ended: {}{each}", closed.join(", ")))
+    });
+    told.collect()
+}
+
+/// What was wrong with reading, or with monitoring.
 fn broker_trouble(broker: &BrokerSummary) -> Vec<Line> {
     let mut lines = Vec::new();
     let name = &broker.name;
     let kinds = [
-        (BrokerFigure::SlowClients, "clients"),
-        (BrokerFigure::SlowRoutes, "routes"),
-        (BrokerFigure::SlowGateways, "gateways"),
-        (BrokerFigure::SlowLeafs, "leaf connections"),
+        (BrokerFigure::SlowClients, "client", "clients"),
+        (BrokerFigure::SlowRoutes, "route", "routes"),
+        (BrokerFigure::SlowGateways, "gateway", "gateways"),
+        (BrokerFigure::SlowLeafs, "leaf connection", "leaf connections"),
     ];
-    let slow = kinds.map(|(figure, what)| (broker.figure(figure).unwrap_or_default(), what));
-    let slow = slow.iter().filter(|(n, _)| *n > 0.0);
-    let slow: Vec<_> =
-        slow.map(|(n, what)| format!("{} {what}", format::count(*n as u64))).collect();
+    let slow = kinds.into_iter().filter_map(|(figure, one, many)| {
+        let count = broker.figure(figure).filter(|count| *count > 0.0)? as u64;
+        Some(format::counted(count, one, many))
+    });
+    let slow: Vec<_> = slow.collect();
     if !slow.is_empty() {
         lines
             .push(Line::new(Mood::Warning, format!("{name}, slow consumers: {}", slow.join(", "))));
-    }
-    if !broker.closed.is_empty() {
-        let closed = broker.closed.iter();
-        let closed: Vec<_> =
-            closed.map(|(reason, n)| format!("{reason} {}", format::count(*n))).collect();
-        lines.push(Line::plain(format!("{name}, connections ended: {}", closed.join(", "))));
     }
     if broker.silent_s > 0.0 {
         let silent = format::micros(broker.silent_s * 1e6);
@@ -439,7 +469,10 @@ fn versions(summary: &Summary) -> Option<Section> {
         None => broker.version.clone(),
     };
     let mut brokers: Vec<_> = summary.cost.brokers.iter().map(version).collect();
-    brokers.sort_unstable();
+    let numbers = |text: &str| -> Vec<u64> {
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    };
+    brokers.sort_by_key(|text| numbers(text));
     brokers.dedup();
     let tool = &summary.tool;
     let brokers = if brokers.is_empty() {

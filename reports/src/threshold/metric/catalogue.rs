@@ -317,6 +317,27 @@ pub static CATALOGUE: &[Metric] = &[
         BrokerFigure::LinkRttUs,
         "slowest round trip to another broker",
     ),
+    broker(
+        "broker.goroutines",
+        Unit::Count,
+        BROKER_COUNT,
+        BrokerFigure::Goroutines,
+        "most goroutines of a broker, where profiling is on",
+    ),
+    broker(
+        "broker.heap_inuse_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::HeapInuseBytes,
+        "most heap in use by a broker, where profiling is on",
+    ),
+    broker(
+        "broker.stack_inuse_bytes",
+        Unit::Bytes,
+        BROKER_LEVEL,
+        BrokerFigure::StackInuseBytes,
+        "most stacks in use by a broker, where profiling is on",
+    ),
     recovery(
         "recovery.time_to_half",
         Unit::Us,
