@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use emulator::connection::codec::{self, Op, Step};
 use emulator::filter::path::FactPath;
 use emulator::filter::{CompiledFilter, Filter, Subject, parse_fact};
+use emulator::machines::Machines;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Profile, Silence};
 use emulator::pattern::{Pattern, Vars};
 use emulator::protocol::client::{ReplyScratch, decode_discovery_sender, decode_reply};
@@ -81,6 +82,7 @@ pub fn request(bytes: &[u8]) {
         broker: "nats://127.0.0.1:4222",
         counters: &mut counters,
         started_unix: NOW_UNIX - 100,
+        machines: &mut Machines::default(),
     };
     let judged = node::judge(&mut node, &opened, NOW_UNIX);
     if !matches!(judged, Ok(()) | Err(Silence::Expired)) {
@@ -119,7 +121,7 @@ pub fn filter(bytes: &[u8]) {
         Filter { compound: some(compound).into_iter().map(|entry| vec![entry]).collect(), ..of() },
     ];
     for filter in filters {
-        let compiled = CompiledFilter::new(&filter);
+        let compiled = CompiledFilter::new(filter.clone());
         assert_eq!(compiled.matches(&Facts), compiled.matches(&Facts));
         let mut written = Vec::new();
         filter.write(&mut written);
