@@ -1,9 +1,11 @@
 //! Replays `testdata/captures`, recorded between real Choria peers, as its README says.
 
 mod client;
+mod connections;
 mod filter;
 mod lifecycle;
 mod node;
+mod output;
 
 use serde_json::Value;
 
