@@ -138,11 +138,21 @@ fn goss(agent: &str, action: &str, data: &[u8]) -> Failure {
         _ if !vars.is_empty() && !vars_data.is_empty() => {
             "Only one of yaml_vars or vars can be supplied".to_owned()
         }
-        (true, false) => {
-            format!("Could not validate: file error: open {file}: no such file or directory")
-        }
+        // goss looks at the name first (seen of go-choria 0.30.2).
+        (true, false) => match extension(&file) {
+            ".yaml" | ".yml" | ".json" => {
+                format!("Could not validate: file error: open {file}: no such file or directory")
+            }
+            other => format!("Could not validate: unknown file extension: {other}"),
+        },
         (false, true) => "Could not validate: emulated nodes do not run goss".to_owned(),
     })
+}
+
+/// The end of a file's name from its last dot on, as Go has it.
+fn extension(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    name.rfind('.').and_then(|dot| name.get(dot..)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -179,7 +189,7 @@ mod tests {
         let none = json!({"transitioned": [], "failed": [], "skipped": []});
         let failed = |name: &str| json!({"transitioned": [], "failed": [name], "skipped": []});
         let goss: Value = serde_json::from_str(NOTHING_VALIDATED).unwrap();
-        let rows: [(&str, &str, u8, &str, Value); 13] = [
+        let rows: [(&str, &str, u8, &str, Value); 15] = [
             ("checks", "{}", 0, "OK", json!({"checks": []})),
             ("trigger", "{}", 0, "OK", none.clone()),
             ("resume", r#"{"checks":null}"#, 0, "OK", none.clone()),
@@ -228,9 +238,23 @@ mod tests {
             ),
             (
                 "goss_validate",
-                r#"{"file":"/a"}"#,
+                r#"{"file":"/b.d/a.yaml"}"#,
                 1,
-                "Could not validate: file error: open /a: no such file or directory",
+                "Could not validate: file error: open /b.d/a.yaml: no such file or directory",
+                goss.clone(),
+            ),
+            (
+                "goss_validate",
+                r#"{"file":"/b.d/a"}"#,
+                1,
+                "Could not validate: unknown file extension: ",
+                goss.clone(),
+            ),
+            (
+                "goss_validate",
+                r#"{"file":"/a.txt"}"#,
+                1,
+                "Could not validate: unknown file extension: .txt",
                 goss.clone(),
             ),
             (
