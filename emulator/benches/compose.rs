@@ -7,6 +7,7 @@
 
 use base64::Engine as _;
 use emulator::homes::Homes;
+use emulator::machines::Machines;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::Filter;
@@ -46,6 +47,7 @@ fn answer(name: &str, agent: &str, body: String) {
         broker: BROKER,
         counters: &mut counters,
         started_unix: NOW,
+        machines: &mut Machines::default(),
     };
     let mut desk = Desk::default();
     let opened = desk.open(&payload);
@@ -114,6 +116,7 @@ fn spec() -> GroupSpec {
         collectives: vec!["mcollective".to_owned()],
         emulated_agents: 1,
         more_agents: MoreAgents::default(),
+        machines: Vec::new(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour: Behaviour::default(),

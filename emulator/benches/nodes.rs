@@ -212,6 +212,7 @@ fn spec(
             collectives: names.collect(),
             emulated_agents: agents as u32,
             more_agents: MoreAgents::default(),
+            machines: Vec::new(),
             facts: serde_json::Map::new(),
             classes: Vec::new(),
             behaviour: Behaviour::default(),

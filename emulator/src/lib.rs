@@ -11,6 +11,7 @@ pub mod filter;
 pub mod fleet;
 pub mod homes;
 pub mod lifecycle;
+pub mod machines;
 pub mod node;
 pub mod pattern;
 pub mod protocol;

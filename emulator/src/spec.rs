@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::homes::Homes;
+use crate::machines::Machine;
 
 /// The part of a fleet that this process carries: node `i` of a group belongs to share
 /// `i % of == index`, so that a node is the same node whichever process runs it.
@@ -94,6 +95,8 @@ pub struct GroupSpec {
     pub emulated_agents: u32,
     /// Further agents.
     pub more_agents: MoreAgents,
+    /// Autonomous agents.
+    pub machines: Vec<Machine>,
     /// The facts document: strings may hold patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The classes, in file order: patterns.
@@ -304,6 +307,7 @@ impl Lifecycle {
             alive: false,
             shutdown: false,
             alive_every: Events::ALIVE_EVERY,
+            machines: false,
         },
         registration: None,
         status_files: None,
@@ -321,6 +325,8 @@ pub struct Events {
     pub shutdown: bool,
     /// From one alive event to the next; the first comes after 0 to 29 thirtieths of it.
     pub alive_every: Duration,
+    /// What autonomous agents do: their transitions, checks and timers (protocol document 6.4).
+    pub machines: bool,
 }
 
 impl Events {
@@ -330,7 +336,13 @@ impl Events {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { startup: true, alive: true, shutdown: true, alive_every: Self::ALIVE_EVERY }
+        Self {
+            startup: true,
+            alive: true,
+            shutdown: true,
+            alive_every: Self::ALIVE_EVERY,
+            machines: true,
+        }
     }
 }
 

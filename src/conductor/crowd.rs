@@ -56,7 +56,7 @@ impl Crowd {
         let roster = roster.tagged(homes(plan));
         let mut expected = Vec::with_capacity(plan.entries.len());
         for entry in &plan.entries {
-            let filter = CompiledFilter::new(&wire_filter(&entry.selects)?);
+            let filter = CompiledFilter::new(wire_filter(&entry.selects)?);
             let mut set = BitSet::new(roster.len());
             for (place, (position, group, index)) in (0_u32..).zip(nodes()) {
                 let asked = entry.expected.groups.contains(&position);

@@ -11,6 +11,7 @@ use super::early::{asked, died};
 use super::network::Network;
 use super::{Setup, Stop};
 use crate::driver::{ConnectionOptions, Epoch, Heard, Listener};
+use crate::plan::{MACHINE_TRANSITION, WATCHER_STATE};
 
 /// A first message to itself takes the listener this long at the most.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -51,6 +52,8 @@ pub(super) async fn settle(
         alive: counts.alive_events,
         shutdown: counts.shutdown_events,
         registration: counts.registrations,
+        machine_transition: counts.machine_transitions,
+        watcher_state: counts.watcher_states,
     };
     let heard = listener.catch_up(&published).await;
     for kind in kinds {
@@ -58,6 +61,8 @@ pub(super) async fn settle(
             "startup" => heard.startup,
             "alive" => heard.alive,
             "shutdown" => heard.shutdown,
+            MACHINE_TRANSITION => heard.machine_transition,
+            WATCHER_STATE => heard.watcher_state,
             _ => heard.registration,
         };
         let totals = EventTotals { published: of(&published), received: of(&heard) };

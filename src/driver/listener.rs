@@ -23,6 +23,10 @@ use super::roster::Roster;
 
 /// All lifecycle events (protocol document 6.1).
 const EVENTS: &str = "choria.lifecycle.event.>";
+/// All events of autonomous agents (protocol document 6.4).
+const MACHINES: &str = "choria.machine.>";
+/// Those that tell of a transition.
+const TRANSITION: &str = "choria.machine.transition";
 /// Name of the connection.
 const NAME: &str = "choria-emulator-listener";
 /// Pause between two attempts to reach itself.
@@ -43,17 +47,24 @@ pub struct Heard {
     pub shutdown: u64,
     /// Registrations.
     pub registration: u64,
+    /// Transitions of autonomous agents.
+    pub machine_transition: u64,
+    /// States of their watchers.
+    pub watcher_state: u64,
 }
 
 impl Heard {
     /// Whether there are at least as many of each kind as in `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let Self { startup, alive, shutdown, registration } = other;
+        let Self { startup, alive, shutdown, registration, machine_transition, watcher_state } =
+            other;
         self.startup >= *startup
             && self.alive >= *alive
             && self.shutdown >= *shutdown
             && self.registration >= *registration
+            && self.machine_transition >= *machine_transition
+            && self.watcher_state >= *watcher_state
     }
 }
 
@@ -63,12 +74,15 @@ struct Counts {
     alive: AtomicU64,
     shutdown: AtomicU64,
     registration: AtomicU64,
+    machine_transition: AtomicU64,
+    watcher_state: AtomicU64,
 }
 
 /// What a subscription brings.
 #[derive(Debug, Clone, Copy)]
 enum Topic {
     Events,
+    Machines,
     Registrations,
 }
 
@@ -110,7 +124,8 @@ impl Listener {
         let (counts, mut tasks) = (Arc::new(Counts::default()), JoinSet::new());
         let registrations =
             registrations.iter().map(|subject| (subject.as_str(), Topic::Registrations));
-        for (subject, topic) in std::iter::once((EVENTS, Topic::Events)).chain(registrations) {
+        let topics = [(EVENTS, Topic::Events), (MACHINES, Topic::Machines)];
+        for (subject, topic) in topics.into_iter().chain(registrations) {
             let subscriber = connection.subscribe(subject.to_owned()).await.map_err(|_| deaf())?;
             tasks.spawn(count(subscriber, topic, Arc::clone(&counts), Arc::clone(roster)));
         }
@@ -130,6 +145,8 @@ impl Listener {
             alive: count(&self.counts.alive),
             shutdown: count(&self.counts.shutdown),
             registration: count(&self.counts.registration),
+            machine_transition: count(&self.counts.machine_transition),
+            watcher_state: count(&self.counts.watcher_state),
         }
     }
 
@@ -165,12 +182,17 @@ impl Listener {
 async fn count(mut subscriber: Subscriber, topic: Topic, counts: Arc<Counts>, roster: Arc<Roster>) {
     while let Some(message) = subscriber.next().await {
         let counter = match topic {
-            Topic::Events => event(&message, &roster).and_then(|kind| match kind {
+            Topic::Events => kind(&message, &roster).and_then(|kind| match kind {
                 "startup" => Some(&counts.startup),
                 "alive" => Some(&counts.alive),
                 "shutdown" => Some(&counts.shutdown),
                 _ => None,
             }),
+            Topic::Machines if !is_of_node(&message, &roster) => None,
+            Topic::Machines if message.subject.as_str() == TRANSITION => {
+                Some(&counts.machine_transition)
+            }
+            Topic::Machines => Some(&counts.watcher_state),
             Topic::Registrations => registers(&message, &roster).then_some(&counts.registration),
         };
         if let Some(counter) = counter {
@@ -179,8 +201,13 @@ async fn count(mut subscriber: Subscriber, topic: Topic, counts: Arc<Counts>, ro
     }
 }
 
-/// The kind of a node's event: the fourth token of its subject.
-fn event<'m>(message: &'m Message, roster: &Roster) -> Option<&'m str> {
+/// The kind of a node's lifecycle event: the fourth token of its subject.
+fn kind<'m>(message: &'m Message, roster: &Roster) -> Option<&'m str> {
+    is_of_node(message, roster).then(|| message.subject.split('.').nth(3))?
+}
+
+/// Whether a node is the sender of this event.
+fn is_of_node(message: &Message, roster: &Roster) -> bool {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]
@@ -191,9 +218,8 @@ fn event<'m>(message: &'m Message, roster: &Roster) -> Option<&'m str> {
         #[serde(borrow)]
         identity: Cow<'a, str>,
     }
-    let event: Event<'_> = serde_json::from_slice(&message.payload).ok()?;
-    roster.find(&event.data.identity)?;
-    message.subject.split('.').nth(3)
+    let event: Result<Event<'_>, _> = serde_json::from_slice(&message.payload);
+    event.is_ok_and(|event| roster.find(&event.data.identity).is_some())
 }
 
 /// Whether a node is the sender of this transport.

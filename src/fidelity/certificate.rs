@@ -174,7 +174,7 @@ fn skipped<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<Skipped> {
         let cases = cases.get(need.name()).copied()?;
         Some(Skipped { need: need.name().to_owned(), reason: need.reason().to_owned(), cases })
     };
-    [Need::Machines, Need::MachineData].into_iter().filter_map(told).collect()
+    [Need::Machines].into_iter().filter_map(told).collect()
 }
 
 /// Digest over the digests of the recordings, by name.

@@ -4,7 +4,7 @@
 //!
 //! Everything goes to the server's own subject, whatever the recorded one was: a server looks at what is
 //! inside, and no other server of the network is asked. Left out are requests whose answer depends on
-//! configuration that a server does not tell, or on autonomous agents.
+//! configuration that a server does not tell, and those that would change something on it.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,7 @@ use async_nats::{Client, ConnectOptions, Subscriber};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use emulator::fidelity::{Case, CaseError, RECORDINGS, parse, reply_body, reply_time_unix};
+use emulator::machines::{Check, Machine, Status, Transition, Watcher, Watches};
 use emulator::protocol::client::{self, RequestDraft};
 use emulator::protocol::request::Request;
 use futures_util::StreamExt as _;
@@ -32,8 +33,10 @@ const SILENCE: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(250);
 /// Requests on their way at once; a real server's queue holds ten.
 const AT_ONCE: usize = 8;
-/// Needs that a server's inventory does not tell enough about.
-const NOT_ASKED: [&str; 3] = ["config", "machines", "data-plugins"];
+/// The data plugin that shows configuration.
+const CONFIG_PLUGIN: &str = "config_item";
+/// Actions that change the state of autonomous agents.
+const CHANGES: [&str; 4] = ["machine_transition", "trigger", "maintenance", "resume"];
 
 /// Where a real server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +128,7 @@ fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
     let [(_, exchanges), ..] = RECORDINGS;
     let mut questions: Vec<Question> = Vec::new();
     for case in parse(exchanges)? {
-        if case.needs.iter().any(|need| NOT_ASKED.contains(&need.as_str())) {
+        if case.needs.iter().any(|need| need == "config") {
             continue;
         }
         let Some(draft) = draft(&case, collective)? else { continue };
@@ -140,9 +143,22 @@ fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
     Ok(questions)
 }
 
-/// The recorded request as ours; `None` where only its bytes are of interest.
+/// Whether `bytes` hold this text.
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// The recorded request as ours; `None` where only its bytes are of interest, or it cannot be asked.
 fn draft(case: &Case, collective: &str) -> Result<Option<RequestDraft>, CaseError> {
     let Ok(request) = Request::decode(&case.payload()?) else { return Ok(None) };
+    let names = |name: &str| holds(&request.payload, name);
+    let compound = request.filter.compound.iter().flatten();
+    if names(CONFIG_PLUGIN)
+        || CHANGES.iter().any(|action| names(&format!("\"action\":\"{action}\"")))
+        || compound.into_iter().any(|expression| expression.contains(CONFIG_PLUGIN))
+    {
+        return Ok(None);
+    }
     Ok(Some(RequestDraft {
         caller_id: "choria=fidelity.mcollective".to_owned(),
         sender_id: "fidelity.example.net".to_owned(),
@@ -256,24 +272,34 @@ impl<'a> Asker<'a> {
             },
             volatile: Vec::new(),
         };
-        let about =
-            [("rpcutil", "inventory"), ("rpcutil", "daemon_stats"), ("choria_util", "info")];
+        let about = [
+            ("rpcutil", "inventory"),
+            ("rpcutil", "daemon_stats"),
+            ("choria_util", "info"),
+            ("choria_util", "machine_states"),
+        ];
         let asked = self.ask(&about.map(question), WITHIN).await?;
         let data = |(_, replies): &Asked| {
             let body = reply_body(replies.first()?.as_bytes())?;
             Some(body.get("data")?.clone())
         };
         let told: Option<Vec<Value>> = asked.iter().map(data).collect();
-        let Some([inventory, stats, info]) = told.as_deref() else {
+        let Some([inventory, stats, info, machines]) = told.as_deref() else {
             return Err(RecordError::Silent {
                 identity: self.real.identity.clone(),
                 collective: self.real.collective.clone(),
             });
         };
-        self.server(inventory, stats, info)
+        self.server(inventory, stats, info, machines)
     }
 
-    fn server(&self, inventory: &Value, stats: &Value, info: &Value) -> Result<Value, RecordError> {
+    fn server(
+        &self,
+        inventory: &Value,
+        stats: &Value,
+        info: &Value,
+        machines: &Value,
+    ) -> Result<Value, RecordError> {
         let main = &inventory["main_collective"];
         let mut collectives: Vec<Value> =
             inventory["collectives"].as_array().cloned().unwrap_or_default();
@@ -282,7 +308,7 @@ impl<'a> Asker<'a> {
         let server = json!({
             "identity": self.real.identity, "collectives": collectives, "main_collective": main,
             "agents": inventory["agents"], "classes": inventory["classes"],
-            "facts": inventory["facts"], "version": inventory["version"],
+            "facts": inventory["facts"], "machines": defined(machines), "version": inventory["version"],
             "connected_broker": info["connected_server"], "config_file": stats["configfile"],
         });
         let readable = serde_json::from_value::<emulator::fidelity::Server>(server.clone());
@@ -290,6 +316,43 @@ impl<'a> Asker<'a> {
             identity: self.real.identity.clone(),
             problem: problem.to_string(),
         })
+    }
+}
+
+/// Autonomous agents that are and stay in the states that a server tells of its own.
+fn defined(machines: &Value) -> Vec<Machine> {
+    let states = machines["states"].as_object().into_iter().flatten();
+    states.map(|(_, told)| standing_still(told)).collect()
+}
+
+fn standing_still(told: &Value) -> Machine {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let state = text(&told["state"]);
+    let transition = |name: String, from| Transition { name, from, destination: state.clone() };
+    let available = told["available_transitions"].as_array().into_iter().flatten();
+    let available: Vec<_> =
+        available.map(|name| transition(text(name), vec![state.clone()])).collect();
+    // One at least has to be there; without a state to begin in it is never possible.
+    let none = available.is_empty().then(|| transition("none".to_owned(), Vec::new()));
+    let current = &told["current_state"];
+    let watches = match told["scout"].as_bool() {
+        Some(true) => Watches::Nagios(Check {
+            // It never runs, so what it would find is of no interest.
+            interval_s: 0,
+            plugin: "none".to_owned(),
+            status: Status::Ok,
+            output: None,
+            annotations: serde_json::from_value(current["annotations"].clone()).unwrap_or_default(),
+        }),
+        _ => Watches::Timer { seconds: u32::MAX, fail_transition: None },
+    };
+    Machine {
+        name: text(&told["name"]),
+        version: text(&told["version"]),
+        path: Some(text(&told["path"])),
+        initial_state: state.clone(),
+        watchers: vec![Watcher { name: text(&current["name"]), state_match: Vec::new(), watches }],
+        transitions: available.into_iter().chain(none).collect(),
     }
 }
 

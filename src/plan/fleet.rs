@@ -48,6 +48,7 @@ impl Plan {
                 stock: group.stock_agents.clone(),
                 ddl: group.ddl_agents.clone(),
             },
+            machines: group.machines.clone(),
             facts: group.facts.clone(),
             classes: group.classes.clone(),
             behaviour: behaviour(group),

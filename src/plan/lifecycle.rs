@@ -10,7 +10,13 @@ use super::{Group, Plan, micros};
 use crate::scenario::{self, Span};
 
 /// The kinds of messages that nodes publish without being asked, as results name them.
-pub(crate) const EVENT_KINDS: [&str; 4] = ["startup", "alive", "shutdown", "registration"];
+pub(crate) const EVENT_KINDS: [&str; 6] =
+    ["startup", "alive", "shutdown", "registration", MACHINE_TRANSITION, WATCHER_STATE];
+
+/// A transition of an autonomous agent.
+pub(crate) const MACHINE_TRANSITION: &str = "machine_transition";
+/// The state of a watcher of one.
+pub(crate) const WATCHER_STATE: &str = "watcher_state";
 
 /// The real server's `registerinterval` (protocol document 7.1).
 const REGISTER_INTERVAL: Duration = Duration::from_secs(300);
@@ -30,6 +36,18 @@ pub struct Events {
     /// From one alive event to the next.
     #[serde(rename = "alive_every_us", with = "micros")]
     pub alive_every: Duration,
+    /// What autonomous agents do.
+    #[serde(default = "real", skip_serializing_if = "is_real")]
+    pub machines: bool,
+}
+
+/// A server says it.
+fn real() -> bool {
+    true
+}
+
+fn is_real(machines: &bool) -> bool {
+    *machines
 }
 
 /// How a group's nodes register.
@@ -78,6 +96,7 @@ pub(super) fn events(given: Option<&scenario::Events>) -> Events {
         alive: on(given.alive),
         shutdown: on(given.shutdown),
         alive_every: given.alive_every.map_or(spec::Events::ALIVE_EVERY, |every| every.0),
+        machines: on(given.machines),
     }
 }
 
@@ -107,9 +126,9 @@ pub(super) fn status_files(given: &scenario::StatusFiles) -> StatusFiles {
 impl Group {
     /// The same as the fleet takes it.
     pub(super) fn lifecycle_spec(&self) -> Lifecycle {
-        let Events { startup, alive, shutdown, alive_every } = self.events;
+        let Events { startup, alive, shutdown, alive_every, machines } = self.events;
         Lifecycle {
-            events: spec::Events { startup, alive, shutdown, alive_every },
+            events: spec::Events { startup, alive, shutdown, alive_every, machines },
             registration: self.registration.as_ref().map(Registration::spec),
             status_files: self.status_files.as_ref().map(|files| spec::StatusFiles {
                 folder: files.folder.clone().into(),
@@ -121,12 +140,14 @@ impl Group {
 
     /// Where the group's events depart from those of a real server, in words.
     pub(crate) fn event_departures(&self) -> Vec<String> {
-        let Events { startup, alive, shutdown, alive_every } = self.events;
+        let Events { startup, alive, shutdown, alive_every, machines } = self.events;
+        let mute = !machines && !self.machines.is_empty();
         let often = alive && alive_every != spec::Events::ALIVE_EVERY;
         [
             (!startup).then(|| "no startup event, where a server publishes one".to_owned()),
             (!alive).then(|| "no alive events, where a server publishes them".to_owned()),
             (!shutdown).then(|| "no shutdown event, as if the server were killed".to_owned()),
+            mute.then(|| "no events of machines, where a server publishes them".to_owned()),
             often.then(|| format!("alive events every {}, not 30m", Span(alive_every))),
         ]
         .into_iter()
@@ -139,6 +160,7 @@ impl Group {
             "startup" => self.events.startup,
             "alive" => self.events.alive,
             "shutdown" => self.events.shutdown,
+            MACHINE_TRANSITION | WATCHER_STATE => self.events.machines && !self.machines.is_empty(),
             _ => self.registration.is_some(),
         }
     }

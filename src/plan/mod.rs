@@ -23,7 +23,7 @@ pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, T
 pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
 pub(crate) use budget::{source_addresses, with_reserve};
 pub use fleet::Seat;
-pub(crate) use lifecycle::EVENT_KINDS;
+pub(crate) use lifecycle::{EVENT_KINDS, MACHINE_TRANSITION, WATCHER_STATE};
 pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
 pub use placement::{Home, Placement};
 pub use print::{to_json, to_text};

@@ -111,6 +111,12 @@ fn group(given: &scenario::Group, first: u64, names: &[BrokerName]) -> Group {
         emulated_agents: u32::try_from(given.emulated_agents()).unwrap_or(u32::MAX),
         stock_agents: given.more_stock_agents().map(str::to_owned).collect(),
         ddl_agents: given.own_agents().cloned().collect(),
+        machines: given
+            .machines
+            .iter()
+            .flatten()
+            .filter_map(|given| given.resolve().ok())
+            .collect(),
         facts: given.facts.clone().unwrap_or_default().0,
         classes: given.classes.clone().unwrap_or_default(),
         placement: placement::of_group(given, names),

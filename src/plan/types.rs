@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use emulator::agents::ddl::{Ddl, DdlAgent};
+use emulator::machines::Machine;
 use reports::wave::{WaveKind, WaveMode};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,9 @@ pub struct Group {
     /// The user's own agents, with what their files said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ddl_agents: Vec<DdlAgent>,
+    /// Autonomous agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<Machine>,
     /// The facts; strings may hold patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The classes: patterns.

@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod hosted;
 mod layout;
+mod machines;
 mod overrides;
 mod own_agents;
 mod read;
@@ -28,6 +29,9 @@ pub(crate) use hosted::hosts;
 pub use hosted::{MAIN_COLLECTIVE, STOCK_AGENTS};
 pub use layout::Role;
 pub(crate) use layout::{BrokerName, layout};
+pub use machines::{
+    CheckStatus, Machine, MachineTransition, MachineWatcher, WatcherProperties, WatcherType,
+};
 pub use own_agents::{DdlContent, Files};
 pub use schema::{json_schema, json_schema_text};
 pub use timeline::{AfterWave, EndedBy, Names, Rolling, Step as TimelineStep};

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::brokers::{Brokers, Placement};
 use super::document::{Document, Thresholds};
+use super::machines::Machine;
 use super::own_agents::DdlContent;
 use super::timeline::Step as TimelineStep;
 use super::units::{Count, Percent, Rate, Span};
@@ -69,6 +70,8 @@ pub struct Group {
     pub stock_agents: Option<Vec<StockAgent>>,
     /// Agents of your own, from their DDL files.
     pub ddl_agents: Option<Vec<DdlAgent>>,
+    /// Autonomous agents that the nodes run, as their `machine.yaml` has them; default none.
+    pub machines: Option<Vec<Machine>>,
     /// Pattern of the identity; default `{group}-{index}.choria.local`.
     pub identity: Option<String>,
     /// The facts; strings may hold patterns such as `dc{index % 4}`.
@@ -105,7 +108,7 @@ pub struct Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StockAgent {
-    /// As on a server that has no checks.
+    /// Its checks are the machines that have a watcher `nagios`.
     Scout,
     /// As on a server that is not being provisioned.
     ChoriaProvision,
@@ -254,6 +257,8 @@ pub struct Events {
     /// From one alive event to the next; default 30m, as the real server's. The first comes after a
     /// random number of thirtieths of it.
     pub alive_every: Option<Span>,
+    /// What autonomous agents do: their transitions, checks and timers; default true.
+    pub machines: Option<bool>,
 }
 
 /// How nodes register.

@@ -53,6 +53,7 @@ pub(super) fn nodes_behaving(broker: &Broker, behaviour: Behaviour) -> Fleet {
         collectives: vec!["mcollective".to_owned()],
         emulated_agents: 1,
         more_agents: MoreAgents::default(),
+        machines: Vec::new(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,

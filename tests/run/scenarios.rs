@@ -104,6 +104,17 @@ async fn own_agents_answer_from_the_nodes_that_host_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn machines_move_when_they_are_asked_and_every_event_of_theirs_is_counted() {
+    let small = ["fleet.default.nodes=50", "waves.toggle.every=2s", "waves.trigger.every=1s"];
+    let summary = check("autonomous-agents.yaml", &small).await;
+    let count = |kind: &str| summary.events[kind].published;
+    // On and off again; checked and found to be well, whether it was before or not.
+    assert!(count("machine_transition") >= 50 * 4, "{:?}", summary.events);
+    // A timer that was started and ended; a check.
+    assert!(count("watcher_state") >= 50 * 3, "{:?}", summary.events);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn direct_and_batch_reach_everybody() {
     let small = ["fleet.default.nodes=100", "waves.batch.batch.size=25"];
     let summary = check("direct-and-batch.yaml", &small).await;

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use emulator::connection::codec::{self, Op, Step};
 use emulator::filter::path::FactPath;
 use emulator::filter::{CompiledFilter, Filter, Subject, parse_fact};
+use emulator::machines::{Machines, Start};
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Profile, Silence};
 use emulator::pattern::{Pattern, Vars};
 use emulator::protocol::client::{ReplyScratch, decode_discovery_sender, decode_reply};
@@ -74,6 +75,15 @@ pub fn request(bytes: &[u8]) {
     });
     let opened = Desk::default().open(&payload);
     let mut counters = Counters::default();
+    let mut machines = Machines::start(&Start {
+        group: &GROUP,
+        seed: 1,
+        index: 3,
+        identity: "web3.example.net",
+        stays: 0,
+        now_unix: NOW_UNIX - 100,
+        publishes: true,
+    });
     let mut node = NodeView {
         group: &GROUP,
         index: 3,
@@ -81,6 +91,7 @@ pub fn request(bytes: &[u8]) {
         broker: "nats://127.0.0.1:4222",
         counters: &mut counters,
         started_unix: NOW_UNIX - 100,
+        machines: &mut machines,
     };
     let judged = node::judge(&mut node, &opened, NOW_UNIX);
     if !matches!(judged, Ok(()) | Err(Silence::Expired)) {
@@ -119,7 +130,7 @@ pub fn filter(bytes: &[u8]) {
         Filter { compound: some(compound).into_iter().map(|entry| vec![entry]).collect(), ..of() },
     ];
     for filter in filters {
-        let compiled = CompiledFilter::new(&filter);
+        let compiled = CompiledFilter::new(filter.clone());
         assert_eq!(compiled.matches(&Facts), compiled.matches(&Facts));
         let mut written = Vec::new();
         filter.write(&mut written);
@@ -256,7 +267,8 @@ static FACTS: LazyLock<Value> = LazyLock::new(|| {
 static GROUP: LazyLock<Group> = LazyLock::new(|| {
     let mut facts = FACTS.as_object().cloned().expect("an object");
     facts.insert("dc".to_owned(), "dc{index % 4}".into());
-    let agents = ["discovery", "rpcutil", "choria_util", "emulated0"];
+    let agents = ["discovery", "rpcutil", "choria_util", "emulated0", "scout"];
+    let machines = include_str!("../../testdata/captures/machines.json");
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let profile = Profile {
         name: "web".to_owned(),
@@ -265,6 +277,7 @@ static GROUP: LazyLock<Group> = LazyLock::new(|| {
         agents: texts(&agents),
         classes: texts(&["role::web", "base", "rack{index / 2}"]),
         facts,
+        machines: serde_json::from_str(machines).expect("machines"),
         ..Profile::default()
     };
     Group::with_profile(profile, Behaviour::default()).expect("a group")

@@ -1,10 +1,10 @@
 //! The agent `choria_util` (protocol document 4.6 and 14; go-choria
-//! `providers/agent/mcorpc/golang/choriautil`). Emulated nodes run no autonomous agents, and their
-//! answers say so in the words of a server without any.
+//! `providers/agent/mcorpc/golang/choriautil`).
 
 use super::metadata::list;
-use super::rpc::{self, Failure, quoted};
-use super::{Answer, Question, inputs};
+use super::rpc::{Failure, quoted};
+use super::{Answer, inputs};
+use crate::machines::View;
 use crate::node::NodeView;
 
 /// The actions that have an answer.
@@ -20,35 +20,101 @@ const NO_MACHINE: &str = concat!(
 /// Version of the NATS library of a real server of this generation.
 const NATS_LIBRARY: &str = "1.52.0";
 
+/// An action and its inputs.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Info,
+    MachineStates,
+    /// Name, instance and path of a machine; what is empty is not looked at.
+    MachineState([String; 3]),
+    /// The transition; name, version, path and instance of a machine.
+    MachineTransition(String, [String; 4]),
+}
+
 pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
     let bad = |problem: String| Failure::bad_inputs(agent, action, &problem);
-    match action {
-        "info" => Ok(Answer::OfNode(Question::Info)),
-        "machine_states" => {
-            let none = r#"{"machine_ids":[],"machine_names":[],"states":{}}"#;
-            Ok(Answer::Same(rpc::reply(action, 0, "OK", none)))
-        }
+    let question = match action {
+        "info" => Question::Info,
+        "machine_states" => Question::MachineStates,
         "machine_state" => {
             let names = ["name", "instance", "path"];
-            inputs::texts(data, "choriautil", "machineStateRequest", names).map_err(bad)?;
-            Err(Failure::aborted("No running machines").with_data(NO_MACHINE))
+            let given = inputs::texts(data, "choriautil", "machineStateRequest", names);
+            Question::MachineState(given.map_err(bad)?)
         }
         "machine_transition" => {
-            let names = ["transition", "name", "version", "instance", "path"];
-            let [transition, ..] =
-                inputs::texts(data, "choriautil", "machineTransitionRequest", names)
-                    .map_err(bad)?;
-            let message = format!(
-                "Could not perform {transition} transition: autonomous agent host not initialized"
-            );
-            Err(Failure::aborted(message).with_data(r#"{"success":false}"#))
+            let names = ["transition", "name", "version", "path", "instance"];
+            let given = inputs::texts(data, "choriautil", "machineTransitionRequest", names);
+            let [transition, name, version, path, instance] = given.map_err(bad)?;
+            Question::MachineTransition(transition, [name, version, path, instance])
         }
-        _ => Err(Failure::unknown_action(agent, action)),
+        _ => return Err(Failure::unknown_action(agent, action)),
+    };
+    Ok(Answer::OfNode(super::Question::Util(question)))
+}
+
+/// The data of one node's reply, as JSON.
+pub(super) fn answer(
+    question: &Question,
+    node: &mut NodeView<'_>,
+    now_unix: i64,
+) -> Result<String, Failure> {
+    match question {
+        Question::Info => Ok(info(node)),
+        Question::MachineStates => Ok(machine_states(&node.machines.by_name(), now_unix)),
+        Question::MachineState(wanted) => {
+            let found = machine(&node.machines.by_name(), wanted, now_unix);
+            found.map_err(|message| Failure::aborted(message).with_data(NO_MACHINE))
+        }
+        Question::MachineTransition(transition, wanted) => {
+            let wanted = wanted.each_ref().map(String::as_str);
+            let made = node.machines.transition(wanted, transition, now_unix);
+            made.map(|()| r#"{"success":true}"#.to_owned()).map_err(|problem| {
+                let message = format!("Could not perform {transition} transition: {problem}");
+                Failure::aborted(message).with_data(r#"{"success":false}"#)
+            })
+        }
+    }
+}
+
+fn machine_states(machines: &[View<'_>], now_unix: i64) -> String {
+    let ids = machines.iter().map(|machine| machine.id().into());
+    let names =
+        machines.iter().map(|machine| format!("{} {}", machine.name(), machine.version()).into());
+    let states =
+        machines.iter().map(|machine| format!(r#""{}":{}"#, machine.id(), machine.full(now_unix)));
+    format!(
+        r#"{{"machine_ids":{},"machine_names":{},"states":{{{}}}}}"#,
+        list(ids),
+        list(names),
+        states.collect::<Vec<_>>().join(",")
+    )
+}
+
+/// The one machine with this name, instance and path, as far as they are given.
+fn machine(
+    machines: &[View<'_>],
+    [name, instance, path]: &[String; 3],
+    now_unix: i64,
+) -> Result<String, &'static str> {
+    if [name, instance, path].iter().all(|criterion| criterion.is_empty()) {
+        return Err("No search criteria given");
+    }
+    if machines.is_empty() {
+        return Err("No running machines");
+    }
+    let is = |wanted: &str, shown: &str| wanted.is_empty() || wanted == shown;
+    let mut found = machines.iter().filter(|machine| {
+        is(name, machine.name()) && is(path, machine.path()) && is(instance, &machine.id())
+    });
+    match (found.next(), found.next()) {
+        (Some(machine), None) => Ok(machine.full(now_unix)),
+        (Some(_), Some(_)) => Err("Found multiple machines matching criteria"),
+        (None, _) => Err("Could not find a matching machine"),
     }
 }
 
 /// Data of `info`. QUIRK: `connector_tls` is true even with TLS off, unless the server was linked so.
-pub(super) fn info(node: &NodeView<'_>) -> String {
+fn info(node: &NodeView<'_>) -> String {
     let profile = node.group.profile();
     let hosts = profile.servers.iter().map(|url| host_of(url).into());
     let options = format!(

@@ -1,5 +1,5 @@
-//! The data plugins behind `rpcutil#get_data` (protocol document 4.5): `choria` and `config_item`.
-//! `machine_state` and `scout` look at autonomous agents, which emulated nodes do not run.
+//! The data plugins behind `rpcutil#get_data` (protocol document 4.5): `choria`, `config_item`, and
+//! `machine_state` and `scout`, which look at autonomous agents.
 
 use super::config;
 use super::metadata::list;
@@ -23,11 +23,11 @@ pub(super) const CPUS: u32 = 2;
 pub(crate) enum Source {
     Choria,
     ConfigItem(String),
-    /// `machine_state`, which fails for a machine that is not there and gives null (protocol document
-    /// 4.5).
-    NoMachine,
-    /// `scout`, which shows nothing of a check that is not there (seen of go-choria 0.30.2).
-    NoCheck,
+    /// `machine_state` of a name, path or id; it fails for a machine that is not there and gives null
+    /// (protocol document 4.5).
+    Machine(String),
+    /// `scout` of a name; it shows nothing of a check that is not there (seen of go-choria 0.30.2).
+    Check(String),
 }
 
 impl Source {
@@ -35,8 +35,8 @@ impl Source {
         match source {
             "choria" => Ok(Self::Choria),
             "config_item" => Ok(Self::ConfigItem(query)),
-            "machine_state" => Ok(Self::NoMachine),
-            "scout" => Ok(Self::NoCheck),
+            "machine_state" => Ok(Self::Machine(query)),
+            "scout" => Ok(Self::Check(query)),
             _ => Err(Failure::aborted("Unknown data plugin")),
         }
     }
@@ -50,8 +50,19 @@ impl Source {
                 let value = value.unwrap_or_else(|| "null".to_owned());
                 format!(r#"{{"present":{present},"value":{value}}}"#)
             }
-            Self::NoMachine => "null".to_owned(),
-            Self::NoCheck => "{}".to_owned(),
+            Self::Machine(query) => {
+                let machines = node.machines.by_name();
+                let found = machines.iter().find(|machine| {
+                    [machine.name(), machine.path(), &machine.id()].contains(&query.as_str())
+                });
+                found.map_or_else(|| "null".to_owned(), |machine| machine.full(now_unix))
+            }
+            Self::Check(query) => {
+                let machines = node.machines.by_name();
+                let mut named = machines.iter().filter(|machine| machine.name() == query);
+                let found = named.find_map(|machine| machine.as_scout_data(now_unix));
+                found.unwrap_or_else(|| "{}".to_owned())
+            }
         }
     }
 }
@@ -61,6 +72,7 @@ fn choria(node: &NodeView<'_>, now_unix: i64) -> String {
     let counters = &*node.counters;
     let classes = node.classes_sorted();
     let agents = node.group.agents().len();
+    let machines = node.machines.by_name();
     let what = format!(
         concat!(
             r#""agents":{},"agents_count":{},"built":"unknown","classes":{},"classes_count":{},"#,
@@ -90,13 +102,15 @@ fn choria(node: &NodeView<'_>, now_unix: i64) -> String {
     );
     format!(
         concat!(
-            r#"{{{},{},"go_version":"{}","goroutines":{},"license":"Apache-2.0","machines":[],"#,
-            r#""machines_count":0,"pid":{},"provisioning":false,"uptime":{},"version":{}}}"#
+            r#"{{{},{},"go_version":"{}","goroutines":{},"license":"Apache-2.0","machines":{},"#,
+            r#""machines_count":{},"pid":{},"provisioning":false,"uptime":{},"version":{}}}"#
         ),
         what,
         counted,
         GO_VERSION,
         GOROUTINES,
+        list(machines.iter().map(|machine| machine.name().into())),
+        machines.len(),
         PID,
         now_unix - node.started_unix,
         quoted(&profile.version),

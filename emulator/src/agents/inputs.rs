@@ -10,7 +10,7 @@ pub(super) enum Field<'a> {
     /// A text.
     Text(&'a mut String),
     /// Texts.
-    Texts(&'a mut Vec<String>),
+    Texts(&'a mut Texts),
     /// A text that nobody looks at.
     IgnoredText,
     /// A Go `int`.
@@ -19,6 +19,40 @@ pub(super) enum Field<'a> {
     Raw(&'a mut Vec<u8>),
     /// A time that nobody looks at, in RFC 3339.
     Time,
+}
+
+/// Texts one behind the other: a list of a million empty ones costs four bytes each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Texts {
+    all: String,
+    /// Where each ends.
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.all.push_str(text);
+        // No message is that large.
+        self.ends.push(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut from = 0;
+        self.ends.iter().map(move |&end| {
+            let text = self.all.get(from..end as usize).unwrap_or_default();
+            from = end as usize;
+            text
+        })
+    }
 }
 
 /// Reads `document` into `fields`; the error is what Go's decoder would say of the type
@@ -113,18 +147,18 @@ fn read_members(
 }
 
 /// Reads an array of texts, where null is an empty one; gives the kind of the first that is none.
-fn read_texts(reader: &mut Reader<'_>, texts: &mut Vec<String>) -> json::Result<Option<Kind>> {
+fn read_texts(reader: &mut Reader<'_>, texts: &mut Texts) -> json::Result<Option<Kind>> {
     let mut wrong = None;
     texts.clear();
     let mut elements = reader.array()?;
     while reader.element(&mut elements)? {
         let kind = reader.kind()?;
         if kind == Kind::String {
-            texts.push(reader.text()?.decode().into_owned());
+            texts.push(&reader.text()?.decode());
             continue;
         }
         reader.skip()?;
-        texts.push(String::new());
+        texts.push("");
         if kind != Kind::Null {
             wrong.get_or_insert(kind);
         }

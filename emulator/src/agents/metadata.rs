@@ -64,6 +64,14 @@ pub(crate) fn list<'a>(texts: impl IntoIterator<Item = Cow<'a, str>>) -> String 
 }
 
 /// A JSON array of values that are JSON already.
-pub(super) fn array(values: impl Iterator<Item = String>) -> String {
-    format!("[{}]", values.collect::<Vec<_>>().join(","))
+pub(crate) fn array(values: impl Iterator<Item = String>) -> String {
+    let mut out = "[".to_owned();
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&value);
+    }
+    out.push(']');
+    out
 }

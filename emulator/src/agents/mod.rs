@@ -2,8 +2,8 @@
 //!
 //! A request is looked at once for all nodes of a thread (`Call::of`); most answers are then the
 //! same for all of them. Whether a node hosts the agent, and whether it answers at all, is decided
-//! in [`crate::node`]. `scout` and `choria_provision` answer as on a server that has no checks and is
-//! not being provisioned; agents of a user's own come from their [`ddl`].
+//! in [`crate::node`]. `choria_provision` answers as on a server that is not being
+//! provisioned; agents of a user's own come from their [`ddl`].
 
 mod choria_util;
 mod config;
@@ -21,7 +21,8 @@ use crate::node::{Group, NodeView};
 use crate::protocol::request::Request;
 
 pub(crate) use config::STOCK as STOCK_CONFIG;
-pub(crate) use metadata::list as json_list;
+pub(crate) use metadata::{array as json_array, list as json_list};
+pub(crate) use rpc::quoted as json_text;
 
 /// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
 /// `max_payload` that nats-server recommends. A real server fails to publish such a reply.
@@ -56,8 +57,10 @@ pub(crate) enum Answer {
 pub(crate) enum Question {
     /// To `rpcutil`.
     Rpcutil(rpcutil::Question),
-    /// To `choria_util`: `info`, which has no inputs.
-    Info,
+    /// To `choria_util`.
+    Util(choria_util::Question),
+    /// To `scout`.
+    Scout(scout::Question),
     /// To an agent of the user's own, whose group knows what it answers.
     Own {
         /// Name of the agent.
@@ -95,13 +98,14 @@ impl Call {
     pub(crate) fn ask(
         &self,
         question: &Question,
-        node: &NodeView<'_>,
+        node: &mut NodeView<'_>,
         now_unix: i64,
     ) -> Option<String> {
         let action = self.action.as_deref().unwrap_or_default();
         let answer = match question {
             Question::Rpcutil(question) => rpcutil::answer(question, node, now_unix),
-            Question::Info => Ok(choria_util::info(node)),
+            Question::Util(question) => choria_util::answer(question, node, now_unix),
+            Question::Scout(question) => scout::answer(question, node, now_unix),
             Question::Own { agent, data } => {
                 let reply = node.group.hosted(agent)?.answer(action, data, &node.vars());
                 return (reply.len() <= ANSWER_BYTES_MAX).then_some(reply);

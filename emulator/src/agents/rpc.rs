@@ -87,7 +87,7 @@ pub(super) fn reply(action: &str, code: u8, message: &str, data: &str) -> String
 }
 
 /// `text` as a JSON string.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
     escape::push_quoted(text, &mut out);
     // Escaping keeps UTF-8 as it is.

@@ -1,11 +1,13 @@
-//! The agent `scout` (go-choria `scout/agent`) of a server that has no checks, as emulated nodes run no
-//! autonomous agents (recorded: `req-scout-trigger-no-checks`, `edge/scout-trigger-bad-type`,
-//! `req-scout-goss-missing-file`). A departure: rules for goss that come with the request are not run.
+//! The agent `scout` (go-choria `scout/agent`): checks are the machines that have a watcher `nagios`
+//! (recorded: `req-scout-checks`, `req-scout-maintenance`, `req-scout-trigger-no-checks`,
+//! `edge/scout-trigger-bad-type`, `req-scout-goss-missing-file`). A departure: rules for goss that come
+//! with the request are not run.
 
 use super::Answer;
-use super::inputs::{self, Field};
-use super::metadata::list;
-use super::rpc::{self, Failure};
+use super::inputs::{self, Field, Texts};
+use super::metadata::{array, list};
+use super::rpc::Failure;
+use crate::node::NodeView;
 
 /// The actions that have an answer.
 pub(super) const ACTIONS: [&str; 5] =
@@ -17,39 +19,109 @@ const NOTHING_VALIDATED: &str = concat!(
     r#""summary":"","tests":0}"#
 );
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    match action {
-        "checks" => Ok(Answer::Same(rpc::reply(action, 0, "OK", r#"{"checks":[]}"#))),
-        "trigger" => transition(agent, action, data, "TriggerRequest", "FORCE_CHECK"),
-        "maintenance" => transition(agent, action, data, "MaintenanceRequest", "MAINTENANCE"),
-        "resume" => transition(agent, action, data, "ResumeRequest", "RESUME"),
-        "goss_validate" => Err(goss(agent, action, data).with_data(NOTHING_VALIDATED)),
-        _ => Err(Failure::unknown_action(agent, action)),
-    }
+/// An action and its inputs.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Checks,
+    /// The transition, and the checks that shall make it; none are all.
+    Transition(&'static str, Texts),
 }
 
-/// Checks that are named are unknown; without a name it is all of none.
+pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
+    let question = match action {
+        "checks" => Question::Checks,
+        "trigger" => transition(agent, action, data, "TriggerRequest", "FORCE_CHECK")?,
+        "maintenance" => transition(agent, action, data, "MaintenanceRequest", "MAINTENANCE")?,
+        "resume" => transition(agent, action, data, "ResumeRequest", "RESUME")?,
+        "goss_validate" => return Err(goss(agent, action, data).with_data(NOTHING_VALIDATED)),
+        _ => return Err(Failure::unknown_action(agent, action)),
+    };
+    Ok(Answer::OfNode(super::Question::Scout(question)))
+}
+
 fn transition(
     agent: &str,
     action: &str,
     data: &[u8],
     type_name: &str,
-    to: &str,
-) -> Result<Answer, Failure> {
-    let transitioned = |failed: Vec<String>| {
-        let failed = list(failed.into_iter().map(Into::into));
-        format!(r#"{{"transitioned":[],"failed":{failed},"skipped":[]}}"#)
-    };
-    let mut checks = Vec::new();
+    to: &'static str,
+) -> Result<Question, Failure> {
+    let mut checks = Texts::default();
     let mut fields = [("checks", Field::Texts(&mut checks))];
     inputs::read(data, "agent", type_name, &mut fields).map_err(|problem| {
-        Failure::bad_inputs(agent, action, &problem).with_data(transitioned(Vec::new()))
+        let none = || std::iter::empty();
+        Failure::bad_inputs(agent, action, &problem).with_data(moved(none(), none(), none()))
     })?;
-    if checks.is_empty() {
-        return Ok(Answer::Same(rpc::reply(action, 0, "OK", &transitioned(checks))));
+    Ok(Question::Transition(to, checks))
+}
+
+fn moved<'a>(
+    made: impl Iterator<Item = &'a str>,
+    failed: impl Iterator<Item = &'a str>,
+    skipped: impl Iterator<Item = &'a str>,
+) -> String {
+    let (made, failed, skipped) =
+        (list(made.map(Into::into)), list(failed.map(Into::into)), list(skipped.map(Into::into)));
+    format!(r#"{{"transitioned":{made},"failed":{failed},"skipped":{skipped}}}"#)
+}
+
+/// The data of one node's reply, as JSON.
+pub(super) fn answer(
+    question: &Question,
+    node: &mut NodeView<'_>,
+    now_unix: i64,
+) -> Result<String, Failure> {
+    match question {
+        Question::Checks => {
+            let machines = node.machines.by_name();
+            let checks = machines.iter().filter_map(|machine| machine.as_check(now_unix));
+            Ok(format!(r#"{{"checks":{}}}"#, array(checks)))
+        }
+        Question::Transition(to, checks) => move_checks(node, to, checks, now_unix),
     }
-    let message = format!("Some checks could not be transitioned to {to}");
-    Err(Failure::aborted(message).with_data(transitioned(checks)))
+}
+
+/// What became of a check that was to make a transition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Made,
+    Failed,
+    Skipped,
+}
+
+/// Checks that are there make the transition if they can; a name that is no check fails.
+fn move_checks(
+    node: &mut NodeView<'_>,
+    to: &str,
+    named: &Texts,
+    now_unix: i64,
+) -> Result<String, Failure> {
+    let known: Vec<(String, bool)> = {
+        let machines = node.machines.by_name();
+        let checks = machines.iter().filter(|machine| machine.is_check());
+        checks.map(|check| (check.name().to_owned(), check.can(to))).collect()
+    };
+    let all = known.iter().map(|(name, _)| name.as_str()).filter(|_| named.is_empty());
+    let names = || all.clone().chain(named.iter());
+    let mut fate = |name: &str| match known.iter().find(|(check, _)| check == name) {
+        None => Fate::Failed,
+        Some((_, false)) => Fate::Skipped,
+        Some(_) => match node.machines.transition([name, "", "", ""], to, now_unix) {
+            Ok(()) => Fate::Made,
+            Err(_) => Fate::Failed,
+        },
+    };
+    let fates: Vec<Fate> = names().map(&mut fate).collect();
+    let of = |fate| {
+        let named = names().zip(&fates).filter(move |(_, is)| **is == fate);
+        named.map(|(name, _)| name)
+    };
+    let data = moved(of(Fate::Made), of(Fate::Failed), of(Fate::Skipped));
+    if !named.is_empty() && of(Fate::Failed).next().is_some() {
+        let message = format!("Some checks could not be transitioned to {to}");
+        return Err(Failure::aborted(message).with_data(data));
+    }
+    Ok(data)
 }
 
 /// Why nothing is validated: nodes have no files.
@@ -66,31 +138,60 @@ fn goss(agent: &str, action: &str, data: &[u8]) -> Failure {
         _ if !vars.is_empty() && !vars_data.is_empty() => {
             "Only one of yaml_vars or vars can be supplied".to_owned()
         }
-        (true, false) => {
-            format!("Could not validate: file error: open {file}: no such file or directory")
-        }
+        // goss looks at the name first (seen of go-choria 0.30.2).
+        (true, false) => match extension(&file) {
+            ".yaml" | ".yml" | ".json" => {
+                format!("Could not validate: file error: open {file}: no such file or directory")
+            }
+            other => format!("Could not validate: unknown file extension: {other}"),
+        },
         (false, true) => "Could not validate: emulated nodes do not run goss".to_owned(),
     })
+}
+
+/// The end of a file's name from its last dot on, as Go has it.
+fn extension(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    name.rfind('.').and_then(|dot| name.get(dot..)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machines::Machines;
+    use crate::node::{Counters, Group, Profile};
+    use crate::spec::Behaviour;
     use serde_json::{Value, json};
 
     /// Asks for an action with this data; expects a status code, its text and the reply's data.
     fn check(rows: &[(&str, &str, u8, &str, Value)]) {
         for (action, data, code, message, expected) in rows {
-            let reply = match ask("scout", action, data.as_bytes()) {
-                Ok(Answer::Same(reply)) => reply,
-                Ok(other) => panic!("{action} {data}: {other:?}"),
-                Err(failure) => failure.reply(action),
-            };
-            let reply: Value = serde_json::from_str(&reply).unwrap();
+            let reply: Value = serde_json::from_str(&reply(action, data)).unwrap();
             let expected = json!({
                 "action": action, "statuscode": code, "statusmsg": message, "data": expected,
             });
             assert_eq!(reply, expected, "{action} {data}");
+        }
+    }
+
+    fn reply(action: &str, data: &str) -> String {
+        let question = match ask("scout", action, data.as_bytes()) {
+            Ok(Answer::OfNode(super::super::Question::Scout(question))) => question,
+            Ok(other) => panic!("{action} {data}: {other:?}"),
+            Err(failure) => return failure.reply(action),
+        };
+        let mut node = NodeView {
+            group: &Group::with_profile(Profile::default(), Behaviour::default()).unwrap(),
+            index: 0,
+            identity: "web1.example.net",
+            broker: "nats://127.0.0.1:4222",
+            counters: &mut Counters::default(),
+            started_unix: 1,
+            machines: &mut Machines::default(),
+        };
+        match answer(&question, &mut node, 2) {
+            Ok(data) => super::super::rpc::reply(action, 0, "OK", &data),
+            Err(failure) => failure.reply(action),
         }
     }
 
@@ -155,9 +256,23 @@ mod tests {
             ),
             (
                 "goss_validate",
-                r#"{"file":"/a"}"#,
+                r#"{"file":"/b.d/a.yaml"}"#,
                 1,
-                "Could not validate: file error: open /a: no such file or directory",
+                "Could not validate: file error: open /b.d/a.yaml: no such file or directory",
+                goss.clone(),
+            ),
+            (
+                "goss_validate",
+                r#"{"file":"/b.d/a"}"#,
+                1,
+                "Could not validate: unknown file extension: ",
+                goss.clone(),
+            ),
+            (
+                "goss_validate",
+                r#"{"file":"/a.txt"}"#,
+                1,
+                "Could not validate: unknown file extension: .txt",
                 goss.clone(),
             ),
             (

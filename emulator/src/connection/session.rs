@@ -215,6 +215,9 @@ impl<'a> Session<'a> {
             (Op::Message { .. }, Phase::Leaving) => {}
             (Op::Message { payload, .. }, _) => {
                 self.message(scratch, payload);
+                if self.phase == Phase::Ready {
+                    self.publish_machine_events(scratch);
+                }
                 // Last, so that whoever reads this count finds all others moved.
                 add(&self.context.counts.messages_in, 1);
             }

@@ -2,6 +2,7 @@
 
 use super::compare::{Allowance, Comparison};
 use crate::homes::Homes;
+use crate::machines::Machine;
 use crate::node::Counters;
 use crate::protocol::client::{self, RequestDraft};
 use crate::protocol::filter::Filter;
@@ -15,6 +16,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The machines of the recorded servers: recordings hold their names, versions and doings.
+const MACHINES: &str = include_str!("../../testdata/captures/machines.json");
 
 /// Version of the server inside the predecessor's nodes (protocol document 14, "predecessor").
 const PREDECESSOR: &str = "0.13.1";
@@ -56,6 +60,7 @@ pub struct Server {
     agents: Vec<String>,
     classes: Vec<String>,
     facts: Map<String, Value>,
+    /// Name and version, or all of a [`Machine`].
     #[serde(default)]
     machines: Vec<Value>,
     version: String,
@@ -110,10 +115,8 @@ pub struct Published {
 /// What emulated nodes cannot do, so that a case is not replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// Autonomous agents.
+    /// Autonomous agents that nobody has described.
     Machines,
-    /// Data that autonomous agents provide.
-    MachineData,
 }
 
 impl Need {
@@ -122,7 +125,6 @@ impl Need {
     pub fn name(self) -> &'static str {
         match self {
             Self::Machines => "machines",
-            Self::MachineData => "data plugins of machines",
         }
     }
 
@@ -130,9 +132,8 @@ impl Need {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Machines => "emulated nodes run no autonomous agents",
-            Self::MachineData => {
-                "emulated nodes run no autonomous agents whose data could be asked for"
+            Self::Machines => {
+                "the recording does not say what the server's autonomous agents are made of"
             }
         }
     }
@@ -194,6 +195,7 @@ impl Server {
             collectives: self.collectives.clone(),
             emulated_agents: 0,
             more_agents: MoreAgents::default(),
+            machines: self.machines.iter().filter_map(defined).collect(),
             facts: literal_members(&self.facts),
             classes: self.classes.iter().map(|class| literal(class)).collect(),
             behaviour: Behaviour::default(),
@@ -213,6 +215,19 @@ impl Server {
             }),
         }
     }
+}
+
+/// What a recorded machine is: as the recording says, or as its name and version say.
+fn defined(recorded: &Value) -> Option<Machine> {
+    let whole = serde_json::from_value(recorded.clone()).ok();
+    whole.or_else(|| {
+        let mut known = serde_json::from_str::<Vec<Machine>>(MACHINES).ok()?;
+        known.retain(|machine| {
+            recorded["name"] == machine.name.as_str()
+                && recorded["version"] == machine.version.as_str()
+        });
+        known.pop()
+    })
 }
 
 /// Recorded texts are no patterns.
@@ -237,16 +252,9 @@ impl Case {
     /// What nodes lack to be able to replay it.
     #[must_use]
     pub fn lacks(&self) -> Option<Need> {
-        let needs = |need: &str| self.needs.iter().any(|other| other == need);
-        let machines = !self.server.machines.is_empty();
-        let names = |words: &[&str]| words.iter().any(|word| self.id.contains(word));
-        if needs("machines") && machines {
-            Some(Need::Machines)
-        } else if needs("data-plugins") && machines && names(&["scout", "machine-state"]) {
-            Some(Need::MachineData)
-        } else {
-            None
-        }
+        let undefined = self.server.machines.iter().any(|recorded| defined(recorded).is_none());
+        let needed = self.needs.iter().any(|need| need == "machines" || need == "data-plugins");
+        (undefined && needed).then_some(Need::Machines)
     }
 
     /// The second that the node's clock shows meanwhile. What was judged a fraction of a second before

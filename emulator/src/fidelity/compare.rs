@@ -20,7 +20,7 @@ pub struct Comparison {
 /// Members of a reply's body that may differ, as JSON pointers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Allowance<'a> {
-    /// Values of the recorded process: only their type is compared.
+    /// Values of the recorded process: only presence and types are compared.
     pub(super) volatile: &'a [String],
     /// Members that an older server had otherwise, or not at all.
     pub(super) older: &'a [&'a str],
@@ -96,9 +96,9 @@ impl Comparison {
 
     fn values(&mut self, place: &Place, real: &Value, ours: &Value, allowance: Allowance<'_>) {
         if allowance.volatile.contains(&place.pointer) {
-            if kind(real) != kind(ours) {
-                self.differs(&place.shown(), &kind(real), &kind(ours));
-            } else if real != ours {
+            let before = self.differences.len();
+            self.shapes(place, real, ours);
+            if real != ours && self.differences.len() == before {
                 self.allowed.push(format!("{}: of the process", place.shown()));
             }
             return;
@@ -121,6 +121,41 @@ impl Comparison {
             }
             _ if real == ours => {}
             _ => self.differs(&place.shown(), real, ours),
+        }
+    }
+
+    /// Compares presence and types, at every depth. Elements of an array are held against its first;
+    /// values that stand under ids (of instances of machines) are held against each other by their names.
+    fn shapes(&mut self, place: &Place, real: &Value, ours: &Value) {
+        let alike = |place: Place, pair: (Option<&Value>, Option<&Value>), found: &mut Self| {
+            if let (Some(real), Some(ours)) = pair {
+                found.shapes(&place, real, ours);
+            } else if let (Some(one), None) | (None, Some(one)) = pair {
+                found.differs(&place.shown(), &kind(one), &"there in one of the two");
+            }
+        };
+        match (real, ours) {
+            (Value::Object(a), Value::Object(b))
+                if a.keys().chain(b.keys()).all(|name| is_id(name)) =>
+            {
+                let (mut a, mut b) = (by_name(a).into_iter(), by_name(b).into_iter());
+                for at in 0..a.len().max(b.len()) {
+                    alike(place.member(&at.to_string()), (a.next(), b.next()), self);
+                }
+            }
+            (Value::Object(a), Value::Object(b)) => {
+                for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
+                    alike(place.member(name), (a.get(name), b.get(name)), self);
+                }
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                let Some(first) = a.first() else { return };
+                for (at, element) in b.iter().enumerate() {
+                    self.shapes(&place.member(&at.to_string()), first, element);
+                }
+            }
+            _ if kind(real) == kind(ours) => {}
+            _ => self.differs(&place.shown(), &kind(real), &kind(ours)),
         }
     }
 
@@ -179,6 +214,19 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// The values of an object, in the order of their names.
+fn by_name(object: &serde_json::Map<String, Value>) -> Vec<&Value> {
+    let mut values: Vec<&Value> = object.values().collect();
+    values.sort_by_key(|value| value["name"].as_str());
+    values
+}
+
+/// Whether it is a UUID.
+fn is_id(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
 /// A text that a person can read: around its byte `at` where it is long.
 fn excerpt(text: &str, at: usize) -> String {
     if text.len() <= EXCERPT_BYTES {
@@ -224,6 +272,24 @@ mod tests {
         check(json!({"pid": 7}), json!({"pid": 8}), &[], &["body/pid: of the process"]);
         let kinds = "body/pid\n    real: a number\n    ours: a text";
         check(json!({"pid": 7}), json!({"pid": "7"}), &[kinds], &[]);
+        let id = ["6395f262-c6da-445c-b013-5d4be02e2703", "3b2ac5d9-b0ee-43da-8800-df275a2fa5eb"];
+        check(
+            json!({"pid": {"a": [1], id[0]: {"b": 1}}}),
+            json!({"pid": {"a": [], id[0]: {"b": 2}}}),
+            &[],
+            &["body/pid: of the process"],
+        );
+        check(
+            json!({"pid": {id[0]: {"b": 1}, id[1]: {"b": 1}}}),
+            json!({"pid": {id[0]: {"b": "x"}}}),
+            &[
+                "body/pid/0/b\n    real: a number\n    ours: a text",
+                "body/pid/1\n    real: an object\n    ours: there in one of the two",
+            ],
+            &[],
+        );
+        let element = "body/pid/1\n    real: a number\n    ours: a null";
+        check(json!({"pid": [1]}), json!({"pid": [2, null]}), &[element], &[]);
         check(json!({"old": 7}), json!({}), &[], &["body/old: of an older server"]);
         check(
             json!({"m": "no: json: cannot"}),

@@ -89,8 +89,8 @@ pub(super) struct CompiledFact {
 }
 
 impl CompiledFact {
-    pub(super) fn new(filter: &FactFilter, budget: &mut Budget) -> Self {
-        let value = filter.value.clone();
+    pub(super) fn new(filter: FactFilter, budget: &mut Budget) -> Self {
+        let value = filter.value;
         let operator = Operator::named(&filter.operator);
         let regex = (operator == Some(Operator::Matches))
             .then(|| budget.compile(value.trim_matches('/'), true))

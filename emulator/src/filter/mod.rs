@@ -62,17 +62,21 @@ pub struct CompiledFilter {
 }
 
 impl CompiledFilter {
-    /// Compiles a filter. Nothing is refused: what the real server cannot compile matches nothing.
+    /// Compiles a filter, whose texts stay where they are. Nothing is refused: what the real server cannot
+    /// compile matches nothing.
     #[must_use]
-    pub fn new(filter: &Filter) -> Self {
+    pub fn new(filter: Filter) -> Self {
         let Filter { fact, cf_class, agent, identity, compound } = filter;
         let budget = &mut Budget::default();
         Self {
-            identity: identity.iter().map(|needle| Needle::new(needle, false, budget)).collect(),
-            agent: agent.iter().map(|needle| Needle::new(needle, false, budget)).collect(),
-            class: cf_class.iter().map(|needle| Needle::class(needle, budget)).collect(),
-            fact: fact.iter().map(|filter| CompiledFact::new(filter, budget)).collect(),
-            compound: Compound::new(compound, budget),
+            identity: identity
+                .into_iter()
+                .map(|needle| Needle::new(needle, false, budget))
+                .collect(),
+            agent: agent.into_iter().map(|needle| Needle::new(needle, false, budget)).collect(),
+            class: cf_class.into_iter().map(|needle| Needle::class(needle, budget)).collect(),
+            fact: fact.into_iter().map(|filter| CompiledFact::new(filter, budget)).collect(),
+            compound: Compound::new(&compound, budget),
         }
     }
 
@@ -100,23 +104,24 @@ impl CompiledFilter {
 #[derive(Debug)]
 enum Needle {
     Exact(String),
-    Expression(Regex),
+    Expression(Box<Regex>),
     /// An expression that the real server cannot compile.
     Nothing,
 }
 
 impl Needle {
-    fn new(needle: &str, ignore_case: bool, budget: &mut Budget) -> Self {
-        match regexp::between_slashes(needle) {
-            None => Self::Exact(needle.to_owned()),
-            Some(expression) => {
-                budget.compile(expression, ignore_case).map_or(Self::Nothing, Self::Expression)
-            }
+    fn new(needle: String, ignore_case: bool, budget: &mut Budget) -> Self {
+        match regexp::between_slashes(&needle) {
+            None => Self::Exact(needle),
+            Some(expression) => match budget.compile(expression, ignore_case) {
+                Some(regex) => Self::Expression(Box::new(regex)),
+                None => Self::Nothing,
+            },
         }
     }
 
     /// QUIRK: a plain class is lower-cased, and classes are not (protocol document 5.2).
-    fn class(needle: &str, budget: &mut Budget) -> Self {
+    fn class(needle: String, budget: &mut Budget) -> Self {
         match Self::new(needle, true, budget) {
             Self::Exact(name) => Self::Exact(fact::lower(&name).collect()),
             expression => expression,

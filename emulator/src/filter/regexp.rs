@@ -7,8 +7,9 @@
 //!
 //! Known differences: `\B` is the negation of the Unicode word boundary (Go: ASCII); names in
 //! `\p{…}` are read more generously by the crate; `(?)` and a repetition behind flags (`(?i)*`) are
-//! errors; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger
-//! expressions than [`Budget`] does, and deeper ones than [`NEST_MAX`]: such a one matches nothing.
+//! errors; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger and
+//! longer expressions than [`Budget`] does, more than 64 Unicode classes in one, and deeper ones than
+//! [`NEST_MAX`]: such a one matches nothing.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -16,18 +17,21 @@ use std::str::Chars;
 use regex::{Regex, RegexBuilder};
 
 /// Most memory for all expressions of a filter, compiled.
-const BUDGET_BYTES: usize = 8 << 20;
-/// The part of what is left of it that one expression may take: the first may take 1 MiB.
-const SHARE: usize = 8;
+const BUDGET_BYTES: usize = 512 << 10;
+/// What one expression may take: the first of these that is enough for it, and is taken off the budget.
+const SIZES_BYTES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
 /// Deepest nesting.
 const NEST_MAX: u32 = 100;
-/// Longest expression; a request of 1 MiB could hold a longer one.
-const LENGTH_MAX: usize = 64 << 10;
+/// Longest expression, in bytes: each takes up to 200 while it is being compiled.
+const LENGTH_MAX: usize = 8 << 10;
+/// Most Unicode classes (`\pL`) in an expression: each takes up to 12 KiB while it is being compiled.
+const UNICODE_CLASSES_MAX: u32 = 64;
 /// Largest count in `{n,m}`.
 const REPEAT_MAX: u32 = 1000;
 
-/// Memory for the expressions of one filter, so that a hostile one can take no more. The limit for
-/// each falls from one to the next (to 70 KiB for the twentieth), whether it was used or not.
+/// Memory for the expressions of one filter, so that a hostile one can take no more: enough for 128
+/// that are simple, or for two that are very large. One that is refused costs as much as it was
+/// allowed to take, so that trying has an end too.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left_bytes: usize,
@@ -42,19 +46,31 @@ impl Default for Budget {
 impl Budget {
     /// Compiles an expression. `None`: it is invalid in Go, or too large: it matches nothing.
     pub(crate) fn compile(&mut self, expression: &str, ignore_case: bool) -> Option<Regex> {
-        let size_max_bytes = self.left_bytes / SHARE;
-        self.left_bytes -= size_max_bytes;
-        if expression.len() > LENGTH_MAX {
+        if expression.len() > LENGTH_MAX || self.left_bytes < SIZES_BYTES[0] {
             return None;
         }
-        let translated = Translator::new(expression).translate()?;
-        RegexBuilder::new(&translated)
-            .case_insensitive(ignore_case)
-            .size_limit(size_max_bytes)
-            .dfa_size_limit(size_max_bytes)
-            .nest_limit(NEST_MAX)
-            .build()
-            .ok()
+        let translated = Translator::new(expression).translate();
+        let affordable = SIZES_BYTES.iter().filter(|size| **size <= self.left_bytes);
+        let mut tried_bytes = SIZES_BYTES[0];
+        let mut compiled = None;
+        for &size_max_bytes in affordable.filter(|_| translated.is_some()) {
+            tried_bytes = size_max_bytes;
+            let built = RegexBuilder::new(translated.as_deref().unwrap_or_default())
+                .case_insensitive(ignore_case)
+                .size_limit(size_max_bytes)
+                .dfa_size_limit(size_max_bytes)
+                .nest_limit(NEST_MAX)
+                .build();
+            match built {
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                built => {
+                    compiled = built.ok();
+                    break;
+                }
+            }
+        }
+        self.left_bytes -= tried_bytes;
+        compiled
     }
 }
 
@@ -70,12 +86,13 @@ struct Translator<'t> {
     out: String,
     /// Whether a repetition operator stands right before, so that another one is an error.
     repeated: bool,
+    unicode_classes: u32,
 }
 
 impl<'t> Translator<'t> {
     fn new(expression: &'t str) -> Self {
         let out = String::with_capacity(expression.len() + 16);
-        Self { rest: expression.chars().peekable(), out, repeated: false }
+        Self { rest: expression.chars().peekable(), out, repeated: false, unicode_classes: 0 }
     }
 
     fn translate(mut self) -> Option<String> {
@@ -229,6 +246,10 @@ impl<'t> Translator<'t> {
 
     /// Behind `\p` or `\P`: one letter, or a name in braces, which may begin with `^`.
     fn unicode_class(&mut self, negated: bool) -> Option<()> {
+        self.unicode_classes += 1;
+        if self.unicode_classes > UNICODE_CLASSES_MAX {
+            return None;
+        }
         let name: String = match self.rest.next()? {
             '{' => self.rest.by_ref().take_while(|c| *c != '}').collect(),
             letter => letter.to_string(),
@@ -408,7 +429,9 @@ mod tests {
         for expression in [
             "((a{0,1000}){0,1000}){0,1000}".to_owned(),
             "(".repeat(10_000) + &")".repeat(10_000),
-            "a?".repeat(40_000),
+            "a?".repeat(4000),
+            "a".repeat(9000),
+            r"\pL".repeat(65),
             format!("{}{}", r"\pL{1000}".repeat(10), "x"),
         ] {
             assert!(
@@ -424,10 +447,11 @@ mod tests {
     #[test]
     fn many_expressions_share_one_budget() {
         let mut budget = Budget::default();
-        let small = (0..40).filter(|_| budget.compile("^web[0-9]+$", true).is_some());
-        assert_eq!(small.count(), 40);
-        let large = (0..1000).filter(|_| budget.compile(r"^\pL{3}$", true).is_some());
-        assert_eq!(large.count(), 0);
+        let small = (0..60).filter(|_| budget.compile("^web[0-9]+$", true).is_some());
+        assert_eq!(small.count(), 60);
+        let large = (0..1000).filter(|_| budget.compile(r"^\pL{9}$", true).is_some());
+        assert!(large.count() < 2);
+        assert!(budget.compile("a", false).is_none(), "nothing is left");
     }
 
     #[test]

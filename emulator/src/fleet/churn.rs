@@ -39,7 +39,7 @@ pub(super) async fn come_and_go(mut node: Box<Node>, context: &Context, churn: C
         if context.stop.run_until_cancelled(sleep(churn.away)).await.is_none() {
             return;
         }
-        node.start_anew(context.clock.unix_s());
+        node.start_anew(context);
     }
 }
 

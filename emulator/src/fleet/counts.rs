@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use crate::connection::server_error::ServerError;
 use crate::lifecycle::Announcement;
 use crate::lifecycle::event::Kind;
+use crate::machines::Topic;
 
 /// The steps of a connection, timed apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +231,10 @@ counts! {
     shutdown_events,
     /// Registrations written to sockets.
     registrations,
+    /// Transitions of autonomous agents written to sockets.
+    machine_transitions,
+    /// States of their watchers written to sockets.
+    watcher_states,
     /// Status files that could not be written.
     status_file_failures,
     /// Requests that could not be decoded or broke the schema.
@@ -266,6 +271,8 @@ impl ShardCounts {
             Announcement::Event(Kind::Alive) => &self.alive_events,
             Announcement::Event(Kind::Shutdown) => &self.shutdown_events,
             Announcement::Registration => &self.registrations,
+            Announcement::Machine(Topic::Transition) => &self.machine_transitions,
+            Announcement::Machine(Topic::Nagios | Topic::Timer) => &self.watcher_states,
         }
     }
 

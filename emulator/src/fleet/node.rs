@@ -23,6 +23,7 @@ use crate::connection::dial::{Room, dial, out_of_files, out_of_ports};
 use crate::connection::pool::{Directory, Pool, Server};
 use crate::connection::session::{End, Session};
 use crate::lifecycle::Agenda;
+use crate::machines::{Machines, Start};
 use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
 use crate::spec::{Clock, GroupSpec};
 
@@ -208,7 +209,21 @@ impl Context {
             broker,
             counters: &mut node.counters,
             started_unix: if node.stays == 0 { self.started_unix } else { node.ready_unix },
+            machines: &mut node.machines,
         }
+    }
+
+    /// The machines of a node that starts for the first time, or after so many stays.
+    fn start_machines(&self, index: u64, identity: &str, stays: u16) -> Machines {
+        Machines::start(&Start {
+            group: &self.group,
+            seed: self.seed,
+            index,
+            identity,
+            stays,
+            now_unix: self.clock.unix_s(),
+            publishes: self.spec.lifecycle.events.machines,
+        })
     }
 
     fn failed_dial(&self, error: &io::Error) {
@@ -279,6 +294,8 @@ pub struct Node {
     pub(crate) registrations: u32,
     /// When it says something without being asked.
     pub(crate) agenda: Agenda,
+    /// Its autonomous agents.
+    pub(crate) machines: Machines,
     /// What it knows of servers.
     pub(crate) pool: Pool,
     /// What handles its messages, one after the other.
@@ -295,10 +312,12 @@ impl Node {
         slot: usize,
         permit: OwnedSemaphorePermit,
     ) -> Self {
+        let identity = context.group.identity(index).into_boxed_str();
         Self {
             index,
             slot,
-            identity: context.group.identity(index).into_boxed_str(),
+            machines: context.start_machines(index, &identity, 0),
+            identity,
             counters: Counters::default(),
             requests: 0,
             was_ready: false,
@@ -316,13 +335,15 @@ impl Node {
     }
 
     /// Makes it a server that has just been started, but for what must not repeat itself.
-    pub(crate) fn start_anew(&mut self, now_unix: i64) {
+    pub(crate) fn start_anew(&mut self, context: &Context) {
+        let now_unix = context.clock.unix_s();
         self.stays = self.stays.saturating_add(1);
         self.was_ready = false;
         self.ready_unix = now_unix;
         self.last_message_unix = 0;
         self.counters = Counters::default();
         self.agenda = Agenda::default();
+        self.machines = context.start_machines(self.index, &self.identity, self.stays);
         self.pool = Pool::default();
         self.handler = Handler::default();
         self.due = BinaryHeap::new();

@@ -42,6 +42,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         collectives: vec!["mcollective".to_owned()],
         emulated_agents: 1,
         more_agents: MoreAgents::default(),
+        machines: Vec::new(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,

@@ -53,18 +53,22 @@ impl Kind {
             Self::Alive => 1,
             Self::Shutdown => 2,
         };
-        let bits = random_bits(seed, index, number);
-        // Version 4, variant 1 (RFC 9562).
-        let bits = bits & !(0xf << 76) | (0x4 << 76);
-        let bits = bits & !(0x3 << 62) | (0x2 << 62);
-        let text = format!("{bits:032x}");
-        let part = |from, to| text.get(from..to).unwrap_or_default();
-        [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+        uuid(random_bits(seed, index, number))
     }
 }
 
+/// A UUIDv4 of random bits.
+pub(crate) fn uuid(bits: u128) -> String {
+    // Version 4, variant 1 (RFC 9562).
+    let bits = bits & !(0xf << 76) | (0x4 << 76);
+    let bits = bits & !(0x3 << 62) | (0x2 << 62);
+    let text = format!("{bits:032x}");
+    let part = |from, to| text.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
 /// 128 bits that depend on all three and look random (law 2).
-pub(super) fn random_bits(seed: u64, index: u64, number: u64) -> u128 {
+pub(crate) fn random_bits(seed: u64, index: u64, number: u64) -> u128 {
     // Apart from the dice that a node throws for its behaviour.
     let event = mix(mix(seed, index) ^ 0x6c69_6665_6379_636c, number);
     u128::from(mix(event, 0)) << 64 | u128::from(mix(event, 1))
@@ -86,19 +90,17 @@ pub struct Source<'a> {
 /// Appends the event's payload.
 pub fn write(kind: Kind, source: &Source<'_>, timestamp_unix: i64, out: &mut Vec<u8>) {
     let (name, id) = (kind.name(), kind.id(source.seed, source.index));
+    let protocol = format!("io.choria.lifecycle.v1.{name}");
+    let envelope = Envelope {
+        source: "io.choria.lifecycle",
+        kind: &protocol,
+        id: &id,
+        subject: source.identity,
+        time_unix: timestamp_unix,
+    };
+    envelope.open(out);
     // Writing to a vector cannot fail.
-    let _ = write!(
-        out,
-        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"io.choria.lifecycle\",\
-         \"type\":\"io.choria.lifecycle.v1.{name}\",\"subject\":"
-    );
-    push_quoted(source.identity, out);
-    let _ = write!(
-        out,
-        ",\"datacontenttype\":\"application/json\",\"time\":\"{}\",\
-         \"data\":{{\"protocol\":\"io.choria.lifecycle.v1.{name}\",\"id\":\"{id}\",\"identity\":",
-        rfc3339(timestamp_unix)
-    );
+    let _ = write!(out, "{{\"protocol\":\"{protocol}\",\"id\":\"{id}\",\"identity\":");
     push_quoted(source.identity, out);
     let _ = write!(out, ",\"component\":\"{COMPONENT}\",\"timestamp\":{timestamp_unix}");
     if kind != Kind::Shutdown {
@@ -106,6 +108,38 @@ pub fn write(kind: Kind, source: &Source<'_>, timestamp_unix: i64, out: &mut Vec
         push_quoted(source.version, out);
     }
     out.extend_from_slice(b"}}");
+}
+
+/// What stands around the data of an event: a CloudEvent 1.0 of go-choria.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Envelope<'a> {
+    /// Which part of go-choria it comes from.
+    pub(crate) source: &'a str,
+    /// Its type.
+    pub(crate) kind: &'a str,
+    /// Its id.
+    pub(crate) id: &'a str,
+    /// Identity of the node.
+    pub(crate) subject: &'a str,
+    /// Its time.
+    pub(crate) time_unix: i64,
+}
+
+impl Envelope<'_> {
+    /// Appends all that comes before the data; a closing brace has to follow upon that.
+    pub(crate) fn open(&self, out: &mut Vec<u8>) {
+        let Self { source, kind, id, subject, time_unix } = self;
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            out,
+            "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"{source}\",\
+             \"type\":\"{kind}\",\"subject\":"
+        );
+        push_quoted(subject, out);
+        let time = rfc3339(*time_unix);
+        let _ =
+            write!(out, ",\"datacontenttype\":\"application/json\",\"time\":\"{time}\",\"data\":");
+    }
 }
 
 /// RFC 3339 in UTC with whole seconds and `Z`; a clock beyond the calendar shows the epoch.

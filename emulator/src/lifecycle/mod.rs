@@ -9,6 +9,8 @@ pub mod registration;
 pub mod status;
 mod timing;
 
+use crate::machines::Topic;
+
 pub(crate) use timing::{Agenda, Due};
 
 /// What a node published without being asked, as it is counted.
@@ -18,4 +20,6 @@ pub enum Announcement {
     Event(event::Kind),
     /// A registration.
     Registration,
+    /// What an autonomous agent did.
+    Machine(Topic),
 }

@@ -10,6 +10,7 @@ use super::event::random_bits;
 use super::status;
 use crate::agents;
 use crate::filter::facts::write_go_json;
+use crate::machines::View;
 use crate::node::NodeView;
 use crate::protocol::client::{RequestDraft, broadcast_subject, encode_request};
 use crate::protocol::escape::push_quoted;
@@ -116,7 +117,7 @@ fn inventory(node: &NodeView<'_>, publication: Publication) -> String {
     format!(
         concat!(
             r#"{{"agents":{},"classes":{},"facts":{},"status":{},"collectives":{},"#,
-            r#""build_info":{{"version":{},"sha":"unknown"}},"machines":[]}}"#
+            r#""build_info":{{"version":{},"sha":"unknown"}},"machines":{}}}"#
         ),
         agents::registered(node),
         list(node.classes_sorted().into_iter().map(Into::into)),
@@ -124,6 +125,7 @@ fn inventory(node: &NodeView<'_>, publication: Publication) -> String {
         status::compose(node, publication.last_message_unix, publication.now_unix),
         list(profile.collectives.iter().map(Into::into)),
         serde_json::Value::from(profile.version.as_str()),
+        agents::json_array(node.machines.by_name().iter().map(View::brief)),
     )
 }
 

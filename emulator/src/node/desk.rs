@@ -69,6 +69,9 @@ pub struct Opened {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) request: Request,
+    /// Whether it is for every node.
+    pub(super) unfiltered: bool,
+    /// Which nodes it is for; the request's own filter is taken out.
     pub(super) filter: CompiledFilter,
     pub(super) call: Call,
     normal: OnceLock<Option<ReplyTemplate>>,
@@ -115,10 +118,11 @@ impl Opened {
 
 impl Content {
     fn new(mut request: Request) -> Self {
-        let filter = CompiledFilter::new(&request.filter);
+        let unfiltered = request.filter.is_empty();
+        let filter = CompiledFilter::new(std::mem::take(&mut request.filter));
         let call = Call::of(&request);
         request.payload = Vec::new();
-        Self { request, filter, call, normal: OnceLock::new(), error: OnceLock::new() }
+        Self { request, unfiltered, filter, call, normal: OnceLock::new(), error: OnceLock::new() }
     }
 
     /// The template of an answer that is the same for all nodes; `None` where it is not, or is too

@@ -4,13 +4,19 @@ use super::behaviour::{self, Answer};
 use crate::agents::STOCK_CONFIG;
 use crate::agents::ddl::{DdlAgent, Hosted};
 use crate::filter::CompiledFilter;
+use crate::machines::{Compiled, Machine};
 use crate::pattern::{FactTemplate, Pattern, PatternSubject, Vars};
 use crate::spec::{Behaviour, GroupSpec, MoreAgents, Shown};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Version of Choria Server that nodes emulate and show.
 pub const SERVER_VERSION: &str = "0.30.2";
+
+/// Where a server finds its machines, and where packages of Choria put them.
+const MACHINE_STORE: &str = "plugin.choria.machine.store";
+const DEFAULT_STORE: &str = "/etc/choria/machine";
 
 /// What the nodes of a group show of themselves. Texts called patterns are worked out per node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +31,8 @@ pub struct Profile {
     pub agents: Vec<String>,
     /// What those of them answer that are the user's own.
     pub ddl_agents: Vec<DdlAgent>,
+    /// Autonomous agents.
+    pub machines: Vec<Machine>,
     /// The facts; strings are patterns.
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The lines of the classes file: patterns.
@@ -50,6 +58,7 @@ impl From<&GroupSpec> for Profile {
             collectives: spec.collectives.clone(),
             agents,
             ddl_agents: spec.more_agents.ddl.clone(),
+            machines: spec.machines.clone(),
             facts: spec.facts.clone(),
             classes: spec.classes.clone(),
             servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
@@ -113,6 +122,7 @@ pub struct Group {
     /// Positions of the agents, sorted by name.
     agents_sorted: Vec<usize>,
     hosted: Vec<Hosted>,
+    machines: Arc<[Compiled]>,
 }
 
 impl Group {
@@ -144,9 +154,13 @@ impl Group {
             FactTemplate::compile(&profile.facts).map_err(|error| wrong("facts", &error))?;
         let hosted = profile.ddl_agents.iter().map(Hosted::new);
         let hosted = hosted.collect::<Result<_, _>>().map_err(|error| wrong("agents", &error))?;
+        let store = profile.config.get(MACHINE_STORE).map_or(DEFAULT_STORE, String::as_str);
+        let machines = profile.machines.iter().map(|machine| Compiled::new(machine, store));
+        let machines =
+            machines.collect::<Result<_, _>>().map_err(|error| wrong("machines", &error))?;
         let mut agents_sorted: Vec<usize> = (0..profile.agents.len()).collect();
         agents_sorted.sort_by_key(|&at| profile.agents.get(at));
-        Ok(Self { profile, behaviour, identity, classes, facts, agents_sorted, hosted })
+        Ok(Self { profile, behaviour, identity, classes, facts, agents_sorted, hosted, machines })
     }
 
     /// What the group's nodes show of themselves.
@@ -169,6 +183,11 @@ impl Group {
     /// What the nodes answer for an agent of the user's own; `None` if it is no such agent.
     pub(crate) fn hosted(&self, agent: &str) -> Option<&Hosted> {
         self.hosted.iter().find(|hosted| hosted.name() == agent)
+    }
+
+    /// The autonomous agents, as they are defined.
+    pub(crate) fn machines(&self) -> &Arc<[Compiled]> {
+        &self.machines
     }
 
     /// How a node treats its nth request (from 0) that it accepted.

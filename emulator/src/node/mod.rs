@@ -14,6 +14,7 @@ mod group;
 mod subject;
 
 use crate::agents::Answer as AgentAnswer;
+use crate::machines::Machines;
 use crate::pattern::Vars;
 use crate::protocol::reply::{ReplyTemplate, reply_subject_is_publishable};
 use crate::protocol::request::{Refusal, Request};
@@ -41,6 +42,8 @@ pub struct NodeView<'a> {
     pub counters: &'a mut Counters,
     /// When it started.
     pub started_unix: i64,
+    /// Its autonomous agents.
+    pub machines: &'a mut Machines,
 }
 
 /// The counters of a server (protocol document 10.2). They wrap.
@@ -129,7 +132,7 @@ impl NodeView<'_> {
     }
 
     fn is_meant(&self, content: &Content, now_unix: i64) -> bool {
-        if content.request.filter.is_empty() {
+        if content.unfiltered {
             return true;
         }
         let scratch = Cell::default();
@@ -145,6 +148,7 @@ impl NodeView<'_> {
 /// Why the node does nothing.
 pub fn judge(node: &mut NodeView<'_>, opened: &Opened, now_unix: i64) -> Result<(), Silence> {
     count(&mut node.counters.total);
+    node.machines.advance(now_unix);
     let content = match opened.content() {
         Ok(content) => content,
         Err(refusal) => {
@@ -199,6 +203,7 @@ pub fn compose(
     out: &mut Vec<u8>,
 ) -> Result<(), Silence> {
     let content = opened.content().map_err(Silence::Refused)?;
+    node.machines.advance(now_unix);
     if !content.call.is_answered(node.group) {
         return Err(Silence::NoAnswer);
     }
@@ -208,7 +213,7 @@ pub fn compose(
 }
 
 fn write_reply(
-    node: &NodeView<'_>,
+    node: &mut NodeView<'_>,
     content: &Content,
     kind: AnswerKind,
     now_unix: i64,
@@ -219,8 +224,8 @@ fn write_reply(
     if !request.repliable {
         return None;
     }
-    let mut write =
-        |template: &ReplyTemplate| template.write(node.identity, node.broker, now_unix, out);
+    let (identity, broker) = (node.identity, node.broker);
+    let mut write = |template: &ReplyTemplate| template.write(identity, broker, now_unix, out);
     if let Some(template) = content.template(kind) {
         write(template);
         return Some(());
@@ -229,7 +234,9 @@ fn write_reply(
         AgentAnswer::OfNode(question) => content.call.ask(question, node, now_unix)?,
         _ => content.call.same_reply()?.into_owned(),
     };
-    write(&ReplyTemplate::new(request, &body));
+    let template = ReplyTemplate::new(request, &body);
+    drop(body);
+    write(&template);
     Some(())
 }
 

@@ -8,6 +8,11 @@ pub fn push(text: &str, out: &mut Vec<u8>) {
     push_bytes(text.as_bytes(), out);
 }
 
+/// How many bytes [`push_bytes`] makes of `text`, at least: control characters take more.
+pub(crate) fn length(text: &[u8]) -> usize {
+    text.len() + text.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count()
+}
+
 /// [`push`] for a piece of UTF-8 text that may begin or end inside a character.
 pub(crate) fn push_bytes(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;

@@ -83,6 +83,21 @@ fn push_list<T>(list: &[T], out: &mut Vec<u8>, mut push: impl FnMut(&T, &mut Vec
     out.push(b']');
 }
 
+/// Elements of a list from which on the rest is counted first: a vector that grows takes three times
+/// its place for a moment.
+const MANY: usize = 64;
+
+/// How many elements of a list stand next, whatever they are.
+fn rest(reader: &Reader<'_>) -> json::Result<usize> {
+    let (mut ahead, mut elements, mut count) = (reader.clone(), json::Items::begun(), 1);
+    ahead.skip()?;
+    while ahead.element(&mut elements)? {
+        ahead.skip()?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// A list being read: what a decoder has of it, and whether the schema saw it.
 #[derive(Debug)]
 struct List<T> {
@@ -114,6 +129,9 @@ impl<T> List<T> {
         let mut list = Vec::new();
         let mut elements = reader.array()?;
         while reader.element(&mut elements)? {
+            if list.len() == MANY {
+                list.reserve_exact(rest(reader)?);
+            }
             list.push(element(reader)?);
         }
         self.value = Some(list);

@@ -30,7 +30,9 @@ pub struct ReplyTemplate {
 impl ReplyTemplate {
     /// Prepares the answer `body` to a request.
     pub fn new(request: &Request, body: &str) -> Self {
-        let mut document = Vec::with_capacity(body.len() + body.len() / 8 + 128);
+        // Each document has its place at once and is gone when the next one around it is there: a large
+        // answer is in memory twice at the most.
+        let mut document = Vec::with_capacity(escape::length(body.as_bytes()) + 256);
         document.extend_from_slice(br#"{"protocol":""#);
         document.extend_from_slice(REPLY.as_bytes());
         document.extend_from_slice(br#"","message":"#);
@@ -39,11 +41,13 @@ impl ReplyTemplate {
         escape::push_quoted(&request.request_id, &mut document);
         document.extend_from_slice(br#","senderid":""#);
 
-        let mut secure = Vec::with_capacity(document.len() + document.len() / 4 + 64);
+        let hasher = Sha256::new_with_prefix(&document);
+        let mut secure = Vec::with_capacity(escape::length(&document) + 64);
         secure.extend_from_slice(br#"{"protocol":""#);
         secure.extend_from_slice(SECURE_REPLY.as_bytes());
         secure.extend_from_slice(br#"","message":""#);
         escape::push_bytes(&document, &mut secure);
+        drop(document);
         let rest = secure.split_off(secure.len() - secure.len() % 3);
 
         let mut head = Vec::with_capacity(secure.len() / 3 * 4 + 64);
@@ -58,7 +62,6 @@ impl ReplyTemplate {
         let mut middle_escaped = Vec::new();
         escape::push_bytes(&middle, &mut middle_escaped);
 
-        let hasher = Sha256::new_with_prefix(&document);
         let federated = request.federated.clone();
         Self { hasher, head, rest, middle, middle_escaped, federated }
     }
@@ -78,6 +81,7 @@ impl ReplyTemplate {
         hasher.update(b"}}");
         let hash = base64::encode_digest(&hasher.finalize().into());
 
+        out.reserve(self.head.len() + 512);
         out.extend_from_slice(&self.head);
         let tail = out.len();
         out.extend_from_slice(&self.rest);

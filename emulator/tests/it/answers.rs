@@ -2,6 +2,7 @@
 //! actions that no recording shows.
 
 use emulator::homes::Homes;
+use emulator::machines::Machines;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Silence};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::{FactFilter, Filter};
@@ -27,6 +28,7 @@ pub(super) fn spec() -> GroupSpec {
         collectives: vec!["mcollective".to_owned(), "eu".to_owned()],
         emulated_agents: 2,
         more_agents: MoreAgents::default(),
+        machines: Vec::new(),
         facts: facts.as_object().unwrap().clone(),
         classes: vec!["role::{group}".to_owned(), "Base".to_owned(), "rack{index / 10}".to_owned()],
         behaviour: Behaviour::default(),
@@ -72,6 +74,7 @@ pub(super) fn answer(
         broker: BROKER,
         counters,
         started_unix: NOW - 60,
+        machines: &mut Machines::default(),
     };
     node::judge(&mut node, &opened, NOW)?;
     let mut out = Vec::new();

@@ -25,7 +25,7 @@ impl Node {
     }
 
     fn matches(&self, filter: &Filter) -> bool {
-        CompiledFilter::new(filter).matches(self)
+        CompiledFilter::new(filter.clone()).matches(self)
     }
 
     /// `None`: an error, as one entry of several tells it apart from false.

@@ -4,6 +4,7 @@
 use crate::captures::lines;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use emulator::machines::Machines;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Profile};
 use emulator::protocol::client::{self, ReplyScratch};
 use emulator::spec::Behaviour;
@@ -170,6 +171,7 @@ proptest! {
             broker: "nats://127.0.0.1:4222",
             counters: &mut counters,
             started_unix: now,
+            machines: &mut Machines::default(),
         };
         let opened = Desk::default().open(&payload);
         let judged = node::judge(&mut node, &opened, now);

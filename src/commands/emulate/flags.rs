@@ -125,6 +125,7 @@ impl EmulateArgs {
             agents: Some(Count(self.agents)),
             stock_agents: None,
             ddl_agents: None,
+            machines: None,
             identity: Some(identity(self.name.as_deref())?),
             facts: None,
             classes: None,

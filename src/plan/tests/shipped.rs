@@ -21,6 +21,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
     names.sort();
     let expected = [
         "agents-and-collectives",
+        "autonomous-agents",
         "broker-restart",
         "churn",
         "cluster-of-five",

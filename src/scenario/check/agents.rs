@@ -1,9 +1,13 @@
-//! Agents that nodes host only where it is said: that their files could be read, and each is there once.
+//! Agents that nodes host only where it is said, autonomous ones too: that their files could be read, that
+//! a server would start them, and each is there once.
 
 use super::{at, told};
 use crate::scenario::DdlContent;
 use crate::scenario::error::Problem;
 use crate::scenario::types::Group;
+
+/// Most machines of a node: what each remembers is kept for every node.
+const MAX_MACHINES: usize = 100;
 
 /// Everything that is wrong with the agents of group `index`.
 pub(super) fn check(found: &mut Vec<Problem>, index: usize, group: &Group) {
@@ -15,6 +19,7 @@ pub(super) fn check(found: &mut Vec<Problem>, index: usize, group: &Group) {
             found.push(Problem::new(at, message, "keep one of them"));
         }
     }
+    check_machines(found, index, group);
     let mut names: Vec<&str> = Vec::new();
     for (position, agent) in group.ddl_agents.iter().flatten().enumerate() {
         let at = |key: &str| at!["fleet", index, "ddl_agents", position, key];
@@ -33,6 +38,31 @@ pub(super) fn check(found: &mut Vec<Problem>, index: usize, group: &Group) {
                 }
                 names.push(name);
             }
+        }
+    }
+}
+
+fn check_machines(found: &mut Vec<Problem>, index: usize, group: &Group) {
+    let machines = group.machines.as_deref().unwrap_or_default();
+    if machines.len() > MAX_MACHINES {
+        let message = format!("{} machines", machines.len());
+        let advice = format!("a node has at most {MAX_MACHINES} machines");
+        found.push(Problem::new(at!["fleet", index, "machines"], message, advice));
+    }
+    for (position, machine) in machines.iter().enumerate() {
+        let at = || at!["fleet", index, "machines", position];
+        if machines[..position].iter().any(|other| other.name == machine.name) {
+            let message = format!("machine `{}` is there already", machine.name);
+            found.push(Problem::new(at(), message, "give each machine a name of its own"));
+        }
+        match machine.resolve() {
+            Ok(machine) => {
+                if let Err(error) = machine.check() {
+                    let message = format!("machine `{}` {}", error.machine, error.problem);
+                    found.push(Problem::new(at(), message, error.advice));
+                }
+            }
+            Err((message, advice)) => found.push(Problem::new(at(), message, advice)),
         }
     }
 }

@@ -39,7 +39,28 @@ impl Session<'_> {
 
     /// When something is to be published without being asked for.
     pub(super) fn next_announcement(&self) -> Option<Instant> {
-        self.node.agenda.next()
+        let machines = self.node.machines.next_unix().and_then(|at| {
+            let wait = at.saturating_sub(self.context.clock.unix_s());
+            Instant::now().checked_add(Duration::from_secs(u64::try_from(wait).unwrap_or(0)))
+        });
+        [self.node.agenda.next(), machines].into_iter().flatten().min()
+    }
+
+    /// Publishes what the node's machines did, as far as there is room.
+    pub(super) fn publish_machine_events(&mut self, scratch: &mut Scratch) {
+        while scratch.out.len() < OUT_SIZE
+            && let Some(event) = self.node.machines.take_event()
+        {
+            scratch.body.clear();
+            scratch.body.extend_from_slice(&event.payload);
+            scratch.write_publication(event.topic.subject());
+            let announcement = Announcement::Machine(event.topic);
+            scratch.written.push(Written::Announcement(announcement));
+        }
+        let lost = self.node.machines.take_lost();
+        if lost > 0 {
+            add(&self.context.counts.lost_unconnected, lost);
+        }
     }
 
     /// Publishes what is due.
@@ -54,6 +75,8 @@ impl Session<'_> {
                 Due::Status => self.write_status(),
             }
         }
+        self.node.machines.advance(self.context.clock.unix_s());
+        self.publish_machine_events(scratch);
     }
 
     /// Begins an orderly end: false if the node is to vanish.

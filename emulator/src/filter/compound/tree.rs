@@ -95,10 +95,10 @@ pub(super) enum With {
 impl With {
     pub(super) fn new(query: &str, budget: &mut Budget) -> Self {
         match parse_fact(query) {
-            Ok(filter) => Self::Fact(CompiledFact::new(&filter, budget)),
+            Ok(filter) => Self::Fact(CompiledFact::new(filter, budget)),
             Err(_) => Self::Name {
-                class: Needle::class(query, budget),
-                agent: Needle::new(query, false, budget),
+                class: Needle::class(query.to_owned(), budget),
+                agent: Needle::new(query.to_owned(), false, budget),
             },
         }
     }

@@ -103,6 +103,13 @@ pub struct Items {
     first: bool,
 }
 
+impl Items {
+    /// Items of which the first has been taken.
+    pub(super) fn begun() -> Self {
+        Self { first: false }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// A reader at the start of `input`.
     pub fn new(input: &'a [u8]) -> Self {

@@ -1,14 +1,17 @@
 //! What real servers published without being asked, beside what our nodes do: the same members in the
 //! same types, and equal values but for ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use emulator::lifecycle::event::{self, Kind, Source};
 use emulator::lifecycle::registration::{self, Publication};
 use emulator::lifecycle::status;
-use emulator::node::{Counters, Group, NodeView, Profile};
+use emulator::machines::{Event, Machine, Machines, Start, Topic};
+use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView, Profile};
+use emulator::protocol::client::{self, RequestDraft};
+use emulator::protocol::filter::Filter;
 use emulator::spec::{Behaviour, Registration, RegistrationContent};
 use serde_json::{Value, json};
 
@@ -65,17 +68,98 @@ fn check_event(kind: Kind, line: &Value) {
     assert_eq!(ours, theirs);
 }
 
-/// Autonomous agents are not emulated: of their events only the form is looked at.
-fn check_machine_event(line: &Value) {
-    let event = payload(line);
-    assert_eq!(
-        (&event["specversion"], &event["source"]),
-        (&json!("1.0"), &json!("io.choria.machine"))
+/// The machines of the recorded servers.
+fn definitions() -> Vec<Machine> {
+    serde_json::from_value(super::document("machines.json")).unwrap()
+}
+
+/// The machines of a node that starts at this second after so many stays.
+fn start(group: &Group, identity: &str, stays: u16, now_unix: i64) -> Machines {
+    let (seed, index, publishes) = (1, 2, true);
+    Machines::start(&Start { group, seed, index, identity, stays, now_unix, publishes })
+}
+
+/// What the recorded machines do when they do it at the recorded seconds: one transition is asked for,
+/// everything else follows.
+fn machine_events(identity: &str, lines: &[Value]) -> Vec<Event> {
+    let group = group(
+        identity,
+        &json!({ "agents": [{ "name": "choria_util" }],
+        "collectives": ["mcollective"], "machines": definitions() }),
     );
-    assert!(is_uuid_4(event["id"].as_str().unwrap()));
-    assert_eq!(event["subject"], event["data"]["identity"]);
-    assert_eq!(event["type"], event["data"]["protocol"]);
-    assert!(line["subject"].as_str().unwrap().starts_with("choria.machine."));
+    let times: Vec<i64> =
+        lines.iter().map(|line| payload(line)["data"]["timestamp"].as_i64().unwrap()).collect();
+    let mut events = Vec::new();
+    // The recorded check ran at its first tick.
+    let wait = start(&group, identity, 0, 0).next_unix().unwrap();
+    let mut machines = start(&group, identity, 0, times[0] - wait);
+    machines.advance(times[0] - 1);
+    assert_eq!(machines.take_event(), None);
+    machines.advance(times[0]);
+    events.extend(std::iter::from_fn(|| machines.take_event()));
+    // The transition that it made was not kept by the recording.
+    events.retain(|event| event.topic != Topic::Transition);
+    let mut machines = start(&group, identity, 1, times[1]);
+    let draft = RequestDraft {
+        caller_id: "choria=bob".to_owned(),
+        sender_id: "ops1.example.net".to_owned(),
+        collective: "mcollective".to_owned(),
+        agent: "choria_util".to_owned(),
+        ttl_s: 60,
+        filter: Filter::default(),
+        body: client::rpc_body(
+            "choria_util",
+            "machine_transition",
+            &json!({ "name": "toggle", "transition": "switch_on" }),
+        ),
+    };
+    let request = client::encode_request(&draft, &"0".repeat(32), "reply", "", times[1]);
+    let opened = Desk::default().open(&request);
+    let mut node = NodeView {
+        group: &group,
+        index: 2,
+        identity,
+        broker: "",
+        counters: &mut Counters::default(),
+        started_unix: times[1],
+        machines: &mut machines,
+    };
+    node::judge(&mut node, &opened, times[1]).unwrap();
+    node::compose(&mut node, &opened, AnswerKind::Normal, times[1], &mut Vec::new()).unwrap();
+    machines.advance(*times.last().unwrap());
+    events.extend(std::iter::from_fn(|| machines.take_event()));
+    events
+}
+
+#[test]
+fn machines_say_what_the_recorded_ones_said() {
+    let about_machines = |line: &Value| text(&line["subject"]).starts_with("choria.machine.");
+    let lines: Vec<Value> = lines("lifecycle.jsonl").into_iter().filter(about_machines).collect();
+    assert_eq!(lines.len(), 5);
+    let identity = text(&payload(&lines[0])["subject"]);
+    let events = machine_events(&identity, &lines);
+    let subjects: Vec<&str> = events.iter().map(|event| event.topic.subject()).collect();
+    let recorded: Vec<String> = lines.iter().map(|line| text(&line["subject"])).collect();
+    assert_eq!(subjects, recorded);
+    let mut ids = HashSet::new();
+    for (event, line) in events.iter().zip(&lines) {
+        let mut ours: Value = serde_json::from_slice(&event.payload).unwrap();
+        let mut theirs = payload(line);
+        assert_eq!(shape(&ours), shape(&theirs), "{line}");
+        for event in [&mut ours, &mut theirs] {
+            assert!(is_uuid_4(event["id"].as_str().unwrap()), "{event}");
+            assert!(is_uuid_4(event["data"]["id"].as_str().unwrap()), "{event}");
+            assert!(ids.insert(event["id"].take()));
+            event["data"]["id"].take();
+            // The tick of its clock within a second, and how long it took.
+            for execution in event["data"]["history"].as_array_mut().into_iter().flatten() {
+                let second = execution["execute"].as_str().unwrap()[..19].to_owned();
+                execution["execute"] = second.into();
+            }
+            event["data"]["runtime"].take();
+        }
+        assert_eq!(ours, theirs);
+    }
 }
 
 /// The layers of a request: transport, secure request and request without what they carry, and body.
@@ -86,6 +170,15 @@ fn layers(transport: &str) -> [Value; 4] {
     let mut request: Value = serde_json::from_str(&text(&secure["message"].take())).unwrap();
     let body = serde_json::from_str(&text(&request["message"].take())).unwrap();
     [transport, secure, request, body]
+}
+
+/// The definitions of the machines with these names.
+fn names_of(machines: &Value) -> Vec<Machine> {
+    let named = |machine: &Machine| {
+        let mut names = machines.as_array().into_iter().flatten().map(|shown| &shown["name"]);
+        names.any(|name| *name == machine.name.as_str())
+    };
+    definitions().into_iter().filter(named).collect()
 }
 
 /// Our node as the recorded one shows itself.
@@ -100,6 +193,7 @@ fn group(identity: &str, content: &Value) -> Group {
         agents: agents.map(|agent| text(&agent["name"])).collect(),
         facts,
         classes: texts(&content["classes"]),
+        machines: names_of(&content["machines"]),
         version: content["build_info"]["version"].as_str().unwrap_or_default().to_owned(),
         ..Profile::default()
     };
@@ -117,6 +211,7 @@ fn check_registration(content: RegistrationContent, compression: bool, line: &Va
     let now_unix = request["envelope"]["time"].as_i64().unwrap();
     let status = &shown["status"];
     let mut counters = Counters { events: 1, ..Counters::default() };
+    let mut machines = start(&group, &identity, 0, now_unix);
     let node = NodeView {
         group: &group,
         index: 3,
@@ -124,6 +219,7 @@ fn check_registration(content: RegistrationContent, compression: bool, line: &Va
         broker: "nats://127.0.0.1:14222",
         counters: &mut counters,
         started_unix: now_unix - status["uptime"].as_i64().unwrap_or(0),
+        machines: &mut machines,
     };
     let (interval, splay, target) = (std::time::Duration::ZERO, false, None);
     let registration = Registration { content, interval, splay, compression, target };
@@ -137,8 +233,6 @@ fn check_registration(content: RegistrationContent, compression: bool, line: &Va
     assert_eq!(ours[..3], [transport, secure, request]);
     assert_eq!(shape(&ours[3]), shape(&theirs));
     if content == RegistrationContent::Inventory {
-        // Nodes have no autonomous agents.
-        shown["machines"] = json!([]);
         assert_eq!(ours[3], json!({ "protocol": theirs["protocol"], "content": shown }));
     }
 }
@@ -160,7 +254,8 @@ fn what_nodes_publish_unasked_has_the_recorded_members_in_the_recorded_types() {
         } else if about.starts_with("registration file_content, compressed") {
             check_registration(RegistrationContent::File, true, &line);
         } else {
-            check_machine_event(&line);
+            // What machines say has a test of its own.
+            assert!(subject.starts_with("choria.machine."), "{subject}");
         }
         *counts.entry(subject).or_default() += 1;
     }
@@ -180,8 +275,7 @@ fn what_nodes_publish_unasked_has_the_recorded_members_in_the_recorded_types() {
 
 #[test]
 fn the_status_is_that_of_the_recorded_file() {
-    let path = format!("{}/testdata/captures/status-file.json", env!("CARGO_MANIFEST_DIR"));
-    let theirs: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let theirs = super::document("status-file.json");
     let count = |name: &str| u32::try_from(theirs["stats"][name].as_u64().unwrap()).unwrap();
     let mut counters = Counters {
         total: count("total"),
@@ -203,6 +297,7 @@ fn the_status_is_that_of_the_recorded_file() {
         broker: theirs["connected_server"].as_str().unwrap(),
         counters: &mut counters,
         started_unix: now - theirs["uptime"].as_i64().unwrap(),
+        machines: &mut Machines::default(),
     };
     let ours: Value = serde_json::from_str(&status::compose(&node, now, now)).unwrap();
     assert_eq!(shape(&ours), shape(&theirs));

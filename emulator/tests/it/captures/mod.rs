@@ -1,17 +1,28 @@
 //! Replays `testdata/captures`, recorded between real Choria peers, as its README says.
 
 mod client;
+mod connections;
 mod filter;
 mod lifecycle;
 mod node;
+mod output;
 
 use serde_json::Value;
 
+/// What stands in a capture file.
+fn text_of(file: &str) -> String {
+    let path = format!("{}/testdata/captures/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// The lines of a capture file.
 pub(crate) fn lines(file: &str) -> Vec<Value> {
-    let path = format!("{}/testdata/captures/{file}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text_of(file).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A capture file that is one document.
+fn document(file: &str) -> Value {
+    serde_json::from_str(&text_of(file)).unwrap()
 }
 
 /// A reply transport around a reply document, hashed as it must be.

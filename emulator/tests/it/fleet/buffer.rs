@@ -118,6 +118,7 @@ async fn alive_events_share_the_buffer_and_are_not_flushed_one_by_one() {
         shutdown: false,
         alive: true,
         alive_every: Duration::from_millis(1),
+        machines: false,
     };
     let broker = Broker::new().await;
     let lifecycle = Lifecycle { events, ..Lifecycle::SILENT };

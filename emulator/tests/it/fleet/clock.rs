@@ -65,6 +65,7 @@ async fn what_is_due_keeps_its_time_whatever_the_clock_does() {
         alive: true,
         shutdown: false,
         alive_every: Duration::from_millis(100),
+        machines: false,
     };
     let behaviour = Behaviour { reply_delay: Delay::Fixed(DELAY), ..at_once() };
     let lifecycle = Lifecycle { events, ..Lifecycle::SILENT };

@@ -15,6 +15,8 @@ use emulator::spec::{
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
+use crate::captures::lines;
+
 use super::script::{Broker, INFO, Peer, deadline};
 use super::{SUBSCRIPTIONS, group, msg, request, start, until};
 
@@ -89,6 +91,19 @@ async fn alive_repeats_with_the_same_bytes_and_the_time_of_the_start() {
     assert_eq!(json_of(&peer.publication().await.1)["id"], id);
 }
 
+/// What a server that leaves has said: the numbers of its subscriptions, and one event amid them.
+fn farewell(said: &[String]) -> (Vec<u64>, Value) {
+    let unsubscribed =
+        said.iter().filter_map(|line| line.strip_prefix("UNSUB ")?.strip_suffix(' '));
+    let mut left: Vec<u64> = unsubscribed.map(|number| number.parse().unwrap()).collect();
+    left.sort_unstable();
+    let published = |line: &String| line.starts_with("PUB choria.lifecycle.event.shutdown.server ");
+    let event = said.iter().position(published).unwrap();
+    assert_eq!(said.last().unwrap(), "PING");
+    assert_eq!(said.len(), left.len() + 3, "{said:?}");
+    (left, json_of(said[event + 1].as_bytes()))
+}
+
 #[tokio::test]
 async fn shutdown_stands_amid_the_unsubscriptions_and_its_pong_is_waited_for() {
     let broker = Broker::new().await;
@@ -96,26 +111,31 @@ async fn shutdown_stands_amid_the_unsubscriptions_and_its_pong_is_waited_for() {
     let mut peer = broker.accept_ready().await;
     until(&fleet, "connected", |counts| counts.connected == 1).await;
     let farewell = async {
-        let (mut left, mut events) = (Vec::new(), Vec::new());
-        loop {
-            let line = peer.line().await;
-            if line == "PING" {
-                break;
-            } else if let Some(number) = line.strip_prefix("UNSUB ") {
-                left.push(number.strip_suffix(' ').unwrap().parse::<u64>().unwrap());
-            } else {
-                assert!(line.starts_with("PUB choria.lifecycle.event.shutdown.server "), "{line}");
-                events.push(json_of(peer.line().await.as_bytes()));
-            }
+        let mut said = Vec::new();
+        while said.last().is_none_or(|line| line != "PING") {
+            said.push(peer.line().await);
         }
+        let (left, event) = farewell(&said);
         // What was on its way gets no answer any more.
         peer.send(msg(&super::generate(1, 10))).await;
         peer.send("PONG\r\n").await;
         peer.closed().await;
-        left.sort_unstable();
         assert_eq!(left, (1..=SUBSCRIPTIONS).collect::<Vec<_>>());
-        assert_eq!(events.len(), 1);
-        assert!(events[0]["data"].get("version").is_none());
+        // As the recorded server, which was in two collectives with five agents.
+        let all = lines("connections.jsonl");
+        let recorded = all.iter().find(|line| line["name"] == "server-stop").unwrap();
+        let steps = recorded["conversation"].as_array().unwrap().iter();
+        let bytes = steps.filter(|step| step["from"] == "peer").map(|step| step["bytes"].as_str());
+        let bytes: String = bytes.map(Option::unwrap).collect();
+        let said: Vec<String> = bytes.split_terminator("\r\n").map(str::to_owned).collect();
+        let (theirs, their_event) = farewell(&said);
+        assert_eq!(theirs, (1..=10).collect::<Vec<_>>());
+        let members = |event: &Value| {
+            let names =
+                |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            (names(event), names(&event["data"]))
+        };
+        assert_eq!(members(&event), members(&their_event));
     };
     let (counts, ()) = tokio::join!(fleet.stop(), farewell);
     assert_eq!((counts.shutdown_events, counts.replies, counts.connected), (1, 0, 0));

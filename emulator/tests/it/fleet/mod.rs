@@ -43,6 +43,7 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         collectives: vec!["mcollective".to_owned(), "web".to_owned()],
         emulated_agents: 1,
         more_agents: MoreAgents::default(),
+        machines: Vec::new(),
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour: at_once(),
