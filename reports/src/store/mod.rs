@@ -134,7 +134,11 @@ impl ResultFolder {
             timeseries: LineFile::create_with(path.join("timeseries.csv"), &timeseries_columns())?,
             path,
         };
-        point_latest(out, &folder)?;
+        if let Err(error) = point_latest(out, &folder) {
+            // Nothing is in it, and nothing will be.
+            let _ = fs::remove_dir_all(&result.path);
+            return Err(error);
+        }
         Ok(result)
     }
 
