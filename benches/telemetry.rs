@@ -33,8 +33,7 @@ const EVERY_S: u32 = 2;
 const INSPECTIONS: u32 = 20;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(measure());
+    shared::block_on(measure());
 }
 
 async fn measure() {

@@ -39,8 +39,7 @@ struct Seen {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(measure());
+    shared::block_on(measure());
 }
 
 async fn measure() {

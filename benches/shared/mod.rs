@@ -33,6 +33,12 @@ fn sources() -> Sources {
     Sources::usual(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"), path)
 }
 
+/// Runs a bench to its end.
+pub(crate) fn block_on(bench: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(bench);
+}
+
 /// The plan of a scenario's text.
 pub(crate) fn plan(text: &str) -> Plan {
     plan::resolve(&Scenario::parse(text, "bench.yaml", &[]).unwrap()).unwrap()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
+use tokio::io::AsyncReadExt as _;
 
 use super::incident::Observer;
 
@@ -23,6 +24,9 @@ const READ_BUFFER_BYTES: u16 = u16::MAX;
 /// The longest pause between two attempts to reconnect: short, since a real client connects anew for
 /// every request and has no pause to sit out.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
+
+/// Most bytes of a file with an NKEY seed: a seed has 58.
+const SEED_BYTES: u64 = 4096;
 
 /// A text that never appears in logs or debug output.
 #[derive(Clone, PartialEq, Eq)]
@@ -200,7 +204,10 @@ impl ConnectionOptions {
             options = options.credentials_file(path).await.map_err(file("credentials", path))?;
         }
         if let Some(path) = &self.nkey {
-            let seed = tokio::fs::read_to_string(path).await.map_err(file("NKEY seed", path))?;
+            let mut seed = String::new();
+            let opened = tokio::fs::File::open(path).await.map_err(file("NKEY seed", path))?;
+            let read = opened.take(SEED_BYTES).read_to_string(&mut seed).await;
+            read.map_err(file("NKEY seed", path))?;
             options = options.nkey(seed.trim().to_owned());
         }
         self.with_tls(options)

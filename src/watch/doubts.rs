@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reports::format::counted;
 use reports::latency::Latency;
 use reports::verdict::{Doubt, Severity};
 
@@ -158,7 +159,9 @@ fn failed_waves(evidence: &Evidence, doubt: Add<'_>) {
         let Some((first, _)) = failures.next() else { continue };
         let detail = match failures.count() {
             0 => first.clone(),
-            more => format!("{first} (and {more} more waves)"),
+            more => {
+                format!("{first} (and {} more)", counted(more as u64, "wave", "waves"))
+            }
         };
         doubt("wave_failed", severity, detail, "each is named in events.jsonl");
     }
@@ -177,7 +180,8 @@ fn late_waves(evidence: &Evidence, doubt: Add<'_>) {
         "waves_sent_late",
         severity,
         format!(
-            "{count} waves were sent more than {} ms after their instant, {} by {} ms",
+            "{} sent more than {} ms late, {} by {} ms",
+            counted(count as u64, "wave was", "waves were"),
             limit.as_millis(),
             worst.wave,
             worst.delay.as_millis()

@@ -25,7 +25,12 @@ fn no_network_is_guessed() {
 #[test]
 fn a_scenario_with_its_own_broker_takes_no_connection_flags() {
     let folder = folder_with("small.yaml", SMALL.as_bytes());
-    for (flag, value) in [("--server", "nats://127.0.0.1:1"), ("--user", "bob")] {
+    for (flag, value) in [
+        ("--server", "nats://127.0.0.1:1"),
+        ("--user", "bob"),
+        ("--monitor", "http://127.0.0.1:1"),
+        ("--system-user", "bob"),
+    ] {
         let words = ["run", "small.yaml", flag, value];
         refused(folder.path(), &words, &[flag, "starts its own broker", "topology: external"]);
     }

@@ -111,11 +111,7 @@ async fn a_broker_that_dies_while_nodes_connect_ends_the_run_with_the_fleet_so_f
     let text = scenario(&real().await, &groups, &[RPC]);
     let out = tempfile::tempdir().unwrap();
     let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
-        told.until(|step| match step {
-            super::Progress::Connecting { connected, .. } if connected > 0 => Some(()),
-            _ => None,
-        })
-        .await;
+        told.first_node().await;
         for pid in processes_about(out.path()) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         }
@@ -137,11 +133,7 @@ async fn hung_while_nodes_connect(then: impl AsyncFnOnce(Pid)) -> Left {
     let text = scenario(&real().await, &groups, &[&rpc]);
     let out = tempfile::tempdir().unwrap();
     let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
-        told.until(|step| match step {
-            super::Progress::Connecting { connected, .. } if connected > 0 => Some(()),
-            _ => None,
-        })
-        .await;
+        told.first_node().await;
         let pid = Pid::from_raw(processes_about(out.path())[0]);
         kill(pid, Signal::SIGSTOP).unwrap();
         then(pid).await;

@@ -70,6 +70,15 @@ impl Told {
         .await
     }
 
+    /// Waits until a node is connected.
+    pub(super) async fn first_node(&mut self) {
+        self.until(|step| match step {
+            Progress::Connecting { connected, .. } if connected > 0 => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
     /// Waits until so many waves are over.
     pub(super) async fn waves(&mut self, count: usize) {
         for _ in 0..count {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
 use choria_emulator::broker::{Launcher, Limits, PortChoice, StartSpec, Wiring};
 use reports::latency::LatencyFigures;
+use reports::run::Origin;
 use reports::summary::Summary;
 use reports::verdict::{Doubt, Severity};
 use tokio::sync::OnceCell;
@@ -126,8 +127,9 @@ pub(crate) fn is_about_machine(summary: &Summary) -> impl Fn(&Doubt) -> bool {
     let late = |us: &LatencyFigures| us.min > 250_000;
     let late = summary.waves.iter().any(|wave| wave.send_delay_us.as_ref().is_some_and(late));
     let lagged = summary.scheduler_lag_us.as_ref().is_some_and(|lag| lag.p99 > 200_000);
-    // Three quarters of all processors for a second.
-    let saturated = summary.cost.emulator.cpu_s > 0.75 * summary.host.cores as f64;
+    // Three quarters of all processors for a second. Where the nodes are not ours it is not written down.
+    let saturated = summary.cost.emulator.cpu_s > 0.75 * summary.host.cores as f64
+        || summary.fleet.origin != Origin::Started;
     move |doubt| match doubt.kind.as_str() {
         "waves_sent_late" => late,
         "scheduler_lag" => lagged,

@@ -138,7 +138,11 @@ impl ResultFolder {
             workers: workers::WorkerFile::default(),
             path,
         };
-        point_latest(out, &folder)?;
+        if let Err(error) = point_latest(out, &folder) {
+            // Nothing is in it, and nothing will be.
+            let _ = fs::remove_dir_all(&result.path);
+            return Err(error);
+        }
         Ok(result)
     }
 

@@ -256,6 +256,7 @@ fn a_place_that_cannot_be_written_is_named_with_a_remedy() {
     fs::create_dir_all(latest.join("latest")).unwrap();
     let text = error(&latest);
     assert!(text.contains("latest") && text.contains("move it away"), "{text}");
+    assert_eq!(fs::read_dir(&latest).unwrap().count(), 1, "no folder is left half made");
 }
 
 #[test]

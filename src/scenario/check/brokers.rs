@@ -168,6 +168,11 @@ fn check_url(text: &str) -> Result<(), String> {
     match url.scheme() {
         "nats" if url.has_host() => Ok(()),
         "nats" => Err(format!("`{text}` names no host")),
+        "tls" => {
+            Err("scheme `tls` is not there yet: nodes connect without TLS, and `measure` uses it \
+                      where the broker asks for it"
+                .to_owned())
+        }
         scheme => Err(format!("scheme `{scheme}` is not there yet")),
     }
 }
