@@ -28,6 +28,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "cluster-of-three",
         "direct-and-batch",
         "fifteen-thousand",
+        "fifty-thousand",
         "first-look",
         "leafnodes",
         "lifecycle-storm",
@@ -39,6 +40,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "rolling-upgrade",
         "slow-and-silent",
         "supercluster",
+        "two-hundred-thousand",
     ];
     assert_eq!(names, expected);
 }
