@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use choria_emulator::broker::Broker;
+use choria_emulator::broker::obtain::{Obtained, Request, obtain};
 use choria_emulator::driver::{ConnectionOptions, Secret};
 use reports::broker::BrokerFigure;
 use tokio::io::copy_bidirectional;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::rig::{Left, Program, external, left_in, run_alone, run_while, scenario};
 use super::setup;
 use super::telemetry::Series;
-use crate::support::{SOON, launcher, start_spec};
+use crate::support::{SOON, lasting_sources, launcher, nats_server, start_spec};
 
 const NODES: u64 = 40;
 const WAVES: u64 = 3;
@@ -22,11 +23,17 @@ const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 1s
 
 /// Two of a cluster with a system account: user and password are `sys`; anybody else is anonymous.
 async fn two(folder: &Path) -> [Broker; 2] {
+    two_of(folder, nats_server().await).await
+}
+
+/// The same of this program.
+async fn two_of(folder: &Path, program: Obtained) -> [Broker; 2] {
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let routes = [free(), free()];
     let start = async |at: usize| {
         let mut spec = start_spec(&folder.join(format!("{at}"))).await;
         spec.name = format!("far{at}");
+        spec.program = program.clone();
         spec.extra_config = format!(
             "accounts {{ SYS {{ users: [ {{ user: sys, password: sys }} ] }}\n\
              A {{ users: [ {{ user: a, password: a }} ] }} }}\n\
@@ -105,6 +112,26 @@ async fn brokers_that_are_there_already_are_watched_by_url_and_through_the_syste
         setup.system = Some(system(&[&url], "sys"));
         let left = Left::by(&run_alone(setup).await.unwrap());
         check_watched(&left);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "builds old releases: minutes, and needs Go; run with --ignored"]
+async fn releases_from_2_9_are_watched_through_the_system_account() {
+    for version in ["2.9.25", "2.12.15"] {
+        let folder = tempfile::tempdir().unwrap();
+        let request = Request { version: Some(version.to_owned()), path: None };
+        let program = obtain(request, lasting_sources(), |_| {}).await.unwrap();
+        let brokers = two_of(folder.path(), program).await;
+        let url = brokers[0].url();
+        earlier(&url).await;
+        let out = tempfile::tempdir().unwrap();
+        let text = scenario(&external(&url), &[QUIET], &[RPC]);
+        let mut setup = setup(&text, &[], out.path()).await;
+        setup.system = Some(system(&[&url], "sys"));
+        let left = Left::by(&run_alone(setup).await.unwrap());
+        check_watched(&left);
+        assert!(left.summary.cost.brokers.iter().all(|broker| broker.version == version));
     }
 }
 
