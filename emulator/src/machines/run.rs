@@ -185,6 +185,14 @@ impl Machines {
         (due < i64::MAX).then_some(due)
     }
 
+    /// Seconds until then; none if the clock went back, which has to be seen first.
+    #[must_use]
+    pub fn next_in_s(&self, now_unix: i64) -> Option<u64> {
+        let went_back = self.0.as_ref()?.seen_unix > now_unix;
+        let wait_s = self.next_unix()?.saturating_sub(now_unix);
+        Some(if went_back { 0 } else { u64::try_from(wait_s).unwrap_or(0) })
+    }
+
     /// The oldest event that was not published yet.
     pub fn take_event(&mut self) -> Option<Event> {
         self.0.as_mut()?.waiting.pop_front()

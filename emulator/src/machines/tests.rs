@@ -178,6 +178,7 @@ fn a_clock_that_jumps_costs_little_and_delays_nothing() {
         machines.transition(["toggle", "", "", ""], "on", NOW).unwrap();
         assert_eq!(events(&mut machines).len(), 2);
         let now = NOW.saturating_add(jump);
+        assert_eq!(machines.next_in_s(now), Some(0), "whoever waits for it wakes up");
         machines.advance(now);
         let waiting = events(&mut machines).len();
         assert!(waiting <= 12, "{waiting} events after {jump}");

@@ -39,10 +39,9 @@ impl Session<'_> {
 
     /// When something is to be published without being asked for.
     pub(super) fn next_announcement(&self) -> Option<Instant> {
-        let machines = self.node.machines.next_unix().and_then(|at| {
-            let wait = at.saturating_sub(self.context.clock.unix_s());
-            Instant::now().checked_add(Duration::from_secs(u64::try_from(wait).unwrap_or(0)))
-        });
+        let machines = self.node.machines.next_in_s(self.context.clock.unix_s());
+        let machines =
+            machines.and_then(|wait_s| Instant::now().checked_add(Duration::from_secs(wait_s)));
         [self.node.agenda.next(), machines].into_iter().flatten().min()
     }
 
