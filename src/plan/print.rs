@@ -265,7 +265,7 @@ fn write_timeline(out: &mut String, plan: &Plan) -> fmt::Result {
 fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
     let demand = &budget.demand;
     let ports = format!(
-        "{} connections of the busiest broker / ({} ports x 0.9)",
+        "{} connections of the busiest broker / ({} ports x 0.4)",
         thousands(budget.busiest_connections),
         thousands(budget.port_range),
     );

@@ -415,6 +415,15 @@ pub(crate) async fn live(
     node
 }
 
+/// The source address of a node, whichever process runs it: dealt out by its index, in no step with the
+/// servers, which are dealt out by turns, so that each server sees all addresses.
+fn source_of(index: u64, sources: &[IpAddr]) -> Option<IpAddr> {
+    // Fibonacci hashing: the upper half of the product is even for indexes in any step.
+    let mixed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let count = u64::try_from(sources.len()).ok().filter(|count| *count > 0)?;
+    usize::try_from(mixed % count).ok().and_then(|at| sources.get(at)).copied()
+}
+
 /// Opens a connection to a server of the pool.
 async fn reach(server: &Server, source: Option<IpAddr>, room: Room) -> io::Result<TcpStream> {
     let address = match server.address {
@@ -439,9 +448,7 @@ async fn connect_once(
     let Some(server) = context.directory.server(node.pool.current()) else {
         return Break(());
     };
-    let sources = &context.spec.source_addresses;
-    // By slot, not by index: the nodes of every share spread over all addresses.
-    let source = sources.get(node.slot % sources.len().max(1)).copied();
+    let source = source_of(node.index, &context.spec.source_addresses);
     let room = context.spec.behaviour.stuck.map_or(Room::Usual, |_| Room::Little);
     let dialled = Instant::now();
     add(&context.counts.dials, 1);

@@ -42,13 +42,13 @@ fn a_large_plan_raises_the_brokers_connection_limit() {
 #[test]
 fn source_addresses_grow_with_the_busiest_broker_and_shrink_with_ports() {
     let demand = Demand { driver_connections: 0, ..Demand::of(&plan(SMALL)) };
-    // One default range carries 25,408 connections to one broker with a tenth in reserve.
+    // Two fifths of the default range are 11,292 ports.
     for (nodes, busiest_nodes, ports, sources) in [
-        (25_408, 25_408, 28_232, 1),
-        (25_409, 25_409, 28_232, 2),
-        (200_000, 200_000, 28_232, 8),
-        (200_000, 25_000, 28_232, 1),
-        (200_000, 66_667, 2_000, 38),
+        (11_292, 11_292, 28_232, 1),
+        (11_293, 11_293, 28_232, 2),
+        (200_000, 200_000, 28_232, 18),
+        (200_000, 25_000, 28_232, 3),
+        (200_000, 66_667, 2_000, 84),
     ] {
         let demand = Demand { busiest_nodes, ..demand.with_nodes(nodes) };
         let budget = Budget::for_demand(demand, ports);

@@ -167,7 +167,7 @@ fn the_fleet_has_every_group_of_the_plan() {
     assert_eq!(spec.groups[1].connect.rate_per_s, Some(200.0));
     assert_eq!(spec.groups[0].behaviour, emulator::spec::Behaviour::default());
     assert_eq!(spec.groups[0].fidelity, emulator::spec::Fidelity::default());
-    assert_eq!(spec.groups[0].source_addresses.len(), 3);
+    assert_eq!(spec.groups[0].source_addresses.len(), 6);
 }
 
 #[test]
