@@ -36,7 +36,9 @@ pub(super) struct Seen {
     /// Workers of our own that ended before they took part, and how.
     pub(super) stillborn: Vec<String>,
     /// Why no worker can be heard any more.
-    pub(super) deaf: Option<String>,
+    deaf: Option<String>,
+    /// An earlier run that is conducted over the same control broker.
+    pub(super) rival: Option<String>,
     /// Workers that were lost within the policy, not yet told.
     pub(super) untold: Vec<String>,
     rows: Vec<WorkerRow>,
@@ -237,6 +239,12 @@ impl Board {
         seen.workers.iter().any(|worker| worker.card.name == name && worker.released)
     }
 
+    /// Another run was there first.
+    pub(super) fn yield_to(&self, rival: String) {
+        self.seen().rival.get_or_insert(rival);
+        self.changed.notify_waiters();
+    }
+
     /// Nobody can be heard any more.
     pub(super) fn deafen(&self, why: String) {
         self.seen().deaf.get_or_insert(why);
@@ -304,7 +312,7 @@ impl Board {
     /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes.
     pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<String> {
         let seen = self.seen();
-        if let Some(why) = &seen.deaf {
+        if let Some(why) = seen.deaf.as_ref().or(seen.rival.as_ref()) {
             return Some(why.clone());
         }
         let all: u64 = seen.workers.iter().map(|worker| worker.nodes).sum();

@@ -121,7 +121,7 @@ pub(super) async fn rivals(own: Beat, board: Arc<Board>, mut beats: Subscriber) 
     while let Some(message) = beats.next().await {
         let Ok(other) = serde_json::from_slice::<Beat>(&message.payload) else { continue };
         if other.run != own.run && (&other.began, &other.run) < (&own.began, &own.run) {
-            board.deafen(format!(
+            board.yield_to(format!(
                 "run {} ({}, on {}, since {}) is conducted over the same control broker\n\
                  wait until it is over, or name another control broker",
                 other.run, other.scenario, other.host, other.began

@@ -89,6 +89,8 @@ pub(crate) struct Cost {
 pub(crate) struct Dismissed {
     /// The counters as they were last.
     pub(crate) counts: FleetCounts,
+    /// What was lost beyond the policy, in words.
+    pub(crate) lost: Option<String>,
     /// Where the account of a worker differs from what it had sent, in words.
     pub(crate) differences: Vec<String>,
     /// The last rows of their time series.

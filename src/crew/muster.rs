@@ -115,7 +115,7 @@ impl Mustered {
     /// Opens the muster: the control broker is there, and so are our own workers' processes, if they are to
     /// be ours. `told` hears how it goes.
     pub(crate) async fn open(call: Call<'_>, told: &impl Fn(News)) -> Result<Self, CrewError> {
-        let (server, options, token) = control(&call, told).await?;
+        let (server, options, token) = control(&call).await?;
         let line = Line::connect(&options, "conductor").await.map_err(unreachable)?;
         let run = format!("{:08x}", rand::random::<u32>());
         let build = Build::of(call.launcher.image.clone()).await.map_err(|error| {
@@ -164,6 +164,9 @@ impl Mustered {
             tasks,
             wait: OWN_WITHIN,
         };
+        if let Some(at) = mustered.server.as_ref().and_then(ControlServer::listens) {
+            told(News::Listening { at, token: token.clone() });
+        }
         match call.workers {
             Workers::Elsewhere(elsewhere) => mustered.wait = elsewhere.wait,
             Workers::AsNeeded | Workers::Here(_) => {
@@ -203,8 +206,8 @@ impl Mustered {
             let changed = board.changed.notified();
             let (came, refused) = {
                 let seen = board.seen();
-                if let Some(why) = seen.deaf.clone() {
-                    return Err(lost(why));
+                if let Some(rival) = seen.rival.clone() {
+                    return Err(refused(rival));
                 }
                 if let Some(how) = seen.stillborn.first() {
                     return Err(lost(format!(
@@ -218,11 +221,11 @@ impl Mustered {
             }
             turned_away = refused.len();
             told(News::Mustering { came, wanted: self.count });
-            if came >= self.count {
-                return Ok(());
-            }
             if let Some(gone) = self.lost() {
                 return Err(lost(gone));
+            }
+            if came >= self.count {
+                return Ok(());
             }
             if timeout_at(deadline, changed).await.is_err() {
                 return Err(lost(self.incomplete(&refused)));
@@ -350,7 +353,6 @@ impl Mustered {
 /// The control broker, how to reach it, and what lets workers in.
 async fn control(
     call: &Call<'_>,
-    told: &impl Fn(News),
 ) -> Result<(Option<ControlServer>, ConnectionOptions, Secret), CrewError> {
     let (listen, token) = match call.workers {
         Workers::Elsewhere(elsewhere) => match &elsewhere.control {
@@ -367,9 +369,6 @@ async fn control(
     let folder = call.control_folder.clone();
     let server = ControlServer::start(program, folder, call.launcher, token.clone(), listen).await;
     let server = server.map_err(unreachable)?;
-    if let Some(at) = server.listens() {
-        told(News::Listening { at, token: token.clone() });
-    }
     let options = server.options();
     Ok((Some(server), options, token))
 }

@@ -295,6 +295,7 @@ impl Remote {
         }
         let dismissed = Dismissed {
             counts: self.board().counts(),
+            lost: self.lost(),
             differences,
             rows: self.take_rows(),
             workers: self.board().results(),

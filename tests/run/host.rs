@@ -20,8 +20,8 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where the system does not let us mount one.
-    async fn run(options: &str) -> Option<Self> {
+    /// `None` where the system does not let us mount one; `more` goes behind the command line.
+    async fn run(options: &str, more: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = in_own_mounts("a disk that is full or read-only")?;
         fs::create_dir(folder.path().join("results")).unwrap();
@@ -33,7 +33,7 @@ impl SmallDisk {
              \"$@\"; code=$?; cp -a results kept; exit $code"
         );
         command.args(["sh", "-c", &steps, "sh"]).arg(run.get_program());
-        command.args(run.get_args());
+        command.args(run.get_args()).args(more);
         let program = Program::start(command, folder.path());
         let seen = format!("/proc/{}/root{}/results", program.pid(), folder.path().display());
         Some(Self { program: program.seen_in(Path::new(&seen)), folder })
@@ -70,7 +70,7 @@ async fn a_disk_that_takes_nothing_ends_the_run_before_it_begins() {
         ("nr_inodes=4", "No space left on device", "free space on that disk"),
         ("ro", "Read-only file system", "choose another place with --out DIR"),
     ] {
-        let Some(disk) = SmallDisk::run(options).await else { return };
+        let Some(disk) = SmallDisk::run(options, &[]).await else { return };
         let (ended, _folder) = disk.end();
         assert_eq!(ended.code, Some(1), "{ended:?}");
         says(&ended, &["results/", reason, advice]);
@@ -80,7 +80,15 @@ async fn a_disk_that_takes_nothing_ends_the_run_before_it_begins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_gets_full_ends_the_run_and_what_was_written_stays_readable() {
-    let Some(disk) = SmallDisk::run("size=4m").await else { return };
+    // With worker processes, too: they are dismissed, and what they counted is not lost by them.
+    for (size, more) in [("size=4m", &[][..]), ("size=8m", &["--workers", "2"])] {
+        let Some(disk) = SmallDisk::run(size, more).await else { return };
+        check_full(disk);
+    }
+}
+
+/// Fills the disk while waves go on.
+fn check_full(disk: SmallDisk) {
     disk.program.wait_for("wave", 2);
     disk.fill();
     let (ended, folder) = disk.end();

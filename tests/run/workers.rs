@@ -156,6 +156,47 @@ async fn a_worker_that_is_lost_before_its_nodes_are_connected_fails_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_hangs_when_all_waves_are_over_fails_the_run_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = start(folder.path(), &text(&format!("{RPC}, count: 3"), "").await, &[]);
+    program.wait_for("wave", 2);
+    // The third wave has its answers before anybody misses the worker.
+    program.wait_for("wave", 3);
+    signal(processes(folder.path())["w1"], Signal::SIGSTOP);
+    let left = check_ended(folder.path(), program.end(), &["worker w1 on "]);
+    assert_eq!(left.summary.waves.len(), 3, "what was measured is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_do_not_outlive_a_conductor_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = start(folder.path(), &text(LONG, "").await, &[]);
+    program.wait_for("wave", 1);
+    let mut all = processes(folder.path());
+    all.remove("control");
+    program.signal(Signal::SIGSTOP);
+    wait_until("workers that left by themselves", || {
+        // The conductor cannot reap them while it hangs.
+        all.values().all(|pid| !crate::support::is_running(*pid))
+    });
+    program.signal(Signal::SIGCONT);
+    check_ended(folder.path(), program.end(), &["is lost"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_lost_while_others_are_waited_for_ends_the_muster() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
+    let east = Program::start(worker(&url, "east", "secret"), folders[1].path());
+    east.wait_until_said("worker 1 of 2");
+    east.signal(Signal::SIGKILL);
+    assert_eq!(east.end().code, None);
+    let ended = program.end();
+    assert_eq!(ended.code, Some(5), "{}", ended.said);
+    assert!(ended.said.contains("worker east on "), "{}", ended.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_its_control_broker_a_run_ends_and_says_so() {
     let reached = |program: &Program| program.wait_for("wave", 1);
     for (how, says) in [

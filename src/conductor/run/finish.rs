@@ -6,9 +6,11 @@ use reports::run::Ending;
 use reports::verdict::ExitCode;
 
 use super::Run;
+use crate::conductor::early::without;
 use crate::conductor::events;
 use crate::conductor::evidence::gather;
 use crate::conductor::{Finished, Progress, RunError};
+use crate::crew::Dismissed;
 
 /// Time for a managed broker to end in order; 15,000 clients take it 0.6 s.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -17,7 +19,7 @@ const STOP_EARLY_WITHIN: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
     /// Takes the last figures, stops everything in order, judges, and writes the result.
-    pub(super) async fn finish(mut self, ending: Ending) -> Result<Finished, RunError> {
+    pub(super) async fn finish(mut self, mut ending: Ending) -> Result<Finished, RunError> {
         self.reporter.tell(Progress::Stopping);
         let patience = if ending == Ending::Completed {
             self.last_look().await;
@@ -35,7 +37,10 @@ impl Run<'_> {
             let _ = tokio::time::timeout(patience, driver.close()).await;
         }
         if let Some(crew) = self.crew.take() {
-            let counts = self.dismiss(crew).await.counts;
+            let Dismissed { counts, lost, .. } = self.dismiss(crew).await;
+            if let (Some(told), Ending::Completed) = (lost, &ending) {
+                ending = without(told);
+            }
             if let Some(listener) = self.listener.take() {
                 let kinds = self.setup.plan.event_kinds();
                 events::settle(listener, &counts, &kinds, &mut self.book.run.tally).await;
