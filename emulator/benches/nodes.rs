@@ -1,8 +1,9 @@
 //! What a node costs: memory, CPU an answer, wave time, beside a bare node in the same run.
 //!
-//! `cargo bench -p emulator --bench nodes [-- NODES]` (default 15,000; the open file limit must allow it).
-//! Nodes run in a child process of their own, so that its memory and CPU are theirs alone; a client that
-//! only counts presses on them over a real broker.
+//! `cargo bench -p emulator --bench nodes [-- NODES [BROKERS [SMALL]]]` (default 15,000 nodes on one broker, and a tenth
+//! of them for the last comparison). Nodes run in child processes of their own, one for each of the clustered brokers, so
+//! that their memory and CPU are theirs alone and the limit of open files can be met; a client that
+//! only counts presses on them over real brokers.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,7 +17,8 @@
 mod support;
 
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ChildStdin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +30,7 @@ use emulator::spec::{
     Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
     Server, Share,
 };
-use support::{Counter, Process, bare, median, start_broker, start_child};
+use support::{Counter, Process, bare, median, start_brokers, start_child};
 
 const REPLY_SUBJECT: &str = "mcollective.reply.bench.0123456789abcdef0123456789abcdef";
 const REQUEST_SUBJECT: &str = "mcollective.broadcast.agent.emulated0";
@@ -39,21 +41,58 @@ fn main() {
     if args.first().is_some_and(|a| a == "--child") {
         return child(&args[1..]);
     }
-    let nodes: u64 = args.first().map_or(15_000, |n| n.parse().expect("a number of nodes"));
-    memory(nodes);
-    waves(nodes);
-    linear(nodes);
+    let numbers: Vec<u64> = args.iter().map(|n| n.parse().expect("a number")).collect();
+    let nodes = numbers.first().copied().unwrap_or(15_000);
+    let site = Site { nodes, brokers: numbers.get(1).copied().unwrap_or(1) };
+    let small = Site { nodes: numbers.get(2).copied().unwrap_or(nodes / 10), ..site };
+    memory(site);
+    waves(site);
+    linear(small, site);
 }
 
-/// KiB a node, idle, whole process.
-fn memory(nodes: u64) {
-    println!("idle memory, {nodes} nodes, whole process");
+/// How many nodes on how many brokers.
+#[derive(Clone, Copy)]
+struct Site {
+    nodes: u64,
+    brokers: u64,
+}
+
+/// The brokers of a site, and their nodes in a process for each.
+struct Running {
+    brokers: Vec<(Process, SocketAddr)>,
+    fleet: Vec<(Process, ChildStdin)>,
+}
+
+impl Running {
+    fn start(kind: &str, site: Site, (agents, collectives): (u64, u64), reply_size: usize) -> Self {
+        let brokers = start_brokers(site.brokers as usize);
+        let starts = (0_u64..).zip(&brokers).map(|(number, (_, address))| {
+            let nodes = Share { index: number, of: site.brokers }.count(0, site.nodes);
+            let arguments = arguments(kind, nodes, agents, collectives, *address, reply_size);
+            std::thread::spawn(move || start_child(&arguments))
+        });
+        let starts: Vec<_> = starts.collect();
+        let fleet = starts.into_iter().map(|start| start.join().expect("started")).collect();
+        Self { brokers, fleet }
+    }
+
+    fn fleet_cpu(&self) -> f64 {
+        self.fleet.iter().map(|(process, _)| process.cpu_s()).sum()
+    }
+
+    fn broker_cpu(&self) -> f64 {
+        self.brokers.iter().map(|(process, _)| process.cpu_s()).sum()
+    }
+}
+
+/// KiB a node, idle, whole processes.
+fn memory(site: Site) {
+    println!("idle memory, {} nodes, whole processes", site.nodes);
     for (agents, collectives) in [(1, 1), (7, 5)] {
-        let (_broker, address) = start_broker();
-        let (fleet, _input) =
-            start_child(&arguments("node", nodes, agents, collectives, address, 0));
+        let running = Running::start("node", site, (agents, collectives), 0);
         let subscriptions = (agents + 4) * collectives;
-        let kib = fleet.rss() as f64 / 1024.0 / nodes as f64;
+        let bytes: u64 = running.fleet.iter().map(|(process, _)| process.rss()).sum();
+        let kib = bytes as f64 / 1024.0 / site.nodes as f64;
         println!("  {subscriptions:>3} subscriptions a node: {kib:.2} KiB a node");
     }
 }
@@ -67,13 +106,17 @@ struct Cost {
 }
 
 /// CPU an answer and wave time: bare nodes, nodes, and both with a flush behind every reply.
-fn waves(nodes: u64) {
-    println!("waves of {nodes} nodes, generate(100), medians of {} waves", WAVES - 1);
+fn waves(site: Site) {
+    let Site { nodes, brokers } = site;
+    println!(
+        "waves of {nodes} nodes on {brokers} brokers, generate(100), medians of {} waves",
+        WAVES - 1
+    );
     // The size of a real reply, for the bare nodes.
-    let probe = measure("lean", 10, 0);
+    let probe = measure("lean", Site { nodes: 10, brokers: 1 }, 0);
     let mut rows = Vec::new();
     for kind in ["bare", "lean", "bare-flush", "node", "node", "bare-flush", "lean", "bare"] {
-        let cost = measure(kind, nodes, probe.size);
+        let cost = measure(kind, site, probe.size);
         println!(
             "  {kind:<10} {:6.2} us node CPU an answer, {:6.2} us broker CPU, wave {:.3} s, \
              reply {} bytes",
@@ -96,33 +139,32 @@ fn waves(nodes: u64) {
     }
 }
 
-/// Time a node of a wave, a tenth of the nodes against all.
-fn linear(nodes: u64) {
-    let small = measure("node", nodes / 10, 0).wave_s / (nodes / 10) as f64;
-    let large = measure("node", nodes, 0).wave_s / nodes as f64;
+/// Time a node of a wave, few nodes against all.
+fn linear(small: Site, large: Site) {
+    let each = |site: Site| measure("node", site, 0).wave_s / site.nodes as f64;
+    let (few, all) = (each(small), each(large));
     println!(
-        "wave time a node: {:.1} us at {}, {:.1} us at {nodes}: {:.2}x",
-        small * 1e6,
-        nodes / 10,
-        large * 1e6,
-        large / small
+        "wave time a node: {:.1} us at {}, {:.1} us at {}: {:.2}x",
+        few * 1e6,
+        small.nodes,
+        all * 1e6,
+        large.nodes,
+        all / few
     );
 }
 
-fn measure(kind: &str, nodes: u64, reply_size: usize) -> Cost {
-    let (broker, address) = start_broker();
-    let (fleet, _input) = start_child(&arguments(kind, nodes, 1, 1, address, reply_size));
-    let mut client = Counter::connect(address, REPLY_SUBJECT);
-    let (_, size) = client.wave(REQUEST_SUBJECT, &request(0), nodes);
-    let cpu = |process: &Process| process.cpu_s();
-    let before = (cpu(&fleet), cpu(&broker));
+fn measure(kind: &str, site: Site, reply_size: usize) -> Cost {
+    let running = Running::start(kind, site, (1, 1), reply_size);
+    let mut client = Counter::connect(running.brokers[0].1, REPLY_SUBJECT);
+    let (_, size) = client.wave(REQUEST_SUBJECT, &request(0), site.nodes);
+    let before = (running.fleet_cpu(), running.broker_cpu());
     let times = (1..WAVES)
-        .map(|n| client.wave(REQUEST_SUBJECT, &request(n), nodes).0.as_secs_f64())
+        .map(|n| client.wave(REQUEST_SUBJECT, &request(n), site.nodes).0.as_secs_f64())
         .collect();
-    let answers = (nodes as usize * (WAVES - 1)) as f64;
+    let answers = (site.nodes as usize * (WAVES - 1)) as f64;
     Cost {
-        node_us: (cpu(&fleet) - before.0) * 1e6 / answers,
-        broker_us: (cpu(&broker) - before.1) * 1e6 / answers,
+        node_us: (running.fleet_cpu() - before.0) * 1e6 / answers,
+        broker_us: (running.broker_cpu() - before.1) * 1e6 / answers,
         wave_s: median(times),
         size,
     }
@@ -218,7 +260,8 @@ fn spec(
             behaviour: Behaviour::default(),
             servers: vec![Server { address: server, url: format!("nats://{server}") }],
             homes: Homes::default(),
-            source_addresses: Vec::new(),
+            // As a run does: two fifths of a range each.
+            source_addresses: (1..=nodes.div_ceil(11_000)).map(source).collect(),
             connect: Connect { rate_per_s: None, in_flight: 300, timeout: Duration::from_secs(10) },
             login: Login::default(),
             fidelity: Fidelity {
@@ -229,4 +272,8 @@ fn spec(
             lifecycle: Lifecycle::default(),
         }],
     }
+}
+
+fn source(number: u64) -> IpAddr {
+    IpAddr::from([127, 0, 1, number as u8])
 }

@@ -3,10 +3,11 @@
 //! much less.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use emulator::connection::dial::{Room, dial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -45,11 +46,11 @@ pub fn run(bare: Bare, nodes: u64, shards: u64, connected: Arc<AtomicU64>) {
                 .expect("a runtime");
             runtime.block_on(async {
                 let tasks = TaskTracker::new();
-                for _ in (shard..nodes).step_by(shards as usize) {
+                for number in (shard..nodes).step_by(shards as usize) {
                     let permit = Arc::clone(&permits).acquire_owned().await.expect("open");
                     let (bare, connected) = (Arc::clone(&bare), Arc::clone(&connected));
                     tasks.spawn(async move {
-                        let stream = Box::pin(connect(&bare)).await.expect("a connection");
+                        let stream = Box::pin(connect(&bare, number)).await.expect("a connection");
                         drop(permit);
                         connected.fetch_add(1, Ordering::Relaxed);
                         answer(stream, &bare).await;
@@ -62,8 +63,10 @@ pub fn run(bare: Bare, nodes: u64, shards: u64, connected: Arc<AtomicU64>) {
     }
 }
 
-async fn connect(bare: &Bare) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(bare.server).await?;
+async fn connect(bare: &Bare, number: u64) -> std::io::Result<TcpStream> {
+    // Two fifths of a range of ports for each source address.
+    let source = IpAddr::from([127, 0, 1, 1 + (number / 11_000) as u8]);
+    let mut stream = dial(bare.server, Some(source), Room::Usual).await?;
     stream.set_nodelay(true)?;
     let mut hello = String::from("CONNECT {\"verbose\":false,\"headers\":true}\r\n");
     for (number, subject) in bare.subjects.iter().enumerate() {

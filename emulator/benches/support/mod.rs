@@ -50,12 +50,31 @@ impl Drop for Process {
     }
 }
 
-/// A broker on a free loopback port.
-pub fn start_broker() -> (Process, SocketAddr) {
-    let port =
-        TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+/// Clustered brokers on free loopback ports, each with where it takes clients.
+pub fn start_brokers(count: usize) -> Vec<(Process, SocketAddr)> {
+    // All at once, so that they are different.
+    let free: Vec<TcpListener> =
+        (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let ports: Vec<u16> =
+        free.iter().map(|free| free.local_addr().expect("bound").port()).collect();
+    drop(free);
+    let (clients, routes) = ports.split_at(count);
+    let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+    let brokers =
+        clients.iter().zip(&all).map(|(port, own)| start_broker(*port, own, &all.join(",")));
+    let brokers: Vec<_> = brokers.collect();
+    // A cluster forms in a tenth of a second, and in one where a first dial was refused.
+    std::thread::sleep(Duration::from_secs(if count > 1 { 3 } else { 0 }));
+    brokers
+}
+
+/// A broker that takes clients on this port.
+fn start_broker(port: u16, own_route: &str, routes: &str) -> (Process, SocketAddr) {
+    let alone = own_route == routes;
+    let clustered = ["--cluster_name", "bench", "--cluster", own_route, "--routes", routes];
     let child = Command::new(nats_server())
         .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .args(clustered.iter().filter(|_| !alone))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
