@@ -5,6 +5,7 @@
 
 mod brokers;
 mod check;
+mod clients;
 mod document;
 mod error;
 mod hosted;
@@ -21,6 +22,8 @@ mod write;
 mod yaml;
 
 pub use brokers::{BrokerConfig, Brokers, Named, PerBroker, Placement, Topology};
+pub(crate) use clients::CONDUCTOR;
+pub use clients::{Places, WaveClient, WaveClients};
 pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;

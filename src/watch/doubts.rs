@@ -68,6 +68,8 @@ pub struct Evidence {
     pub waves_cpu: Duration,
     /// Processors.
     pub cores: u64,
+    /// Drivers on workers.
+    pub far: Vec<FarEvidence>,
     /// Nodes planned, and nodes connected when the waves began.
     pub fleet: (u64, u64),
     /// Warnings of the preflight, as `name: have, need`.
@@ -76,6 +78,21 @@ pub struct Evidence {
     pub silent: Vec<(String, Duration)>,
     /// Waves that could not be carried out as ordered, with the reason and what it means.
     pub failures: Vec<(String, Severity)>,
+}
+
+/// What a driver on a worker saw of itself.
+#[derive(Debug, Clone, Default)]
+pub struct FarEvidence {
+    /// Name of the worker.
+    pub name: String,
+    /// Lag of its runtime while waves ran.
+    pub lag: Latency,
+    /// Wall time while it awaited replies, and CPU time of the worker in it.
+    pub waves_wall: Duration,
+    /// CPU time of the worker's process in that time.
+    pub waves_cpu: Duration,
+    /// Processors of its host.
+    pub cores: u64,
 }
 
 /// What follows from the evidence.
@@ -121,8 +138,12 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
     failed_waves(evidence, &mut doubt);
     late_waves(evidence, &mut doubt);
     backlog(evidence, &mut doubt);
-    lag(evidence, &mut doubt);
-    cpu(evidence, &mut doubt);
+    lag(evidence, "the driver", &evidence.lag, &mut doubt);
+    cpu("nodes and driver", evidence.waves_wall, (evidence.waves_cpu, evidence.cores), &mut doubt);
+    for FarEvidence { name, lag: theirs, waves_wall, waves_cpu, cores } in &evidence.far {
+        lag(evidence, &format!("the driver at worker {name}"), theirs, &mut doubt);
+        cpu(&format!("worker {name}"), *waves_wall, (*waves_cpu, *cores), &mut doubt);
+    }
     let (planned, connected) = evidence.fleet;
     if connected < planned {
         doubt(
@@ -207,11 +228,11 @@ fn backlog(evidence: &Evidence, doubt: Add<'_>) {
     );
 }
 
-fn lag(evidence: &Evidence, doubt: Add<'_>) {
-    if evidence.lag.count() == 0 {
+fn lag(evidence: &Evidence, who: &str, lag: &Latency, doubt: Add<'_>) {
+    if lag.count() == 0 {
         return;
     }
-    let p99 = Duration::from_micros(evidence.lag.histogram().value_at_quantile(0.99));
+    let p99 = Duration::from_micros(lag.histogram().value_at_quantile(0.99));
     let share = evidence
         .median_response
         .map_or(0.0, |response| p99.as_secs_f64() / response.as_secs_f64().max(1e-6));
@@ -226,24 +247,25 @@ fn lag(evidence: &Evidence, doubt: Add<'_>) {
         "scheduler_lag",
         severity,
         format!(
-            "one in a hundred times a task of the driver waited {} ms or more for a processor",
+            "one in a hundred times a task of {who} waited {} ms or more for a processor",
             p99.as_millis()
         ),
         "run the brokers on another host, or with fewer nodes on this one",
     );
 }
 
-fn cpu(evidence: &Evidence, doubt: Add<'_>) {
-    let available = evidence.waves_wall.as_secs_f64() * evidence.cores as f64;
-    let share = evidence.waves_cpu.as_secs_f64() / available.max(1e-6);
-    if evidence.waves_wall < CPU_SHARE_OVER || share <= CPU_SHARE_INVALID {
+/// `who` used so much CPU time of so many processors in `wall`.
+fn cpu(who: &str, wall: Duration, (used, cores): (Duration, u64), doubt: Add<'_>) {
+    let available = wall.as_secs_f64() * cores as f64;
+    let share = used.as_secs_f64() / available.max(1e-6);
+    if wall < CPU_SHARE_OVER || share <= CPU_SHARE_INVALID {
         return;
     }
     doubt(
         "generator_saturated",
         Severity::Invalid,
         format!(
-            "nodes and driver took {:.0} % of all processors while replies were awaited",
+            "{who} took {:.0} % of all processors while replies were awaited",
             share * 100.0
         ),
         "spread the nodes over more hosts, or use fewer of them",

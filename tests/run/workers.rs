@@ -30,7 +30,7 @@ fn start(folder: &Path, text: &str, more: &[&str]) -> Program {
 }
 
 /// Processes of the run by name, as the event `mustered` tells them; `control` is the control broker.
-fn processes(folder: &Path) -> BTreeMap<String, i32> {
+pub(super) fn processes(folder: &Path) -> BTreeMap<String, i32> {
     let left = Left { folder: folder.join("results/latest"), summary: left_in(folder).summary };
     let events = left.lines("events.jsonl");
     let event = events.iter().find(|event| event["kind"] == "mustered").unwrap();

@@ -15,6 +15,7 @@ use reports::verdict::ExitCode;
 use super::{Progress, Reporter, RunError, Setup};
 use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Sources, look_up};
 use crate::driver::{Probes, SeenBroker};
+use crate::orders::client_urls;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
 
 use start::Starting;
@@ -160,10 +161,14 @@ impl Network {
         Ok(Self { servers, urls: urls.to_vec(), ..Self::default() })
     }
 
+    /// Where clients connect, by the positions of the plan.
+    pub(super) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     /// Where a client of the plan connects: its home first.
     pub(super) fn client_urls(&self, plan: &Plan, number: u32) -> Vec<String> {
-        let pool = plan.client_pool(number);
-        pool.into_iter().filter_map(|at| self.urls.get(at)).cloned().collect()
+        client_urls(plan, number, &self.urls)
     }
 
     /// The brokers that are not ours by what they say of themselves, each with a name.
