@@ -7,8 +7,8 @@ use emulator::connection::server_error::ServerError;
 use emulator::fleet::counts::FleetCounts;
 
 use super::run::Run;
-use crate::doctor::Verdict;
 use crate::crew::FarDriver;
+use crate::doctor::Verdict;
 use crate::driver::IncidentKind;
 use crate::watch::{Evidence, FarEvidence, Usage, WaveDelay, doubts};
 

@@ -40,7 +40,11 @@ impl Parcel {
         let most = (message_bytes.saturating_sub(ASIDE_BYTES) / 2).max(4);
         let (mut parts, mut rest) = (Vec::new(), text);
         loop {
-            let (part, behind) = rest.split_at(rest.floor_char_boundary(most));
+            let mut at = most.min(rest.len());
+            while !rest.is_char_boundary(at) {
+                at -= 1;
+            }
+            let (part, behind) = rest.split_at(at);
             parts.push(part);
             rest = behind;
             if rest.is_empty() {

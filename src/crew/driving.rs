@@ -112,7 +112,9 @@ impl Drivers {
         if unknown.is_empty() {
             return Ok(Some(Self { orders: Arc::clone(orders), at }));
         }
-        let known: Vec<_> = seen.workers.iter().map(|worker| worker.card.name.as_str()).collect();
+        let mut known: Vec<_> =
+            seen.workers.iter().map(|worker| worker.card.name.as_str()).collect();
+        known.sort_unstable();
         Err(CrewError {
             code: ExitCode::Usage,
             message: format!(
@@ -228,6 +230,11 @@ impl Drivers {
                 }
                 () = changed => {}
             }
+        }
+        if until.is_none() && ears.places.iter().any(|ear| !ear.is_over()) {
+            // Its waves cannot be judged, whatever else may be lost.
+            let lost = self.orders.board().lost_beyond(1.0).unwrap_or_default();
+            return Err(CrewError { code: ExitCode::WorkerLost, message: lost });
         }
         ears.known()
     }

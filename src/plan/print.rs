@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
 use super::{
-    Act, Brokers, Budget, By, Entry, EntryClient, Expected, Filter, Group, NatsServer, Plan, Question,
-    Rolling, When,
+    Act, Brokers, Budget, By, Entry, EntryClient, Expected, Filter, Group, NatsServer, Plan,
+    Question, Rolling, When,
 };
 
 mod network;
@@ -181,9 +181,8 @@ fn expected_text(expected: &Expected) -> String {
 fn filter_text(filter: &Filter) -> String {
     let Filter { identity, classes, facts, agents: _, compound } = filter;
     let parts = [("identity", identity), ("class", classes), ("fact", facts), ("of", compound)];
-    let wanted = parts.iter().flat_map(|(what, each)| {
-        each.iter().map(move |one| format!(", {what} {one}"))
-    });
+    let wanted =
+        parts.iter().flat_map(|(what, each)| each.iter().map(move |one| format!(", {what} {one}")));
     wanted.collect()
 }
 

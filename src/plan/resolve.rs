@@ -7,9 +7,9 @@ use reports::wave::WaveMode;
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Behaviour, Churn, Client, Connect, Entry, EntryClient, Expected, Fidelity, Filter, Group,
-    Plan, Question, Queue, ReplyDelay, Stuck, Threshold, brokers, clients, lifecycle, placement,
-    timeline,
+    Batch, Behaviour, Churn, Client, Connect, Entry, EntryClient, Expected, Fidelity, Filter,
+    Group, Plan, Question, Queue, ReplyDelay, Stuck, Threshold, brokers, clients, lifecycle,
+    placement, timeline,
 };
 use crate::scenario::{
     self, BrokerName, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush,

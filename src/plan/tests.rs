@@ -423,6 +423,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "cluster-of-five",
         "cluster-of-three",
         "direct-and-batch",
+        "drivers-apart",
         "fifteen-thousand",
         "first-look",
         "leafnodes",

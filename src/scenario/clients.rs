@@ -160,3 +160,45 @@ impl JsonSchema for WaveClients {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    /// What is wrong with these keys of the client, and these clients of a wave; empty if nothing is.
+    fn refusal(client: &str, clients: &str) -> String {
+        let text = format!(
+            "version: 1\nname: apart\nclient: {{{client}}}\nfleet: [{{group: web, nodes: 30}}]\n\
+             waves:\n  - name: all\n    discover: {{}}\n    clients: {clients}\n"
+        );
+        let read = Scenario::parse(&text, "apart.yaml", &[]);
+        read.err().map(|errors| errors.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn places_and_clients_are_read_strictly() {
+        let many = format!("[{}]", "{}, ".repeat(1001));
+        for (client, clients, says) in [
+            ("at: w1", "3", ""),
+            ("at: [w1, conductor]", "[{}, {at: east-3_b}, {filter: {identity: [a]}}]", ""),
+            ("at: []", "1", "clients that are nowhere"),
+            ("at: {}", "1", "`conductor`, the name of a worker, or a list of them"),
+            ("at: \"w 1\"", "1", "`w 1` is no name of a worker"),
+            ("at: [w1, w.2]", "1", "`w.2` is no name of a worker"),
+            ("", "0", "`clients` is 0"),
+            ("", "[]", "`clients` is 0"),
+            ("", "1001", "`clients` is 1001"),
+            ("", &many, "`clients` is 1001"),
+            ("", "two", "a number of clients such as `2`"),
+            ("", "[2]", "expected struct WaveClient"),
+            ("", "[{att: w1}]", "did you mean `at`?"),
+            ("", "[{at: \"\"}]", "is no name of a worker"),
+            ("", "[{}, {filter: {fatcs: [a=b]}}]", "did you mean `facts`?"),
+            ("", "[{}, {filter: {facts: [ab]}}]", "apart.yaml:8:37:"),
+        ] {
+            let told = refusal(client, clients);
+            assert!(told.contains(says), "{client:?} {clients:?}: {says:?} is not in {told:?}");
+            assert_eq!(told.is_empty(), says.is_empty(), "{client:?} {clients:?}: {told}");
+        }
+    }
+}

@@ -264,10 +264,7 @@ fn cpu(who: &str, wall: Duration, (used, cores): (Duration, u64), doubt: Add<'_>
     doubt(
         "generator_saturated",
         Severity::Invalid,
-        format!(
-            "{who} took {:.0} % of all processors while replies were awaited",
-            share * 100.0
-        ),
+        format!("{who} took {:.0} % of all processors while replies were awaited", share * 100.0),
         "spread the nodes over more hosts, or use fewer of them",
     );
 }
@@ -350,5 +347,18 @@ mod tests {
         check(&busy(10_000, 15_000), &[]);
         check(&busy(10_000, 15_100), &[("generator_saturated", Invalid)]);
         check(&busy(500, 1_000), &[]);
+        let far = |lag_ms, cpu_ms| FarEvidence {
+            name: "w2".into(),
+            lag: lagging(lag_ms),
+            waves_wall: Duration::from_secs(10),
+            waves_cpu: Duration::from_millis(cpu_ms),
+            cores: 4,
+        };
+        let with_far = |far| Evidence { far: vec![far], ..with(1, 500) };
+        check(&with_far(far(40, 30_000)), &[]);
+        check(&with_far(far(300, 30_000)), &[("scheduler_lag", Invalid)]);
+        check(&with_far(far(40, 30_100)), &[("generator_saturated", Invalid)]);
+        let told = doubts(&with_far(far(300, 30_000)));
+        assert!(told[0].detail.contains("the driver at worker w2"), "{told:?}");
     }
 }

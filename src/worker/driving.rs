@@ -19,8 +19,8 @@ use crate::control::parcel::{Parcel, Receipt};
 use crate::control::waves::{DriverAccount, FromDriver, WaveReport};
 use crate::control::{AskError, Line};
 use crate::driver::{
-    ConnectionOptions, Driver, DriverError, DriverIncident, Epoch, Presence, RunSummary, SeenBroker,
-    WaveOrder,
+    ConnectionOptions, Driver, DriverError, DriverIncident, Epoch, Presence, RunSummary,
+    SeenBroker, WaveOrder,
 };
 use crate::orders::{Crowd, at_place, client_urls, clients, orders};
 use crate::plan::{Plan, Seat};
@@ -121,7 +121,8 @@ impl Desk {
 
     /// Lets the waves begin; they are sent to `subject` as they end.
     pub(super) fn go(&mut self, go: Go, line: &Line, subject: String) -> Result<(), String> {
-        let Some(((plan, _), Ready { driver, crowd })) = self.given.as_ref().zip(self.ready.as_ref())
+        let Some(((plan, _), Ready { driver, crowd })) =
+            self.given.as_ref().zip(self.ready.as_ref())
         else {
             return Err(format!("{}: no driver is connected here", self.name));
         };

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
+use choria_emulator::broker::Broker;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reports::verdict::Verdict;
 
-use super::rig::{Ended, Left, Program, left_in, real, scenario};
-use super::workers::processes;
+use super::rig::{Ended, Left, Program, broker_with, left_in, real, scenario};
+use super::workers::{processes, worker};
 
 const GROUP: &str = "web, nodes: 60, facts: {dc: \"dc{index % 3}\"}";
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms";
@@ -56,7 +58,8 @@ async fn a_driver_on_a_worker_gets_every_answer_and_the_result_is_that_of_any_ot
     assert!(apart.iter().all(|apart| (apart - 0.5).abs() < 1e-6), "{instants:?}");
     // What is kept of single replies has come along.
     let replies = std::fs::read_to_string(left.folder.join("times.csv")).unwrap();
-    assert!(replies.lines().count() > 4 * 60, "{replies}");
+    let counts = replies.lines().map(|row| row.split(',').filter(|time| !time.is_empty()).count());
+    assert!(counts.eq([60; 4]), "{replies}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,9 +72,8 @@ async fn conductor_and_workers_drive_at_once_and_each_expects_its_own() {
     let left = left_in(folder.path());
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
     let expected = [(1, 60), (2, 20), (3, 5)];
-    let rows = (1..=3).flat_map(|number| {
-        expected.map(|(client, nodes)| (number, client, nodes, nodes, 0))
-    });
+    let rows = (1..=3)
+        .flat_map(|number| expected.map(|(client, nodes)| (number, client, nodes, nodes, 0)));
     assert_eq!(columns(&left), rows.collect());
     let entries = left.summary.entries.iter().map(|entry| (entry.expected, entry.on_time));
     assert!(entries.eq([(3 * 85, 3 * 85)]), "{}", ended.said);
@@ -138,16 +140,52 @@ async fn ctrl_c_ends_drivers_in_mid_wave_wherever_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_no_worker_is_called_by_is_refused_with_the_names_there_are() {
     let folder = tempfile::tempdir().unwrap();
-    let ended = start(folder.path(), &text(RPC, "client: {at: [w1, west]}\n").await).end();
-    assert_eq!(ended.code, Some(0), "nobody is client 2: {}", ended.said);
-    let folder = tempfile::tempdir().unwrap();
-    let wave = format!("{RPC}, clients: 2");
-    let ended = start(folder.path(), &text(&wave, "client: {at: [w1, west]}\n").await).end();
-    let says = ["clients at `west`", "conductor, w1, w2, w3"];
-    let left = check_ended(folder.path(), &ended, 2, &[]);
-    // The order in which workers came is their own.
-    let sorted = left.error().replace("w2, w1", "w1, w2");
-    assert!(sorted.contains(says[0]) && left.error().contains("conductor, w"), "{}", left.error());
+    let wave = format!("{RPC}, clients: 3");
+    let more = "client: {at: [w1, west, conductor]}\n";
+    let ended = start(folder.path(), &text(&wave, more).await).end();
+    let says = ["clients at `west`", "`at`: conductor, w1, w2, w3"];
+    check_ended(folder.path(), &ended, 2, &says);
+}
+
+/// A control broker of the test's own that takes messages of 8 KiB at the most.
+async fn narrow_control(folder: &Path) -> Broker {
+    let store = folder.join("store");
+    let config = format!(
+        "max_payload: 8192\nauthorization {{ token: secret }}\njetstream {{ store_dir: {store:?} }}"
+    );
+    broker_with(folder, &config).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waves_larger_than_a_message_come_in_parts_also_where_the_way_is_closed_for_seconds() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let control = narrow_control(folders[0].path()).await;
+    let (url, nodes) = (control.url(), 900);
+    let group = format!("web, nodes: {nodes}");
+    let wave = format!("{RPC}, count: 8, deadline: 30s, clients: [{{at: east}}, {{at: west}}]");
+    let mut command =
+        Program::command(folders[1].path(), &scenario(&real().await, &[&group], &[&wave]));
+    command.args(["--workers", "2", "--control", &url, "--control-token", "secret"]);
+    let program = Program::start(command, folders[1].path());
+    let near = ["east", "west"].iter().zip(&folders[2..]);
+    let near = near.map(|(name, at)| Program::start(worker(&url, name, "secret"), at.path()));
+    let near: Vec<_> = near.collect();
+    program.wait_for("wave", 2);
+    kill(Pid::from_raw(control.pid()), Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    kill(Pid::from_raw(control.pid()), Signal::SIGCONT).unwrap();
+    let ended = program.end();
+    for worker in near {
+        let ended = worker.end();
+        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
+    }
+    control.stop(Duration::ZERO).await;
+    let left = left_in(folders[1].path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    let rows = (1..=8).flat_map(|n| [1, 2].map(|client| (n, client, nodes, nodes, 0)));
+    assert_eq!(columns(&left), rows.collect());
+    let times = std::fs::read_to_string(left.folder.join("times.csv")).unwrap();
+    assert!(times.len() > 16 * 8192, "each wave is more than a message");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -254,7 +254,7 @@ async fn a_worker_that_was_held_up_for_two_seconds_is_not_lost() {
 }
 
 /// A worker of its own, beside whatever runs.
-fn worker(url: &str, name: &str, token: &str) -> Command {
+pub(super) fn worker(url: &str, name: &str, token: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_choria-emulator"));
     command.args(["worker", "--control", url, "--name", name, "--control-token", token]);
     command.args(["--progress", "plain"]);

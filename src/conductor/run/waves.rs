@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reports::run::Ending;
 use reports::store::StoreError;
-use reports::verdict::Severity;
+use reports::verdict::{ExitCode, Severity};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use super::course::Course;
 use super::{Run, SAMPLE_EVERY};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
-use crate::conductor::early::{broken, fault, trouble};
+use crate::conductor::early::{broken, fault, trouble, without};
 use crate::conductor::network::Network;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
@@ -221,8 +221,11 @@ impl Run<'_> {
     }
 }
 
-fn failed(error: CrewError) -> Ending {
-    Ending::Failed(error.code, error.message)
+fn failed(CrewError { code, message }: CrewError) -> Ending {
+    match code {
+        ExitCode::WorkerLost => without(message),
+        code => Ending::Failed(code, message),
+    }
 }
 
 fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {

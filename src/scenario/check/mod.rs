@@ -115,7 +115,8 @@ fn check_client(found: &mut Vec<Problem>, client: &Client) {
 fn check_place(found: &mut Vec<Problem>, at: Vec<Step>, name: &str) {
     if name != CONDUCTOR && !control::is_worker_name(name) {
         let message = format!("`{name}` is no name of a worker");
-        let advice = format!("write `{CONDUCTOR}` or a name such as `w1`: {}", control::WORKER_NAME);
+        let advice =
+            format!("write `{CONDUCTOR}` or a name such as `w1`: {}", control::WORKER_NAME);
         found.push(Problem::new(at, message, advice));
     }
 }
