@@ -12,6 +12,7 @@ use reports::verdict::Verdict;
 
 use super::rig::{Ended, Left, Program, broker_with, left_in, real, scenario};
 use super::workers::{processes, worker};
+use crate::support::nats_server;
 
 const GROUP: &str = "web, nodes: 60, facts: {dc: \"dc{index % 3}\"}";
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms";
@@ -197,4 +198,53 @@ async fn a_place_on_a_worker_without_workers_is_refused_before_anything_starts()
         assert!(ended.said.contains(says), "{}", ended.said);
     }
     assert!(!folder.path().join("results").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_on_both_sides_of_a_supercluster_get_every_answer_of_their_own_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = include_str!("../../scenarios/drivers-apart.yaml");
+    let mut command = Program::command(folder.path(), shipped);
+    let path = format!("brokers.path={}", nats_server().await.path.display());
+    let small = ["fleet.east.nodes=60", "fleet.west.nodes=50"];
+    let brisk = ["waves.discovery.every=1s", "waves.rpc.every=1s"];
+    for change in small.into_iter().chain(brisk).chain([path.as_str()]) {
+        command.args(["-P", change]);
+    }
+    command.args(["--workers", "2"]);
+    let ended = Program::start(command, folder.path()).end();
+    let left = left_in(folder.path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    let expected: BTreeSet<_> = left
+        .summary
+        .waves
+        .iter()
+        .map(|wave| (wave.name.as_str(), wave.client, wave.expected, wave.on_time))
+        .collect();
+    let rows = [("discovery", 1, 110), ("discovery", 2, 110), ("rpc", 1, 110), ("rpc", 2, 50)];
+    assert_eq!(expected, rows.map(|(name, client, nodes)| (name, client, nodes, nodes)).into());
+    let places = left.summary.places.unwrap();
+    assert_eq!(places.by_broker.len(), 4, "answers by broker come along");
+    // Six waves ask all, from one side each; five from the west ask the west alone.
+    assert_eq!(places.by_hops[&0].expected + places.by_hops[&1].expected, 3 * 220 + 5 * 160);
+    assert!(places.by_hops.values().all(|place| place.missing == 0 && place.late == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_restarted_under_a_driver_on_a_worker_is_watched_until_all_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 250ms, count: 24, \
+                deadline: 1s";
+    let more =
+        "client: {at: w1}\nlate_grace: 250ms\ntimeline: [{at: 1s, restart: n1, for: 500ms}]\n";
+    let ended = start(folder.path(), &text(wave, more).await).end();
+    let left = left_in(folder.path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    let recovery = &left.summary.recovery[0];
+    assert_eq!((recovery.nodes_lost, recovery.nodes_back), (60, 60), "{}", ended.said);
+    assert!(recovery.whole_s.is_some() && recovery.first_complete_s.is_some(), "{recovery:?}");
+    // Its own connections were away too, on purpose: no reason to doubt.
+    let doubts = left.summary.doubts.iter().map(|doubt| doubt.kind.as_str());
+    assert!(doubts.clone().all(|kind| kind != "driver_disconnected"), "{}", ended.said);
+    assert!(left.summary.waves.iter().any(|wave| wave.on_time == 0), "{}", ended.said);
 }

@@ -144,7 +144,7 @@ fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, scenario:
         }
     };
     if let Some(filter) = filter {
-        check_filter(found, &at!["waves", index, kind, "filter"], filter);
+        check_filter(found, at!["waves", index, kind, "filter"], filter);
     }
     check_clients(found, index, wave);
     if strangers_only(scenario) {
@@ -183,7 +183,7 @@ fn suggest_agent(agent: &str, fleet: &[Group]) -> String {
     choose(agent, &known)
 }
 
-fn check_filter(found: &mut Vec<Problem>, at: &[Step], filter: &Filter) {
+fn check_filter(found: &mut Vec<Problem>, at: Vec<Step>, filter: &Filter) {
     for (position, fact) in filter.facts.iter().flatten().enumerate() {
         if let Err(error) = parse_fact(fact) {
             let at = at.iter().cloned().chain(at!["facts", position]).collect();
@@ -200,7 +200,7 @@ fn check_clients(found: &mut Vec<Problem>, index: usize, wave: &Wave) {
             check_place(found, at!["waves", index, "clients", position, "at"], place);
         }
         if let Some(filter) = &client.filter {
-            check_filter(found, &at!["waves", index, "clients", position, "filter"], filter);
+            check_filter(found, at!["waves", index, "clients", position, "filter"], filter);
         }
     }
 }
