@@ -226,11 +226,12 @@ fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
 
 /// Why clients cannot be where the plan has them.
 fn without_workers(places: &[&str]) -> String {
+    let number = |place: &&str| place.strip_prefix('w')?.parse::<usize>().ok();
+    let workers = places.iter().filter_map(number).max().unwrap_or(0).max(places.len());
     format!(
         "the scenario has clients at {}, and no worker is part of this run\n\
-         run it with --workers {} (they are called w1, w2, ...), or write `at: conductor`",
+         run it with --workers {workers} (they are called w1, w2, ...), or write `at: conductor`",
         places.join(", "),
-        places.len(),
     )
 }
 

@@ -4,7 +4,8 @@
 //! Nothing that a driver measures is compared with a clock of another host: it is told the instant from which the
 //! schedule counts on its own clock. How far that clock is from the conductor's is measured before, by asking and
 //! halving the time that the answer took; what that cannot tell (`within`) makes drivers begin so much earlier or
-//! later than each other, and is in no latency.
+//! later than each other, and is in no latency. Books are opened half a second before a wave by the conductor's
+//! clock: clocks that a time service keeps in step do not come so far apart.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -138,12 +138,7 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
     failed_waves(evidence, &mut doubt);
     late_waves(evidence, &mut doubt);
     backlog(evidence, &mut doubt);
-    lag(evidence, "the driver", &evidence.lag, &mut doubt);
-    cpu("nodes and driver", evidence.waves_wall, (evidence.waves_cpu, evidence.cores), &mut doubt);
-    for FarEvidence { name, lag: theirs, waves_wall, waves_cpu, cores } in &evidence.far {
-        lag(evidence, &format!("the driver at worker {name}"), theirs, &mut doubt);
-        cpu(&format!("worker {name}"), *waves_wall, (*waves_cpu, *cores), &mut doubt);
-    }
+    bottlenecks(evidence, &mut doubt);
     let (planned, connected) = evidence.fleet;
     if connected < planned {
         doubt(
@@ -171,6 +166,16 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
 }
 
 type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
+
+/// Drivers that waited for a processor, and processes that left none to others.
+fn bottlenecks(evidence: &Evidence, doubt: Add<'_>) {
+    lag(evidence, "the driver", &evidence.lag, doubt);
+    cpu("nodes and driver", evidence.waves_wall, (evidence.waves_cpu, evidence.cores), doubt);
+    for FarEvidence { name, lag: theirs, waves_wall, waves_cpu, cores } in &evidence.far {
+        lag(evidence, &format!("the driver at worker {name}"), theirs, doubt);
+        cpu(&format!("worker {name}"), *waves_wall, (*waves_cpu, *cores), doubt);
+    }
+}
 
 /// One doubt for each weight, with the first example: a long run has many waves.
 fn failed_waves(evidence: &Evidence, doubt: Add<'_>) {

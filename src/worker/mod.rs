@@ -1,7 +1,8 @@
 //! A process that carries a share of a plan's nodes for a conductor, on this machine or another.
 //!
 //! It dials out to the control broker, waits for a run that wants workers, is given its share, carries out what
-//! the conductor orders, and leaves when the run is over. Where the plan has clients at it, it has a driver too. One worker serves one run. Whatever happens, nothing
+//! the conductor orders, and leaves when the run is over. Where the plan has clients at it, it has a driver for
+//! them too. One worker serves one run. Whatever happens, nothing
 //! of it stays: when the conductor is not heard any more its nodes end, and so does it.
 
 mod carrier;
@@ -174,8 +175,9 @@ async fn serve(
             }
         }
     };
-    let _ = timeout(STOP_WITHIN, carrier.stop()).await;
+    // Nobody is asked any more when nodes begin to leave.
     hands.desk.close().await;
+    let _ = timeout(STOP_WITHIN, carrier.stop()).await;
     tasks.shutdown().await;
     line.close().await;
     Ok(end)
@@ -228,7 +230,10 @@ impl Hands {
                 desk.halt();
                 Answer::Done
             }
-            Order::Stop => Answer::Report(carrier.stop().await),
+            Order::Stop => {
+                desk.close().await;
+                Answer::Report(carrier.stop().await)
+            }
         }
     }
 }

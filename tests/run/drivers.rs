@@ -194,7 +194,7 @@ async fn a_place_on_a_worker_without_workers_is_refused_before_anything_starts()
     let folder = tempfile::tempdir().unwrap();
     let ended = Program::run(folder.path(), &text(RPC, "client: {at: w2}\n").await).end();
     assert_eq!(ended.code, Some(3), "{}", ended.said);
-    for says in ["clients at w2", "--workers 1", "`at: conductor`"] {
+    for says in ["clients at w2", "--workers 2", "`at: conductor`"] {
         assert!(ended.said.contains(says), "{}", ended.said);
     }
     assert!(!folder.path().join("results").exists());

@@ -94,6 +94,12 @@ impl Run<'_> {
         brokers.sort_by(|one, other| one.url.cmp(&other.url));
         brokers.dedup();
         self.introduce(brokers);
+        let places = plan.clients_places();
+        if !places.is_empty() {
+            let text = format!("clients are connected at {}", places.join(", "));
+            let figures = json!({ "workers": places });
+            self.book.event("drivers", text, figures).map_err(broken)?;
+        }
         let Some(mustered) = self.mustered.take() else { return Err(fault("no workers")) };
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         Ok(Crew::remote(mustered, end))
