@@ -8,6 +8,7 @@ pub mod crew;
 pub mod doctor;
 pub mod driver;
 pub mod fidelity;
+mod orders;
 pub mod plan;
 pub mod scale;
 pub mod scenario;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
-use serde::{Deserialize, Serialize};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Largest value that is told apart, in microseconds: ten minutes.
 pub const MAX_US: u64 = 600_000_000;
@@ -142,7 +142,7 @@ impl Latency {
         let bytes = STANDARD
             .decode(text)
             .map_err(|error| HistogramTextError { reason: error.to_string() })?;
-        let read: Histogram<u64> = Deserializer::new()
+        let read: Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| HistogramTextError { reason: error.to_string() })?;
         let mut latency = Self::default();
@@ -161,6 +161,35 @@ impl Latency {
                 step.count_since_last_iteration(),
             )
         })
+    }
+}
+
+/// A distribution in whole, as processes hand it to each other.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    /// [`Latency::to_base64`].
+    hdr: String,
+    /// [`Latency::saturated`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    saturated: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Whole { hdr: self.to_base64(), saturated: self.saturated }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Whole { hdr, saturated } = Whole::deserialize(deserializer)?;
+        let read = Self::from_base64(&hdr).map_err(de::Error::custom)?;
+        Ok(Self { saturated, ..read })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 /// What the nodes of one place, or of several, answered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceCounts {
     /// Nodes that had to answer.
     pub expected: u64,
@@ -49,7 +49,7 @@ impl PlaceCounts {
 }
 
 /// The answers of one place with how long they took: a whole distribution, or what stays of it (`L`).
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlaceResult<L = Latency> {
     /// How many.
     pub counts: PlaceCounts,

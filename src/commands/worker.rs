@@ -13,7 +13,7 @@ use super::control::CredentialArgs;
 use super::failure::Refusal;
 use super::progress::Display;
 use super::signals;
-use crate::control::LineError;
+use crate::control::{LineError, WORKER_NAME, is_worker_name};
 use crate::worker::{self, End, Progress, Setup, WorkerError};
 
 const EXAMPLES: &str = "\
@@ -46,10 +46,9 @@ pub(super) struct WorkerArgs {
 
 /// A name that suits subjects and file names.
 fn name(text: &str) -> Result<String, String> {
-    let suits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match text.is_empty() || text.len() > 64 || !text.chars().all(suits) {
-        true => Err("a name has 1 to 64 letters, digits, `-` and `_`".to_owned()),
-        false => Ok(text.to_owned()),
+    match is_worker_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(WORKER_NAME.to_owned()),
     }
 }
 

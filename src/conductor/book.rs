@@ -13,11 +13,11 @@ use reports::threshold::Threshold;
 use reports::verdict::ExitCode;
 use serde_json::json;
 
-use super::crowd::Crowd;
 use super::{Setup, StartUp};
 use crate::crew::{Crew, Reason};
 use crate::driver::{BitSet, WaveDone, WaveOrder};
 use crate::fidelity;
+use crate::orders::Crowd;
 use crate::plan::Plan;
 
 /// The partial summary is at most this much behind, as long as writing it takes no time to speak of.

@@ -6,11 +6,11 @@ use emulator::fleet::counts::FleetCounts;
 use reports::run::{Ending, EventTotals, Tally};
 use reports::verdict::{Doubt, ExitCode, Severity};
 
-use super::crowd::Crowd;
 use super::early::{asked, died};
 use super::network::Network;
 use super::{Setup, Stop};
 use crate::driver::{ConnectionOptions, Epoch, Heard, Listener};
+use crate::orders::Crowd;
 use crate::plan::{MACHINE_TRANSITION, WATCHER_STATE};
 
 /// A first message to itself takes the listener this long at the most.

@@ -7,21 +7,26 @@ use emulator::connection::server_error::ServerError;
 use emulator::fleet::counts::FleetCounts;
 
 use super::run::Run;
+use crate::crew::FarDriver;
 use crate::doctor::Verdict;
 use crate::driver::IncidentKind;
-use crate::watch::{Evidence, Usage, WaveDelay, doubts};
+use crate::watch::{Evidence, FarEvidence, Usage, WaveDelay, doubts};
 
 /// Writes costs and doubts into the run's result.
 pub(super) fn gather(run: &mut Run<'_>) {
     let counts = run.crew.as_ref().map(crate::crew::Crew::counts).unwrap_or_default();
     let replies = run.replies();
     let foreign = run.is_foreign();
+    // Where no client is here, this process drives nothing: it keeps the books.
+    let here = if run.drives() { run.waves_usage.other_cpu } else { Duration::ZERO };
     let tally = &mut run.book.run.tally;
     tally.scheduler_lag = run.lag.distribution();
+    run.far.iter().for_each(|far| tally.scheduler_lag.merge(&far.account.lag));
     if let Some(telemetry) = &run.telemetry {
         tally.cost.brokers = telemetry.costs();
     }
-    tally.cost.driver.cpu = run.waves_usage.other_cpu;
+    let far_cpu = run.far.iter().map(|far| far.account.driver_cpu).sum::<Duration>();
+    tally.cost.driver.cpu = here + far_cpu;
     tally.cost.driver.replies = replies;
     if !foreign {
         tally.fleet.ever_connected = counts.ever_connected;
@@ -67,7 +72,8 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
             delays.push(WaveDelay { wave: name, delay: Duration::from_micros(us) });
         }
     }
-    let (incidents, _) = run.driver.as_ref().map(|d| d.incidents()).unwrap_or_default();
+    let (mut incidents, _) = run.driver.as_ref().map(|d| d.incidents()).unwrap_or_default();
+    incidents.extend(run.far.iter().flat_map(|far| far.incidents.iter().cloned()));
     let seen = |wanted: &IncidentKind| {
         incidents.iter().filter(|i| i.kind == *wanted).map(|i| i.count).sum()
     };
@@ -82,7 +88,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let silent = brokers.map(|(name, broker)| (name.clone(), broker.silent));
     Evidence {
         debug_build: cfg!(debug_assertions),
-        lag: tally.scheduler_lag.clone(),
+        lag: run.lag.distribution(),
         median_response: response.figures().map(|figures| Duration::from_micros(figures.p50)),
         delays,
         backlog: run.backlog.clone(),
@@ -92,11 +98,23 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         waves_wall: run.waves_wall,
         waves_cpu: run.waves_usage.cpu(),
         cores: tally_cores(run),
+        far: run.far.iter().map(far).collect(),
         // Nothing is known of the connections of nodes that are not ours.
         fleet: if run.is_foreign() { (0, 0) } else { (tally.fleet.planned, tally.fleet.connected) },
         preflight: near.collect(),
         failures: run.wave_failures.clone(),
         silent: silent.collect(),
+    }
+}
+
+fn far(far: &FarDriver) -> FarEvidence {
+    let FarDriver { name, cores, account, incidents: _ } = far;
+    FarEvidence {
+        name: name.clone(),
+        lag: account.lag.clone(),
+        waves_wall: account.wall,
+        waves_cpu: account.cpu,
+        cores: *cores,
     }
 }
 

@@ -5,13 +5,11 @@
 //! measured. Whatever it started is gone when it returns.
 
 mod book;
-mod crowd;
 mod early;
 mod events;
 mod evidence;
 mod log;
 mod network;
-mod orders;
 mod pending;
 mod progress;
 mod run;
@@ -221,7 +219,22 @@ fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
     };
     let examination = Examination::of(&setup.plan, hands).map_err(unknown)?;
     let workers = examination.hosts.first().map_or(0, |host| host.duty.workers);
+    let places = setup.plan.clients_places();
+    if workers == 0 && !places.is_empty() {
+        return Err(RunError::refused(without_workers(&places)));
+    }
     Ok(Preflight { checks: passed(examination)?, workers })
+}
+
+/// Why clients cannot be where the plan has them.
+fn without_workers(places: &[&str]) -> String {
+    let number = |place: &&str| place.strip_prefix('w')?.parse::<usize>().ok();
+    let workers = places.iter().filter_map(number).max().unwrap_or(0).max(places.len());
+    format!(
+        "the scenario has clients at {}, and no worker is part of this run\n\
+         run it with --workers {workers} (they are called w1, w2, ...), or write `at: conductor`",
+        places.join(", "),
+    )
 }
 
 /// What the doctor found, unless the hosts cannot carry the plan.

@@ -2,14 +2,14 @@
 //! until their waves are over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reports::wave::WaveKey;
 
 use crate::crew::Books;
 use crate::driver::{Epoch, WaveOrder};
-use crate::watch::{Activity, Usage};
+use crate::watch::{Activity, note_beginnings};
 
 /// How long before its instant the book of a wave is opened.
 const BOOK_LEAD: Duration = Duration::from_millis(500);
@@ -66,13 +66,7 @@ impl Attendant {
                 }
             }
         };
-        let beginning = async {
-            for at in &self.beginning {
-                tokio::time::sleep_until(self.epoch.instant(*at)).await;
-                let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
-                activity.begin(Instant::now(), Usage::now);
-            }
-        };
+        let beginning = note_beginnings(&self.activity, self.epoch, &self.beginning);
         tokio::join!(opening, beginning);
     }
 }

@@ -21,17 +21,17 @@ use reports::wave::WaveKey;
 use serde_json::json;
 
 use super::book::Book;
-use super::crowd::Crowd;
 use super::early::{asked, broken, died, fault, lost, without};
 use super::events;
 use super::network::Network;
-use super::orders::clients;
 use super::telemetry::{Notice, Seen, Telemetry};
 use super::timeline::{self, Programs};
 use super::{Finished, Preflight, Progress, Reporter, RunError, Setup, StartUp, Stop};
-use crate::crew::{Crew, Mustered};
+use crate::crew::{Crew, Drivers, FarDriver, Mustered};
 use crate::doctor::Check;
-use crate::driver::{ConnectionOptions, Driver, Epoch, Listener};
+use crate::driver::{ConnectionOptions, Driver, Epoch, Listener, SeenBroker};
+use crate::orders::{Crowd, clients};
+use crate::scenario::CONDUCTOR;
 use crate::watch::{Backlog, LagWatch, Usage};
 
 /// How often the state of the run is written down.
@@ -51,6 +51,10 @@ pub(super) struct Run<'a> {
     workers: u64,
     /// They, until they have their shares.
     mustered: Option<Mustered>,
+    /// The workers that have a driver.
+    drivers: Option<Drivers>,
+    /// What is known of those drivers when their waves are over.
+    pub(super) far: Vec<FarDriver>,
     pub(super) crew: Option<Crew>,
     pub(super) driver: Option<Driver>,
     listener: Option<Listener>,
@@ -97,6 +101,8 @@ pub(super) async fn run(
         preflight: checks,
         workers,
         mustered: None,
+        drivers: None,
+        far: Vec::new(),
         waves_usage: Usage::default(),
         waves_wall: Duration::ZERO,
         wave_failures: Vec::new(),
@@ -209,7 +215,7 @@ impl Run<'_> {
         let plan = &self.setup.plan;
         let servers = network.client_urls(plan, 1);
         let options = ConnectionOptions { servers, ..self.setup.connection.clone() };
-        let clients = clients(plan, |number| network.client_urls(plan, number));
+        let clients = clients(plan, CONDUCTOR, network.urls());
         let unreachable = |error: crate::driver::ClientError| {
             Ending::Failed(ExitCode::BrokerUnreachable, error.to_string())
         };
@@ -224,11 +230,16 @@ impl Run<'_> {
             told = network.died() => return Err(died(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
         };
-        if let (Some(network), Some(telemetry)) = (&mut self.network, &mut self.telemetry) {
-            telemetry.introduce(network.introduced(driver.brokers(), self.reporter));
-        }
+        self.introduce(driver.brokers());
         self.driver = Some(driver);
         Ok(())
+    }
+
+    /// Takes note of the brokers that clients are connected to.
+    fn introduce(&mut self, brokers: Vec<SeenBroker>) {
+        if let (Some(network), Some(telemetry)) = (&mut self.network, &mut self.telemetry) {
+            telemetry.introduce(network.introduced(brokers, self.reporter));
+        }
     }
 
     /// Writes down the state of the run at this instant, and what was seen of brokers until now.
@@ -274,6 +285,11 @@ impl Run<'_> {
     /// Whether no fleet of ours is part of the run.
     pub(super) fn is_foreign(&self) -> bool {
         self.setup.strangers.is_some()
+    }
+
+    /// Whether any client is here.
+    pub(super) fn drives(&self) -> bool {
+        !self.setup.plan.clients_at(CONDUCTOR).is_empty()
     }
 
     /// Replies that the driver has taken in.

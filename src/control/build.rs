@@ -8,8 +8,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::scenario::CONDUCTOR;
+
 /// Version of what is said on the control plane.
 pub const PROTOCOL: u32 = 1;
+
+/// What a worker may be called, in words.
+pub const WORKER_NAME: &str =
+    "a name has 1 to 64 letters, digits, `-` and `_`, and is not `conductor`";
+
+/// Whether a worker may be called so: it suits subjects and file names.
+#[must_use]
+pub fn is_worker_name(text: &str) -> bool {
+    let suits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !text.is_empty() && text.len() <= 64 && text.chars().all(suits) && text != CONDUCTOR
+}
 
 /// How much of the executable is read at once.
 const CHUNK_BYTES: usize = 1 << 20;

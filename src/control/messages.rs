@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Build, IndexRuns, Runs};
 use crate::doctor::Host;
+use crate::driver::{ConnectionOptions, SeenBroker};
 use crate::plan::Plan;
 use crate::watch::Usage;
 
@@ -101,6 +102,14 @@ pub enum Order {
     },
     /// Tell which nodes are connected.
     Presence,
+    /// Connect a driver for the clients that are at this worker.
+    Connect(Box<Reach>),
+    /// Tell what the clock of the driver shows.
+    Clock,
+    /// Let the driver send its waves.
+    Go(Go),
+    /// End the driver's waves at once, with what they have.
+    Halt,
     /// End all nodes in order, and tell everything counted.
     Stop,
 }
@@ -119,6 +128,39 @@ pub enum Answer {
     Fates(Runs<Outcome>),
     /// Global indexes of the nodes that are connected.
     Connected(IndexRuns),
+    /// The driver is there: the brokers that its clients are connected to.
+    Driver(Vec<SeenBroker>),
+    /// What the clock of the driver shows.
+    Clock {
+        /// Since an instant of its own.
+        at_us: u64,
+    },
+}
+
+/// How a driver reaches the network.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Where clients connect, by the positions of the brokers.
+    pub urls: Vec<String>,
+    /// Everything else; files that it names are those of the worker's host.
+    pub connection: ConnectionOptions,
+}
+
+impl std::fmt::Debug for Reach {
+    /// Without what clients show to brokers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reach").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+/// When a driver's waves begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go {
+    /// The instant from which the plan's schedule counts, on the driver's own clock: all that it measures
+    /// is a difference of readings of that one.
+    pub at_us: u64,
+    /// What sets the run's request ids apart.
+    pub nonce: u64,
 }
 
 /// What became of a request at a node, and the position of the broker that the node was on, where there are
@@ -215,6 +257,9 @@ pub struct Pulse {
     pub spent: Spent,
     /// Nodes that broke, the first few.
     pub failures: Vec<String>,
+    /// Connections of its driver that are away.
+    #[serde(default)]
+    pub clients_away: u64,
 }
 
 /// What a worker counted since its last slice.

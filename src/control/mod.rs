@@ -5,7 +5,8 @@
 //! asks to take part, is given a share, carries out orders, shows that it is there (pulses, which
 //! also hold its counters) and sends what it counted through JetStream once a second (slices), so that a
 //! connection that is away for some seconds loses nothing. What all of it costs is bounded and does not
-//! grow with the nodes: see [`messages`].
+//! grow with the nodes: see [`messages`]. A worker may also have a driver: then it sends each wave that is over,
+//! and again until the conductor says that it has it; that does grow with the answers: see [`waves`].
 //!
 //! | subject | who says it | what |
 //! | --- | --- | --- |
@@ -15,16 +16,19 @@
 //! | `choria_emulator.RUN.order.N` | conductor | [`Order`](messages::Order), answered with [`Answer`](messages::Answer) |
 //! | `choria_emulator.RUN.pulse.N` | worker, every 200 ms | [`Pulse`](messages::Pulse) |
 //! | `choria_emulator.RUN.slice.N` | worker, once a second, JetStream | [`Slice`](messages::Slice) |
+//! | `choria_emulator.RUN.wave.N` | worker with a driver, each wave and at the end | [`Parcel`](parcel::Parcel)s of [`FromDriver`](waves::FromDriver), each answered with [`Receipt`](parcel::Receipt) |
 //! | `choria_emulator.RUN.left.N` | worker | it ends by itself, and why |
 
 mod build;
 mod line;
 pub mod messages;
+pub mod parcel;
 mod runs;
 mod server;
 mod subjects;
+pub mod waves;
 
-pub use build::{Build, PROTOCOL};
+pub use build::{Build, PROTOCOL, WORKER_NAME, is_worker_name};
 pub use line::{AskError, Line, LineError, READ_WITHIN};
 pub use runs::{IndexRuns, Runs};
 pub use server::{ControlServer, ServerError};

@@ -57,6 +57,18 @@ impl Subjects {
         format!("{ROOT}.{}.slice.*", self.run)
     }
 
+    /// Where a worker with a driver sends waves that are over.
+    #[must_use]
+    pub fn wave(&self, worker: u64) -> String {
+        format!("{ROOT}.{}.wave.{worker}", self.run)
+    }
+
+    /// Where all workers do.
+    #[must_use]
+    pub fn waves(&self) -> String {
+        format!("{ROOT}.{}.wave.*", self.run)
+    }
+
     /// Where a worker says that it ends by itself.
     #[must_use]
     pub fn left(&self, worker: u64) -> String {

@@ -55,6 +55,10 @@ pub(super) struct Worker {
     pub(super) lost: Option<String>,
     /// It was told to go: to end in order is no loss.
     pub(super) leaving: bool,
+    /// It has a driver: without it the run cannot go on, whatever is tolerated.
+    pub(super) drives: bool,
+    /// Connections of that driver that are away.
+    pub(super) clients_away: u64,
     /// It has told what it counted in all, and may be gone.
     pub(super) released: bool,
     /// As of the last pulse or report.
@@ -80,6 +84,8 @@ impl Worker {
             silence: Silence::default(),
             lost: None,
             leaving: false,
+            drives: false,
+            clients_away: 0,
             released: false,
             counts: FleetCounts::default(),
             spent: Spent::default(),
@@ -120,6 +126,7 @@ impl Board {
         }
         worker.spend(pulse.spent);
         worker.failures = pulse.failures;
+        worker.clients_away = pulse.clients_away;
         worker.lag_us_max = worker.lag_us_max.max(pulse.lag_us_max);
         drop(seen);
         self.changed.notify_waiters();
@@ -299,6 +306,11 @@ impl Board {
         Duration::from_micros(longest.unwrap_or(0))
     }
 
+    /// Connections of drivers on workers that are away.
+    pub(super) fn clients_away(&self) -> u64 {
+        self.seen().workers.iter().map(|worker| worker.clients_away).sum()
+    }
+
     /// Nodes that broke, with their workers.
     pub(super) fn failures(&self) -> Vec<String> {
         let seen = self.seen();
@@ -309,7 +321,7 @@ impl Board {
         seen.workers.iter().flat_map(of).collect()
     }
 
-    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes.
+    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes; a worker with a driver is so in any case.
     pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<String> {
         let seen = self.seen();
         if let Some(why) = seen.deaf.as_ref().or(seen.rival.as_ref()) {
@@ -319,7 +331,8 @@ impl Board {
         let lost: Vec<&Worker> = seen.workers.iter().filter(|w| w.lost.is_some()).collect();
         let nodes: u64 = lost.iter().map(|worker| worker.nodes).sum();
         #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
-        let beyond = !lost.is_empty() && nodes as f64 > tolerated * all as f64;
+        let too_many = !lost.is_empty() && nodes as f64 > tolerated * all as f64;
+        let beyond = too_many || lost.iter().any(|worker| worker.drives);
         beyond.then(|| {
             let each = |worker: &&Worker| {
                 let why = worker.lost.as_deref().unwrap_or_default();

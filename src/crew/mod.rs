@@ -6,6 +6,7 @@
 
 mod board;
 mod children;
+mod driving;
 mod listening;
 mod local;
 mod muster;
@@ -30,6 +31,7 @@ use self::remote::{Orders, Remote};
 use crate::driver::Secret;
 
 pub use self::children::TOKEN_VARIABLE;
+pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
 pub(crate) use self::muster::{Call, Mustered};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
 
@@ -297,6 +299,15 @@ impl Meter {
         match &self.0 {
             MeterOf::Local(meter) => meter.counts(),
             MeterOf::Remote(board) => board.counts(),
+        }
+    }
+
+    /// Connections of drivers on workers that are away, as of their last pulse.
+    #[must_use]
+    pub fn clients_away(&self) -> u64 {
+        match &self.0 {
+            MeterOf::Local(_) => 0,
+            MeterOf::Remote(board) => board.clients_away(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::board::{Board, Worker};
 use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
 use super::remote::Orders;
-use super::{CrewError, News};
+use super::{CrewError, Drivers, News};
 use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{Launcher, Obtained, Request, Sources};
 use crate::control::messages::{Answer, Assignment, Beat, Order, Phase, micros};
@@ -254,11 +254,15 @@ impl Mustered {
         text
     }
 
-    /// Gives each worker its share, then lets all of them connect their nodes; `at`: since the run began.
+    /// The workers of these names, which are to have drivers; `None` where there are no names.
+    pub(crate) fn drivers(&self, names: &[&str]) -> Result<Option<Drivers>, CrewError> {
+        Drivers::find(&self.orders, names)
+    }
+
+    /// Gives each worker its share.
     pub(crate) async fn give_shares(
         &self,
         assignment: impl Fn(Share, u64) -> Assignment,
-        at: Duration,
     ) -> Result<(), CrewError> {
         let of = self.count;
         let prepare = (0..of).map(async |number| {
@@ -266,7 +270,11 @@ impl Mustered {
             let order = Order::Prepare(Box::new(assignment(share, self.shards(number))));
             (number, self.orders.give(number, &order, PREPARE_WITHIN).await)
         });
-        self.agreed(join_all(prepare).await)?;
+        self.agreed(join_all(prepare).await)
+    }
+
+    /// Lets all workers connect their nodes; `at`: since the run began.
+    pub(crate) async fn start(&self, at: Duration) -> Result<(), CrewError> {
         let start = Order::Start { at_us: micros(at) };
         self.agreed(self.orders.give_all(&start, PREPARE_WITHIN).await)
     }

@@ -8,16 +8,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::{Message, Subscriber};
 use emulator::fleet::counts::StepTimes;
 use futures_util::future::join_all;
 use reports::store::WorkerRow;
+use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
 use super::{Cost, Dismissed, Presence, Reason};
 use crate::control::messages::{Answer, Order, Outcome};
-use crate::control::{AskError, IndexRuns, Line, Subjects};
+use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
 
 /// Time for an answer that is at hand.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -120,6 +122,19 @@ impl Orders {
 
     pub(super) fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// Listens at one of the run's subjects.
+    pub(super) async fn listen(
+        &self,
+        subject: impl Fn(&Subjects) -> String,
+    ) -> Result<Subscriber, LineError> {
+        self.line.listen(&subject(&self.subjects)).await
+    }
+
+    /// Answers a message that asked for it.
+    pub(super) async fn answer(&self, asked: &Message, answer: &impl Serialize) {
+        self.line.answer(asked, answer).await;
     }
 }
 

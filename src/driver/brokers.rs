@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Driver;
 
 /// A broker as it introduced itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenBroker {
     /// The name that it was given; `None` where it only has the identity that it gave itself.
     pub name: Option<String>,

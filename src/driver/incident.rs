@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Event, ServerError};
+use serde::{Deserialize, Serialize};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::epoch::Epoch;
@@ -16,7 +17,7 @@ use super::epoch::Epoch;
 const KEPT_MAX: usize = 256;
 
 /// What happened to a connection of the driver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IncidentKind {
     /// The connection was lost.
     Disconnected,
@@ -33,7 +34,7 @@ pub enum IncidentKind {
 }
 
 /// Something that happened to a connection of the driver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverIncident {
     /// When it first happened, since the run's epoch.
     pub at: Duration,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
 use super::incident::Observer;
@@ -28,8 +29,10 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 /// Most bytes of a file with an NKEY seed: a seed has 58.
 const SEED_BYTES: u64 = 4096;
 
-/// A text that never appears in logs or debug output.
-#[derive(Clone, PartialEq, Eq)]
+/// A text that never appears in logs or debug output. Written out it is what it is: only the control
+/// plane, which lets in nobody without credentials, does that.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -95,7 +98,7 @@ pub(crate) fn redacted(url: &str) -> String {
 }
 
 /// How to reach the network: named like the flags of the `nats` CLI.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionOptions {
     /// Servers, each `nats://host:port`, `tls://host:port` or `host:port`.
     pub servers: Vec<String>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use emulator::protocol::client::RequestDraft;
 use reports::place::PlaceResult;
 use reports::wave::{WaveKey, WaveKind, WaveMode, WaveResult};
+use serde::{Deserialize, Serialize};
 
 use super::bitset::BitSet;
 
@@ -72,7 +73,7 @@ pub struct WaveOrder {
 }
 
 /// Why a wave could not be carried out as ordered. What was received is counted nevertheless.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaveFailure {
     /// Replies would have had nowhere to go.
     #[error("cannot subscribe to the replies: {0}\ncheck the permissions of the driver's user")]
@@ -122,7 +123,7 @@ pub struct WaveDone {
 }
 
 /// Up to 20 examples of each kind of odd message, for the log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples {
     /// What was wrong, and the beginning of the message.
     pub undecodable: Vec<String>,

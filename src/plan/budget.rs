@@ -297,22 +297,28 @@ impl Entry {
         let subscribed = groups.iter().filter(|group| {
             group.collectives.contains(&self.collective) && group.hosts(self.question.agent())
         });
-        let targets = self.expected.nodes;
+        let of_clients = (1..=self.clients).map(|client| self.asked(client).expected.nodes);
+        let (replies, most) = match self.each_client.is_empty() {
+            true => (self.expected.nodes * clients, self.expected.nodes),
+            false => (of_clients.clone().sum(), of_clients.max().unwrap_or(0)),
+        };
         let (requests, delivered) = match self.mode {
-            WaveMode::Broadcast => (1, subscribed.map(|group| group.nodes).sum()),
-            WaveMode::Direct | WaveMode::Batch => (targets, targets),
+            WaveMode::Broadcast => {
+                (clients, subscribed.map(|group| group.nodes).sum::<u64>() * clients)
+            }
+            WaveMode::Direct | WaveMode::Batch => (replies, replies),
         };
         let pauses = self.batch.map_or(Duration::ZERO, |batch| {
-            let slices = targets.div_ceil(batch.size.max(1));
+            let slices = most.div_ceil(batch.size.max(1));
             batch.sleep * u32::try_from(slices.saturating_sub(1)).unwrap_or(u32::MAX)
         });
         WaveMessages {
-            requests: requests * clients,
-            delivered: delivered * clients,
-            replies: targets * clients,
-            broker_in: (requests + targets) * clients,
-            broker_out: (delivered + targets) * clients,
-            expected: Duration::from_micros(targets * clients * WAVE_US_PER_NODE) + pauses,
+            requests,
+            delivered,
+            replies,
+            broker_in: requests + replies,
+            broker_out: delivered + replies,
+            expected: Duration::from_micros(replies * WAVE_US_PER_NODE) + pauses,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod brokers;
 mod budget;
+mod clients;
 pub(crate) mod digest;
 mod fleet;
 mod lifecycle;
@@ -22,6 +23,7 @@ mod types;
 pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, Topology};
 pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
 pub(crate) use budget::{source_addresses, with_reserve};
+pub use clients::Asked;
 pub use fleet::Seat;
 pub(crate) use lifecycle::{EVENT_KINDS, MACHINE_TRANSITION, WATCHER_STATE};
 pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
@@ -37,8 +39,8 @@ pub(crate) use text::{Table, mib, thousands};
 pub(crate) use timeline::last_instants;
 pub use timeline::{Act, By, Rolling, Step, When};
 pub use types::{
-    Batch, Behaviour, Churn, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan,
-    Question, ReplyDelay, Stuck, Threshold,
+    Batch, Behaviour, Churn, Client, Connect, Entry, EntryClient, Expected, Fidelity, Filter,
+    Group, Plan, Question, ReplyDelay, Stuck, Threshold,
 };
 
 pub use crate::scenario::Role;

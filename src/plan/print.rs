@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
-use super::{Act, Brokers, Budget, By, Entry, Group, NatsServer, Plan, Question, Rolling, When};
+use super::{
+    Act, Brokers, Budget, By, Entry, EntryClient, Expected, Filter, Group, NatsServer, Plan,
+    Question, Rolling, When,
+};
 
 mod network;
 
@@ -145,11 +148,10 @@ fn write_waves(out: &mut String, plan: &Plan) -> fmt::Result {
             entry.name.clone(),
             asks(entry),
             waves(entry),
-            format!(
-                "{}{}",
-                if entry.expected.exact { "" } else { "up to " },
-                thousands(entry.expected.nodes)
-            ),
+            match entry.each_client.is_empty() {
+                true => expected_text(&entry.expected),
+                false => "each its own".to_owned(),
+            },
             entry.clients.to_string(),
             thousands(messages.broker_in),
             thousands(messages.broker_out),
@@ -160,7 +162,28 @@ fn write_waves(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(
         out,
         "  in and out: messages of one wave at the broker, all clients; out = requests delivered + replies"
-    )
+    )?;
+    for entry in &plan.entries {
+        for (number, client) in (1_u32..).zip(&entry.each_client) {
+            let EntryClient { at, selects, expected, .. } = client;
+            let (nodes, filter) = (expected_text(expected), filter_text(selects));
+            writeln!(out, "  {}, client {number} at {at}: {nodes} nodes{filter}", entry.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn expected_text(expected: &Expected) -> String {
+    format!("{}{}", if expected.exact { "" } else { "up to " }, thousands(expected.nodes))
+}
+
+/// What a filter wants, behind a comma; empty where it wants nothing of single nodes.
+fn filter_text(filter: &Filter) -> String {
+    let Filter { identity, classes, facts, agents: _, compound } = filter;
+    let parts = [("identity", identity), ("class", classes), ("fact", facts), ("of", compound)];
+    let wanted =
+        parts.iter().flat_map(|(what, each)| each.iter().map(move |one| format!(", {what} {one}")));
+    wanted.collect()
 }
 
 fn asks(entry: &Entry) -> String {

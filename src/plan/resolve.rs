@@ -7,8 +7,9 @@ use reports::wave::WaveMode;
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Behaviour, Churn, Client, Connect, Entry, Expected, Fidelity, Filter, Group, Plan,
-    Question, Queue, ReplyDelay, Stuck, Threshold, brokers, lifecycle, placement, timeline,
+    Batch, Behaviour, Churn, Client, Connect, Entry, EntryClient, Expected, Fidelity, Filter,
+    Group, Plan, Question, Queue, ReplyDelay, Stuck, Threshold, brokers, clients, lifecycle,
+    placement, timeline,
 };
 use crate::scenario::{
     self, BrokerName, MAIN_COLLECTIVE, Mode, Problem, Scenario, Span, Spread, SubscribeFlush,
@@ -65,7 +66,11 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
     }
     let names = layout(scenario.brokers.as_ref());
     let groups = groups(&scenario.fleet, &names);
-    let entries = entries(&scenario.waves, &groups);
+    let client = client(scenario.client.as_ref(), &names);
+    let mut entries = entries(&scenario.waves, &groups);
+    for (entry, wave) in entries.iter_mut().zip(&scenario.waves) {
+        entry.each_client = each_client(wave, entry, &client, &groups);
+    }
     Ok(Plan {
         version: 1,
         name: scenario.name.clone(),
@@ -73,7 +78,7 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
         seed: scenario.seed.map_or(SEED, |seed| seed.0),
         brokers: brokers::resolve(scenario.brokers.as_ref()),
         groups,
-        client: client(scenario.client.as_ref(), &names),
+        client,
         entries,
         timeline: timeline::steps(scenario, &names),
         thresholds: thresholds(scenario),
@@ -171,6 +176,7 @@ fn client(given: Option<&scenario::Client>, names: &[BrokerName]) -> Client {
         ttl_s: given.ttl.map_or(TTL_S, |ttl| u32::try_from(ttl.0.as_secs()).unwrap_or(u32::MAX)),
         receivers: given.receivers.map_or(RECEIVERS, scenario::Count::saturating_u32),
         connects_to,
+        at: clients::places(given.at.as_ref()),
     }
 }
 
@@ -206,12 +212,7 @@ fn entry(given: &scenario::Wave, groups: &[Group], starts_at: Duration) -> Entry
         (Some(Mode::Direct), _) => WaveMode::Direct,
         (Some(Mode::Broadcast) | None, _) => WaveMode::Broadcast,
     };
-    let wire = match mode {
-        WaveMode::Broadcast => selects.clone(),
-        WaveMode::Direct | WaveMode::Batch => {
-            Filter { agents: vec![question.agent().to_owned()], ..Filter::default() }
-        }
-    };
+    let wire = wire(mode, &question, &selects);
     Entry {
         name: given.name.clone(),
         expected: expected(groups, &question, &collective, &selects),
@@ -228,7 +229,8 @@ fn entry(given: &scenario::Wave, groups: &[Group], starts_at: Duration) -> Entry
         warmup: given.warmup.map_or(0, scenario::Count::saturating_u32),
         count: given.count.map_or(1, scenario::Count::saturating_u32),
         deadline: span(given.deadline, DEADLINE),
-        clients: given.clients.map_or(1, scenario::Count::saturating_u32),
+        clients: given.client_count().saturating_u32(),
+        each_client: Vec::new(),
     }
 }
 
@@ -248,13 +250,53 @@ fn question(given: &scenario::Wave, groups: &[Group]) -> (Question, Filter, Opti
         }
         (None, None) => (Question::Discover, None, &None, &None),
     };
-    let mut filter = filter(given_filter.as_ref());
+    (question, selects(given_filter.as_ref(), agent), collective.clone())
+}
+
+/// The filter as given, with the agent in it.
+fn selects(given: Option<&scenario::Filter>, agent: Option<&String>) -> Filter {
+    let mut filter = filter(given);
     if let Some(agent) = agent
         && !filter.agents.contains(agent)
     {
         filter.agents.insert(0, agent.clone());
     }
-    (question, filter, collective.clone())
+    filter
+}
+
+/// What of the filter stands in the request.
+fn wire(mode: WaveMode, question: &Question, selects: &Filter) -> Filter {
+    match mode {
+        WaveMode::Broadcast => selects.clone(),
+        WaveMode::Direct | WaveMode::Batch => {
+            Filter { agents: vec![question.agent().to_owned()], ..Filter::default() }
+        }
+    }
+}
+
+/// The clients of an entry, where the scenario lists them.
+fn each_client(
+    given: &scenario::Wave,
+    entry: &Entry,
+    client: &Client,
+    groups: &[Group],
+) -> Vec<EntryClient> {
+    let agent = match (&given.request, &given.discover) {
+        (Some(request), _) => Some(&request.agent),
+        (None, discover) => discover.as_ref().and_then(|discover| discover.agent.as_ref()),
+    };
+    let one = |(number, one): (u32, &scenario::WaveClient)| {
+        let own = one.filter.as_ref().map(|filter| selects(Some(filter), agent));
+        let selects = own.unwrap_or_else(|| entry.selects.clone());
+        EntryClient {
+            at: one.at.clone().unwrap_or_else(|| client.place(number).to_owned()),
+            wire: wire(entry.mode, &entry.question, &selects),
+            expected: expected(groups, &entry.question, &entry.collective, &selects),
+            selects,
+        }
+    };
+    let each = given.clients.as_ref().map(scenario::WaveClients::each).unwrap_or_default();
+    (1..).zip(each).map(one).collect()
 }
 
 /// The inputs, with the defaults that the real client takes from a DDL.

@@ -199,6 +199,9 @@ pub struct Client {
     pub receivers: u32,
     /// Positions of the brokers that clients connect to, by turns; at least one.
     pub connects_to: Vec<usize>,
+    /// Where clients are, by turns: `conductor` or names of workers. Empty: all at the conductor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<String>,
 }
 
 /// One entry of `waves`: the same request, `warmup + count` times.
@@ -236,6 +239,22 @@ pub struct Entry {
     pub deadline: Duration,
     /// Clients that send the wave at the same instant, at least 1.
     pub clients: u32,
+    /// What each client is, in their order, where they do not all ask the same at the same place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub each_client: Vec<EntryClient>,
+}
+
+/// One client of an entry: where it is and whom it asks, in place of what the entry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryClient {
+    /// `conductor`, or the name of a worker.
+    pub at: String,
+    /// As [`Entry::selects`].
+    pub selects: Filter,
+    /// As [`Entry::wire`].
+    pub wire: Filter,
+    /// As [`Entry::expected`].
+    pub expected: Expected,
 }
 
 /// What an entry asks.

@@ -5,6 +5,7 @@
 
 mod brokers;
 mod check;
+mod clients;
 mod document;
 mod error;
 mod hosted;
@@ -23,6 +24,8 @@ mod yaml;
 
 pub use brokers::{BrokerConfig, Brokers, Named, PerBroker, Placement, Topology};
 pub(crate) use check::brokers::monitoring_url;
+pub(crate) use clients::CONDUCTOR;
+pub use clients::{Places, WaveClient, WaveClients};
 pub use document::{Document, Thresholds};
 pub use error::{Problem, ScenarioError, ScenarioErrors};
 pub(crate) use hosted::hosts;

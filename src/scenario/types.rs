@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::brokers::{Brokers, Placement};
+use super::clients::{Places, WaveClients};
 use super::document::{Document, Thresholds};
 use super::machines::Machine;
 use super::own_agents::DdlContent;
@@ -337,6 +338,9 @@ pub struct Client {
     pub receivers: Option<Count>,
     /// Which brokers the clients connect to, by turns: by name, cluster or pattern; default: the first.
     pub brokers: Option<Placement>,
+    /// Where the clients are, by turns: `conductor` (the default), or the name of a worker, such as `w2`
+    /// or `[w1, w2]`.
+    pub at: Option<Places>,
 }
 
 /// One entry of `waves`: the same request, `count` times.
@@ -362,9 +366,9 @@ pub struct Wave {
     pub deadline: Option<Span>,
     /// Waves before the counted ones that no figure includes; default 0.
     pub warmup: Option<Count>,
-    /// Clients that send the wave at the same instant, each of which must get everything; default 1.
-    #[schemars(extend("minimum" = 1))]
-    pub clients: Option<Count>,
+    /// Clients that send the wave at the same instant, each of which must get everything; default 1. Or a
+    /// list of them, each with a place and a filter of its own: `[{at: w1, filter: {facts: [dc=dc1]}}]`.
+    pub clients: Option<WaveClients>,
 }
 
 /// A discovery.

@@ -1,8 +1,10 @@
 //! What the tool used while waves were under way, and for how long: the time between waves is in neither.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Usage;
+use crate::driver::Epoch;
 
 /// CPU time and wall time over the union of all waves, each from its intended instant to its end.
 #[derive(Debug, Default)]
@@ -40,6 +42,15 @@ impl Activity {
     #[must_use]
     pub fn total(&self) -> (Duration, Usage) {
         (self.wall, self.used)
+    }
+}
+
+/// Notes that waves begin, each at its instant.
+pub async fn note_beginnings(activity: &Mutex<Activity>, epoch: Epoch, instants: &[Duration]) {
+    for at in instants {
+        tokio::time::sleep_until(epoch.instant(*at)).await;
+        let mut activity = activity.lock().unwrap_or_else(PoisonError::into_inner);
+        activity.begin(Instant::now(), Usage::now);
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Evidence {
     pub waves_cpu: Duration,
     /// Processors.
     pub cores: u64,
+    /// Drivers on workers.
+    pub far: Vec<FarEvidence>,
     /// Nodes planned, and nodes connected when the waves began.
     pub fleet: (u64, u64),
     /// Warnings of the preflight, as `name: have, need`.
@@ -77,6 +79,21 @@ pub struct Evidence {
     pub silent: Vec<(String, Duration)>,
     /// Waves that could not be carried out as ordered, with the reason and what it means.
     pub failures: Vec<(String, Severity)>,
+}
+
+/// What a driver on a worker saw of itself.
+#[derive(Debug, Clone, Default)]
+pub struct FarEvidence {
+    /// Name of the worker.
+    pub name: String,
+    /// Lag of its runtime while waves ran.
+    pub lag: Latency,
+    /// Wall time while it awaited replies, and CPU time of the worker in it.
+    pub waves_wall: Duration,
+    /// CPU time of the worker's process in that time.
+    pub waves_cpu: Duration,
+    /// Processors of its host.
+    pub cores: u64,
 }
 
 /// What follows from the evidence.
@@ -122,8 +139,7 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
     failed_waves(evidence, &mut doubt);
     late_waves(evidence, &mut doubt);
     backlog(evidence, &mut doubt);
-    lag(evidence, &mut doubt);
-    cpu(evidence, &mut doubt);
+    bottlenecks(evidence, &mut doubt);
     let (planned, connected) = evidence.fleet;
     if connected < planned {
         doubt(
@@ -151,6 +167,16 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
 }
 
 type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
+
+/// Drivers that waited for a processor, and processes that left none to others.
+fn bottlenecks(evidence: &Evidence, doubt: Add<'_>) {
+    lag(evidence, "the driver", &evidence.lag, doubt);
+    cpu("nodes and driver", evidence.waves_wall, (evidence.waves_cpu, evidence.cores), doubt);
+    for FarEvidence { name, lag: theirs, waves_wall, waves_cpu, cores } in &evidence.far {
+        lag(evidence, &format!("the driver at worker {name}"), theirs, doubt);
+        cpu(&format!("worker {name}"), *waves_wall, (*waves_cpu, *cores), doubt);
+    }
+}
 
 /// One doubt for each weight, with the first example: a long run has many waves.
 fn failed_waves(evidence: &Evidence, doubt: Add<'_>) {
@@ -211,11 +237,11 @@ fn backlog(evidence: &Evidence, doubt: Add<'_>) {
     );
 }
 
-fn lag(evidence: &Evidence, doubt: Add<'_>) {
-    if evidence.lag.count() == 0 {
+fn lag(evidence: &Evidence, who: &str, lag: &Latency, doubt: Add<'_>) {
+    if lag.count() == 0 {
         return;
     }
-    let p99 = Duration::from_micros(evidence.lag.histogram().value_at_quantile(0.99));
+    let p99 = Duration::from_micros(lag.histogram().value_at_quantile(0.99));
     let share = evidence
         .median_response
         .map_or(0.0, |response| p99.as_secs_f64() / response.as_secs_f64().max(1e-6));
@@ -230,26 +256,24 @@ fn lag(evidence: &Evidence, doubt: Add<'_>) {
         "scheduler_lag",
         severity,
         format!(
-            "one in a hundred times a task of the driver waited {} ms or more for a processor",
+            "one in a hundred times a task of {who} waited {} ms or more for a processor",
             p99.as_millis()
         ),
         "run the brokers on another host, or with fewer nodes on this one",
     );
 }
 
-fn cpu(evidence: &Evidence, doubt: Add<'_>) {
-    let available = evidence.waves_wall.as_secs_f64() * evidence.cores as f64;
-    let share = evidence.waves_cpu.as_secs_f64() / available.max(1e-6);
-    if evidence.waves_wall < CPU_SHARE_OVER || share <= CPU_SHARE_INVALID {
+/// `who` used so much CPU time of so many processors in `wall`.
+fn cpu(who: &str, wall: Duration, (used, cores): (Duration, u64), doubt: Add<'_>) {
+    let available = wall.as_secs_f64() * cores as f64;
+    let share = used.as_secs_f64() / available.max(1e-6);
+    if wall < CPU_SHARE_OVER || share <= CPU_SHARE_INVALID {
         return;
     }
     doubt(
         "generator_saturated",
         Severity::Invalid,
-        format!(
-            "nodes and driver took {:.0} % of all processors while replies were awaited",
-            share * 100.0
-        ),
+        format!("{who} took {:.0} % of all processors while replies were awaited", share * 100.0),
         "spread the nodes over more hosts, or use fewer of them",
     );
 }
@@ -332,5 +356,18 @@ mod tests {
         check(&busy(10_000, 15_000), &[]);
         check(&busy(10_000, 15_100), &[("generator_saturated", Invalid)]);
         check(&busy(500, 1_000), &[]);
+        let far = |lag_ms, cpu_ms| FarEvidence {
+            name: "w2".into(),
+            lag: lagging(lag_ms),
+            waves_wall: Duration::from_secs(10),
+            waves_cpu: Duration::from_millis(cpu_ms),
+            cores: 4,
+        };
+        let with_far = |far| Evidence { far: vec![far], ..with(1, 500) };
+        check(&with_far(far(40, 30_000)), &[]);
+        check(&with_far(far(300, 30_000)), &[("scheduler_lag", Invalid)]);
+        check(&with_far(far(40, 30_100)), &[("generator_saturated", Invalid)]);
+        let told = doubts(&with_far(far(300, 30_000)));
+        assert!(told[0].detail.contains("the driver at worker w2"), "{told:?}");
     }
 }

@@ -7,7 +7,7 @@ mod doubts;
 mod lag;
 mod usage;
 
-pub use activity::Activity;
-pub use doubts::{Backlog, Evidence, WaveDelay, doubts};
+pub use activity::{Activity, note_beginnings};
+pub use doubts::{Backlog, Evidence, FarEvidence, WaveDelay, doubts};
 pub use lag::LagWatch;
 pub use usage::Usage;

@@ -12,6 +12,7 @@ use super::reporting::Outbox;
 use crate::control::messages::{Assignment, Outcome, Pulse, Report, Spent, Steps, micros};
 use crate::control::{IndexRuns, Line, Runs};
 use crate::doctor::Host;
+use crate::driver::Presence;
 use crate::plan::{Demand, Seat, connections_of_emulator, thousands};
 use crate::watch::{Activity, Usage};
 
@@ -23,6 +24,8 @@ pub(super) struct Carrier {
     meter: OnceLock<Meter>,
     /// CPU time while requests were under way.
     activity: Mutex<Activity>,
+    /// The connections of the driver that is here, if one is.
+    clients: OnceLock<Presence>,
 }
 
 #[derive(Default)]
@@ -44,6 +47,7 @@ impl Carrier {
             state: Mutex::default(),
             meter: OnceLock::new(),
             activity: Mutex::default(),
+            clients: OnceLock::new(),
         }
     }
 
@@ -63,7 +67,7 @@ impl Carrier {
             ));
         }
         let nodes = Demand::of(&plan).largest_share(share.of);
-        self.can_carry(nodes)?;
+        self.can_carry(nodes, plan.client_connections(&self.name))?;
         let shards = usize::try_from(shards).unwrap_or(1);
         let spec = plan.fleet_spec(&Seat { share, shards, servers, source_addresses, login });
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
@@ -72,9 +76,9 @@ impl Carrier {
         Ok(())
     }
 
-    fn can_carry(&self, nodes: u64) -> Result<(), String> {
+    fn can_carry(&self, nodes: u64, of_driver: u64) -> Result<(), String> {
         let host = Host::read().map_err(|error| error.to_string())?;
-        let most = connections_of_emulator(host.open_files_hard);
+        let most = connections_of_emulator(host.open_files_hard).saturating_sub(of_driver);
         if nodes <= most {
             return Ok(());
         }
@@ -102,6 +106,11 @@ impl Carrier {
         Ok(())
     }
 
+    /// A driver is here: pulses tell how many of its connections are away.
+    pub(super) fn watch_clients(&self, clients: Presence) {
+        let _ = self.clients.set(clients);
+    }
+
     /// The counters at this moment.
     pub(super) fn counts(&self) -> FleetCounts {
         self.meter.get().map(Meter::counts).unwrap_or_default()
@@ -119,9 +128,10 @@ impl Carrier {
 
     /// Shows that the worker is there; what it counts goes to the outbox too, if that is due.
     pub(super) fn pulse(&self, slice_is_due: bool) -> Pulse {
+        let clients_away = self.clients.get().map_or(0, Presence::away);
         let Some(meter) = self.meter.get() else {
-            let spent = self.spent();
-            return Pulse { counts: Vec::new(), lag_us_max: 0, spent, failures: Vec::new() };
+            let (spent, counts, failures) = (self.spent(), Vec::new(), Vec::new());
+            return Pulse { counts, lag_us_max: 0, spent, failures, clients_away };
         };
         let (counts, spent) = (meter.counts(), self.spent());
         let lag_us_max = micros(meter.take_lag_max());
@@ -131,7 +141,8 @@ impl Carrier {
                 outbox.offer(counts, meter.step_times(), spent);
             }
         }
-        Pulse { counts: counts.numbers(), lag_us_max, spent, failures: meter.failures() }
+        let (counts, failures) = (counts.numbers(), meter.failures());
+        Pulse { counts, lag_us_max, spent, failures, clients_away }
     }
 
     /// Everything counted so far.

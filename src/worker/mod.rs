@@ -1,10 +1,12 @@
 //! A process that carries a share of a plan's nodes for a conductor, on this machine or another.
 //!
 //! It dials out to the control broker, waits for a run that wants workers, is given its share, carries out what
-//! the conductor orders, and leaves when the run is over. One worker serves one run. Whatever happens, nothing
+//! the conductor orders, and leaves when the run is over. Where the plan has clients at it, it has a driver for
+//! them too. One worker serves one run. Whatever happens, nothing
 //! of it stays: when the conductor is not heard any more its nodes end, and so does it.
 
 mod carrier;
+mod driving;
 mod muster;
 mod reporting;
 mod service;
@@ -18,12 +20,13 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::conductor::{Stop, StopReason};
-use crate::control::messages::{Answer, Beat, Order};
-use crate::control::{Line, LineError, Silence, TICK};
+use crate::control::messages::{Answer, Beat, Order, micros};
+use crate::control::{Line, LineError, Silence, Subjects, TICK};
 use crate::doctor::HostError;
 use crate::driver::ConnectionOptions;
 
 use carrier::Carrier;
+use driving::Desk;
 use muster::Joined;
 
 /// Time for nodes to end where nobody waits for their figures.
@@ -126,6 +129,13 @@ async fn serve(
 ) -> Result<End, WorkerError> {
     let Joined { line, subjects, run, number, mut orders, mut beats, .. } = joined;
     let carrier = Arc::new(Carrier::new(&setup.name));
+    let mut hands = Hands {
+        carrier: Arc::clone(&carrier),
+        desk: Desk::new(&setup.name),
+        line: line.clone(),
+        subjects: subjects.clone(),
+        number,
+    };
     // Both end with this function, after what they have to say last.
     let mut tasks = JoinSet::new();
     tasks.spawn(reporting::pulse(line.clone(), subjects.pulse(number), Arc::clone(&carrier)));
@@ -140,7 +150,7 @@ async fn serve(
                 let order = serde_json::from_slice(&message.payload);
                 let last = matches!(order, Ok(Order::Stop));
                 let answer = match order {
-                    Ok(order) => carry_out(&carrier, order, &line, &subjects.slice(number), tell).await,
+                    Ok(order) => hands.carry_out(order, tell).await,
                     Err(error) => Answer::Refused(format!("the order cannot be read: {error}")),
                 };
                 line.answer(&message, &answer).await;
@@ -165,38 +175,66 @@ async fn serve(
             }
         }
     };
+    // Nobody is asked any more when nodes begin to leave.
+    hands.desk.close().await;
     let _ = timeout(STOP_WITHIN, carrier.stop()).await;
     tasks.shutdown().await;
     line.close().await;
     Ok(end)
 }
 
-async fn carry_out(
-    carrier: &Carrier,
-    order: Order,
-    line: &Line,
-    slices: &str,
-    tell: &impl Fn(Progress),
-) -> Answer {
-    match order {
-        Order::Prepare(assignment) => refused_or_done(carrier.prepare(*assignment)),
-        Order::Start { at_us } => {
-            let started = carrier.start(Duration::from_micros(at_us), line, slices.to_owned());
-            if started.is_ok() {
-                tell(Progress::Carrying { nodes: carrier.counts().planned });
+/// What carries out orders.
+struct Hands {
+    carrier: Arc<Carrier>,
+    desk: Desk,
+    line: Line,
+    subjects: Subjects,
+    number: u64,
+}
+
+impl Hands {
+    async fn carry_out(&mut self, order: Order, tell: &impl Fn(Progress)) -> Answer {
+        let Self { carrier, desk, line, subjects, number } = self;
+        match order {
+            Order::Prepare(assignment) => {
+                desk.prepare(&assignment);
+                refused_or_done(carrier.prepare(*assignment))
             }
-            refused_or_done(started)
+            Order::Start { at_us } => {
+                let at = Duration::from_micros(at_us);
+                let started = carrier.start(at, line, subjects.slice(*number));
+                if started.is_ok() {
+                    tell(Progress::Carrying { nodes: carrier.counts().planned });
+                }
+                refused_or_done(started)
+            }
+            Order::Look => Answer::Report(carrier.report()),
+            Order::Open { request_id } => {
+                carrier.open(&request_id);
+                Answer::Done
+            }
+            Order::Close { request_id, nodes, last } => {
+                Answer::Fates(carrier.close(&request_id, &nodes, last))
+            }
+            Order::Presence => Answer::Connected(carrier.connected()),
+            Order::Connect(reach) => match desk.connect(*reach).await {
+                Ok((brokers, clients)) => {
+                    carrier.watch_clients(clients);
+                    Answer::Driver(brokers)
+                }
+                Err(reason) => Answer::Refused(reason),
+            },
+            Order::Clock => Answer::Clock { at_us: micros(desk.clock()) },
+            Order::Go(go) => refused_or_done(desk.go(go, line, subjects.wave(*number))),
+            Order::Halt => {
+                desk.halt();
+                Answer::Done
+            }
+            Order::Stop => {
+                desk.close().await;
+                Answer::Report(carrier.stop().await)
+            }
         }
-        Order::Look => Answer::Report(carrier.report()),
-        Order::Open { request_id } => {
-            carrier.open(&request_id);
-            Answer::Done
-        }
-        Order::Close { request_id, nodes, last } => {
-            Answer::Fates(carrier.close(&request_id, &nodes, last))
-        }
-        Order::Presence => Answer::Connected(carrier.connected()),
-        Order::Stop => Answer::Report(carrier.stop().await),
     }
 }
 

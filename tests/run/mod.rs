@@ -2,6 +2,7 @@
 
 mod answers;
 mod brokers;
+mod drivers;
 mod external;
 mod host;
 mod rig;

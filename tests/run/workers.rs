@@ -30,7 +30,7 @@ fn start(folder: &Path, text: &str, more: &[&str]) -> Program {
 }
 
 /// Processes of the run by name, as the event `mustered` tells them; `control` is the control broker.
-fn processes(folder: &Path) -> BTreeMap<String, i32> {
+pub(super) fn processes(folder: &Path) -> BTreeMap<String, i32> {
     let left = Left { folder: folder.join("results/latest"), summary: left_in(folder).summary };
     let events = left.lines("events.jsonl");
     let event = events.iter().find(|event| event["kind"] == "mustered").unwrap();
@@ -295,7 +295,7 @@ async fn a_worker_that_was_held_up_for_two_seconds_is_not_lost() {
 }
 
 /// A worker of its own, beside whatever runs.
-fn worker(url: &str, name: &str, token: &str) -> Command {
+pub(super) fn worker(url: &str, name: &str, token: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_choria-emulator"));
     command.args(["worker", "--control", url, "--name", name, "--control-token", token]);
     command.args(["--progress", "plain"]);

@@ -17,6 +17,7 @@ use reports::verdict::ExitCode;
 use super::{Progress, Reporter, RunError, Setup};
 use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Monitor, Sources, Varz, look_up};
 use crate::driver::{Probes, SeenBroker};
+use crate::orders::client_urls;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};
 
 use watched::Watched;
@@ -173,10 +174,14 @@ impl Network {
         self.watched.brokers.clone()
     }
 
+    /// Where clients connect, by the positions of the plan.
+    pub(super) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     /// Where a client of the plan connects: its home first.
     pub(super) fn client_urls(&self, plan: &Plan, number: u32) -> Vec<String> {
-        let pool = plan.client_pool(number);
-        pool.into_iter().filter_map(|at| self.urls.get(at)).cloned().collect()
+        client_urls(plan, number, &self.urls)
     }
 
     /// The brokers that are not ours by what they say of themselves, each with a name.

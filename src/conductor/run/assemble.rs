@@ -41,6 +41,7 @@ impl Run<'_> {
             complete = mustered.complete(&told) => complete.map_err(failed)?,
             reason = self.stop.asked() => return Err(asked(reason)),
         }
+        self.drivers = mustered.drivers(&self.setup.plan.clients_places()).map_err(failed)?;
         let hosts = mustered.hosts();
         if matches!(self.setup.workers, Workers::Elsewhere(_)) {
             let here = Host::read().map_err(|error| fault(&error.to_string()))?;

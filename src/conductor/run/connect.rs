@@ -12,12 +12,12 @@ use reports::verdict::ExitCode;
 use serde_json::json;
 
 use super::{Run, SAMPLE_EVERY};
-use crate::conductor::crowd::Crowd;
 use crate::conductor::early::{asked, broken, died, fault, without};
 use crate::conductor::{Progress, Setup};
-use crate::control::messages::Assignment;
-use crate::crew::Crew;
+use crate::control::messages::{Assignment, Reach};
+use crate::crew::{Crew, CrewError};
 use crate::driver::Driver;
+use crate::orders::Crowd;
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
 use crate::watch::Usage;
 
@@ -71,12 +71,34 @@ impl Run<'_> {
         };
         let Some(mustered) = &self.mustered else { return Err(fault("no workers")) };
         let Some(network) = &self.network else { return Err(fault("no network")) };
-        tokio::select! {
-            given = mustered.give_shares(assignment, self.book.now()) => {
-                given.map_err(|error| Ending::Failed(error.code, error.message))?;
-            }
+        let reach =
+            Reach { urls: network.urls().to_vec(), connection: self.setup.connection.clone() };
+        let give = async {
+            mustered.give_shares(assignment).await?;
+            // As here: drivers come before nodes.
+            let brokers = match &self.drivers {
+                Some(drivers) => drivers.connect(&reach).await?,
+                None => Vec::new(),
+            };
+            mustered.start(self.book.now()).await?;
+            Ok(brokers)
+        };
+        let given: Result<_, CrewError> = tokio::select! {
+            given = give => given,
             told = network.died() => return Err(died(told)),
             reason = self.stop.asked() => return Err(asked(reason)),
+        };
+        let mut brokers = given.map_err(|error| Ending::Failed(error.code, error.message))?;
+        let seen = self.driver.as_ref().map(Driver::brokers).unwrap_or_default();
+        brokers.retain(|broker| !seen.contains(broker));
+        brokers.sort_by(|one, other| one.url.cmp(&other.url));
+        brokers.dedup();
+        self.introduce(brokers);
+        let places = plan.clients_places();
+        if !places.is_empty() {
+            let text = format!("clients are connected at {}", places.join(", "));
+            let figures = json!({ "workers": places });
+            self.book.event("drivers", text, figures).map_err(broken)?;
         }
         let Some(mustered) = self.mustered.take() else { return Err(fault("no workers")) };
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);

@@ -5,10 +5,9 @@ use reports::verdict::ExitCode;
 use serde_json::json;
 
 use super::Run;
-use crate::conductor::crowd::Crowd;
 use crate::conductor::early::{asked, broken, fault};
-use crate::conductor::orders::draft;
 use crate::conductor::{Progress, Strangers};
+use crate::orders::{Crowd, draft};
 
 impl Run<'_> {
     /// Finds out who is there, on a network whose nodes are not ours.

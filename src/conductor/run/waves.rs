@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reports::run::Ending;
 use reports::store::StoreError;
-use reports::verdict::Severity;
+use reports::verdict::{ExitCode, Severity};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,14 +18,14 @@ use super::course::Course;
 use super::{Run, SAMPLE_EVERY};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
-use crate::conductor::crowd::Crowd;
-use crate::conductor::early::{broken, fault, trouble};
+use crate::conductor::early::{broken, fault, trouble, without};
 use crate::conductor::network::Network;
-use crate::conductor::orders::orders;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
-use crate::crew::Crew;
-use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure};
+use crate::crew::{Clock, Crew, CrewError, Drivers, FarDriver, Start};
+use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure, WaveOrder};
+use crate::orders::{Crowd, at_place, nonce, orders};
+use crate::scenario::CONDUCTOR;
 use crate::watch::{Activity, Backlog, Usage};
 
 /// From the last preparation to the first wave.
@@ -33,8 +33,18 @@ const LEAD: Duration = Duration::from_millis(500);
 /// Finished waves that may wait to be written down; then finished waves wait, running ones do not.
 const WAVES_WAITING: usize = 64;
 
-/// The driver, back from its waves.
-type Driven = (Driver, Result<RunSummary, DriverError>);
+/// A driver, or those of the workers, back from their waves.
+enum Driven {
+    Here(Driver, Result<RunSummary, DriverError>),
+    Far(Drivers, Result<Vec<FarDriver>, CrewError>),
+}
+
+/// All drivers at work; they are awaited.
+struct Driving {
+    tasks: JoinSet<Driven>,
+    done: mpsc::Receiver<WaveDone>,
+    cancel: CancellationToken,
+}
 
 impl Run<'_> {
     /// Sends all waves and writes each down when it is over.
@@ -42,26 +52,22 @@ impl Run<'_> {
         self.inspect("before waves").await;
         self.enter(WAVES);
         let plan = &self.setup.plan;
+        let clocks = self.clocks().await?;
         let go = self.epoch.now() + LEAD;
-        let orders = orders(plan, crowd, go).map_err(|error| fault(&error.to_string()))?;
+        let nonce = nonce(plan);
+        let orders = orders(plan, crowd, go, nonce).map_err(|error| fault(&error.to_string()))?;
         self.reporter.tell(Progress::Waves { total: orders.len() as u64, longest: plan.longest() });
         let mut pending = Pending::new(&orders);
         let activity = Arc::new(Mutex::new(Activity::default()));
         let books = self.crew.as_ref().map(Crew::books);
         let attendant = Attendant::new(&orders, self.epoch, books, Arc::clone(&activity));
-        let (sink, mut done) = mpsc::channel(WAVES_WAITING);
-        let cancel = CancellationToken::new();
-        let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
-        let presence = driver.presence();
-        // All end with this function: the attendant is dropped, driver and timeline are awaited.
+        // All end with this function: the attendant is dropped, drivers and timeline are awaited.
         let mut attending = JoinSet::new();
         attending.spawn(attendant.attend());
-        let mut driving: JoinSet<Driven> = JoinSet::new();
-        let cancelled = cancel.clone();
-        driving.spawn(async move {
-            let driven = driver.run(orders, sink, cancelled).await;
-            (driver, driven)
-        });
+        let presence = self.driver.as_ref().map(Driver::presence);
+        let Some(presence) = presence else { return Err(fault("no driver")) };
+        let start = Start { go, nonce, roster: crowd.roster.len(), clocks };
+        let mut driving = self.drive(&orders, start)?;
         let mut course = Course::begin(self, presence, go);
         self.lag.record(true);
         let mut ending = None;
@@ -73,12 +79,12 @@ impl Run<'_> {
                     Err(early)
                 }
                 happened = course.next() => self.follow(happened, &course),
-                wave = done.recv() => match wave {
+                wave = driving.done.recv() => match wave {
                     Some(wave) => {
                         course.note(&wave);
                         self.take(wave, crowd, &mut pending, &activity).await.map_err(broken)
                     }
-                    // The driver has ended and with it the sink.
+                    // All drivers have ended and with them the sink.
                     None => break,
                 },
                 () = tokio::time::sleep_until(next_sample) => {
@@ -88,28 +94,68 @@ impl Run<'_> {
             };
             if let Err(early) = outcome {
                 ending.get_or_insert(early);
-                cancel.cancel();
+                driving.cancel.cancel();
             }
         }
         self.lag.record(false);
         let told = self.end_course(course).await.map_err(broken);
         (self.waves_wall, self.waves_usage) = lock(&activity).total();
-        let ended = self.driven(driving.join_next().await);
+        let mut ended = Ok(());
+        while let Some(driven) = driving.tasks.join_next().await {
+            ended = ended.and(self.driven(driven));
+        }
         ending.map_or(ended.and(told), Err)
     }
 
-    /// Takes the driver back.
-    fn driven(
-        &mut self,
-        driven: Option<Result<Driven, tokio::task::JoinError>>,
-    ) -> Result<(), Ending> {
+    /// Reads the clocks of the workers that have drivers.
+    async fn clocks(&mut self) -> Result<Vec<Clock>, Ending> {
+        let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
+        let clocks = tokio::select! {
+            clocks = drivers.clocks(self.epoch) => clocks.map_err(failed)?,
+            early = trouble(&self.network, &self.crew, self.stop) => return Err(early),
+        };
+        for Clock { name, within, .. } in &clocks {
+            let within = within.as_secs_f64();
+            let text = format!("the clock of worker {name} is known within {:.3} ms", within * 1e3);
+            let figures = json!({ "worker": name, "within_s": within });
+            self.book.event("clock", text, figures).map_err(broken)?;
+        }
+        Ok(clocks)
+    }
+
+    /// Sets all drivers to work: each sends the waves of its own clients.
+    fn drive(&mut self, orders: &[WaveOrder], start: Start) -> Result<Driving, Ending> {
+        let (sink, done) = mpsc::channel(WAVES_WAITING);
+        let (cancel, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let Some(driver) = self.driver.take() else { return Err(fault("no driver")) };
+        if let Some(drivers) = self.drivers.take() {
+            let (sink, cancel) = (sink.clone(), cancel.clone());
+            tasks.spawn(async move {
+                let heard = drivers.run(start, sink, cancel).await;
+                Driven::Far(drivers, heard)
+            });
+        }
+        let (here, cancelled) = (at_place(&self.setup.plan, orders, CONDUCTOR), cancel.clone());
+        tasks.spawn(async move {
+            let driven = driver.run(here, sink, cancelled).await;
+            Driven::Here(driver, driven)
+        });
+        Ok(Driving { tasks, done, cancel })
+    }
+
+    /// Takes a driver back.
+    fn driven(&mut self, driven: Result<Driven, tokio::task::JoinError>) -> Result<(), Ending> {
         match driven {
-            Some(Ok((driver, driven))) => {
+            Ok(Driven::Here(driver, driven)) => {
                 self.driver = Some(driver);
                 driven.map(|_| ()).map_err(|error| fault(&error.to_string()))
             }
-            Some(Err(error)) => Err(fault(&format!("the driver broke: {error}"))),
-            None => Err(fault("the driver is gone")),
+            Ok(Driven::Far(drivers, heard)) => {
+                self.drivers = Some(drivers);
+                self.far = heard.map_err(failed)?;
+                Ok(())
+            }
+            Err(error) => Err(fault(&format!("the driver broke: {error}"))),
         }
     }
 
@@ -122,6 +168,8 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         lock(activity).end(Instant::now(), Usage::now);
         let Some(order) = pending.take(&wave.key) else { return Ok(()) };
+        // One of another host was told the instant on its own clock.
+        wave.result.intended_at = order.intended_at;
         self.note_failure(&wave)?;
         self.note_backlog(&wave);
         let broker = self.network.as_ref().and_then(Network::name);
@@ -170,6 +218,13 @@ impl Run<'_> {
         };
         self.wave_failures.push((text, severity));
         Ok(())
+    }
+}
+
+fn failed(CrewError { code, message }: CrewError) -> Ending {
+    match code {
+        ExitCode::WorkerLost => without(message),
+        code => Ending::Failed(code, message),
     }
 }
 

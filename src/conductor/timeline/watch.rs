@@ -94,7 +94,7 @@ impl Watch {
     /// is known then.
     fn look(&mut self, since: Duration, so_far: &mut Recovery) -> bool {
         let counts = self.meter.counts();
-        let away = self.presence.away();
+        let away = self.presence.away() + self.meter.clients_away();
         let before = std::mem::replace(&mut self.seen, counts);
         let lost = counts.disconnects.saturating_sub(before.disconnects);
         let back = counts.reconnects.saturating_sub(before.reconnects);

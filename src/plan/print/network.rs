@@ -45,7 +45,12 @@ pub(super) fn write(out: &mut String, plan: &Plan) -> fmt::Result {
     let homes = plan.client.connects_to.iter().map(|home| plan.brokers.name(*home));
     let homes: Vec<_> = homes.collect();
     let turns = if plan.client.is_spread() { ", by turns" } else { "" };
-    writeln!(out, "  clients connect to {}{turns}", homes.join(", "))
+    writeln!(out, "  clients connect to {}{turns}", homes.join(", "))?;
+    match plan.client.at.as_slice() {
+        [] => Ok(()),
+        [place] => writeln!(out, "  clients are at {place}"),
+        places => writeln!(out, "  clients are at {}, by turns", places.join(", ")),
+    }
 }
 
 /// The topology in words.

@@ -27,6 +27,7 @@ fn every_shipped_scenario_is_valid_and_says_its_question() {
         "cluster-of-five",
         "cluster-of-three",
         "direct-and-batch",
+        "drivers-apart",
         "fifteen-thousand",
         "fifty-thousand",
         "first-look",

@@ -14,9 +14,11 @@ mod waves;
 use std::time::Duration;
 
 use super::brokers::Topology;
+use super::clients::{CONDUCTOR, Places};
 use super::error::{Problem, nearest};
 use super::tree::Step;
 use super::types::{Client, Scenario};
+use crate::control;
 
 /// The longest duration a scenario may ask for, so that sums of instants stay exact.
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -86,6 +88,19 @@ fn check_client(found: &mut Vec<Problem>, client: &Client) {
         let advice = format!("write a number from 1 to {MAX_RECEIVERS}");
         found.push(Problem::new(at!["client", "receivers"], message, advice));
     }
+    if let Some(places) = &client.at {
+        if places.names().is_empty() {
+            let advice = "write `conductor`, or the names of workers such as `[w1, w2]`";
+            found.push(Problem::new(at!["client", "at"], "clients that are nowhere", advice));
+        }
+        for (position, place) in places.names().iter().enumerate() {
+            let at = match places {
+                Places::One(_) => at!["client", "at"],
+                Places::Several(_) => at!["client", "at", position],
+            };
+            check_place(found, at, place);
+        }
+    }
     if let Some(ttl) = client.ttl {
         let at = at!["client", "ttl"];
         if ttl.0 < MIN_TTL || ttl.0.subsec_nanos() != 0 {
@@ -93,6 +108,16 @@ fn check_client(found: &mut Vec<Problem>, client: &Client) {
             found.push(Problem::new(at.clone(), message, "write whole seconds, at least `30s`"));
         }
         check_span(found, at, "time to live", ttl.0);
+    }
+}
+
+/// The name of a worker, as far as it can be told without one, or `conductor`.
+fn check_place(found: &mut Vec<Problem>, at: Vec<Step>, name: &str) {
+    if name != CONDUCTOR && !control::is_worker_name(name) {
+        let message = format!("`{name}` is no name of a worker");
+        let advice =
+            format!("write `{CONDUCTOR}` or a name such as `w1`: {}", control::WORKER_NAME);
+        found.push(Problem::new(at, message, advice));
     }
 }
 

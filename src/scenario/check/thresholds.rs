@@ -78,7 +78,7 @@ fn check_selector(found: &mut Vec<Problem>, at: &[Step], selector: &Selector, sc
     }
     check_steps(found, at, selector, scenario);
     check_place(found, at, selector, scenario);
-    let clients = selected.iter().map(|wave| wave.clients.map_or(1, |clients| clients.0)).max();
+    let clients = selected.iter().map(|wave| wave.client_count().0).max();
     let clients = clients.unwrap_or(1);
     if let Some(client) = selector.client
         && !(1..=clients).contains(&u64::from(client))

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use emulator::filter::parse_fact;
 
-use super::{at, check_positive, check_span, check_token, choose, request, strangers_only, told};
+use super::{
+    at, check_place, check_positive, check_span, check_token, choose, request, strangers_only, told,
+};
 use crate::scenario::MAIN_COLLECTIVE;
+use crate::scenario::clients::WaveClients;
 use crate::scenario::error::Problem;
+use crate::scenario::tree::Step;
 use crate::scenario::types::{Filter, Group, Mode, Scenario, Wave};
 use crate::scenario::units::Count;
 
@@ -43,7 +47,7 @@ fn check_totals(found: &mut Vec<Problem>, waves: &[Wave]) {
     let of = |count: Option<Count>, default| count.map_or(default, |count| count.0);
     let (mut in_all, mut senders) = (0_u64, 0_u64);
     for wave in waves {
-        let clients = of(wave.clients, 1);
+        let clients = wave.client_count().0;
         let each = of(wave.warmup, 0).saturating_add(of(wave.count, 1));
         in_all = in_all.saturating_add(each.saturating_mul(clients));
         senders = senders.saturating_add(clients);
@@ -70,7 +74,7 @@ fn check_numbers(found: &mut Vec<Problem>, index: usize, wave: &Wave) {
     for (key, value, least, most) in [
         ("count", wave.count, 1, MAX_WAVES),
         ("warmup", wave.warmup, 0, MAX_WAVES),
-        ("clients", wave.clients, 1, MAX_CLIENTS),
+        ("clients", wave.clients.as_ref().map(WaveClients::count), 1, MAX_CLIENTS),
     ] {
         if let Some(value) = value
             && !(least..=most).contains(&value.0)
@@ -140,8 +144,9 @@ fn check_question(found: &mut Vec<Problem>, index: usize, wave: &Wave, scenario:
         }
     };
     if let Some(filter) = filter {
-        check_filter(found, index, kind, filter);
+        check_filter(found, at!["waves", index, kind, "filter"], filter);
     }
+    check_clients(found, index, wave);
     if strangers_only(scenario) {
         return;
     }
@@ -178,11 +183,24 @@ fn suggest_agent(agent: &str, fleet: &[Group]) -> String {
     choose(agent, &known)
 }
 
-fn check_filter(found: &mut Vec<Problem>, index: usize, kind: &str, filter: &Filter) {
+fn check_filter(found: &mut Vec<Problem>, at: Vec<Step>, filter: &Filter) {
     for (position, fact) in filter.facts.iter().flatten().enumerate() {
         if let Err(error) = parse_fact(fact) {
-            let at = at!["waves", index, kind, "filter", "facts", position];
+            let at = at.iter().cloned().chain(at!["facts", position]).collect();
             found.push(told(at, &error.to_string()));
+        }
+    }
+}
+
+/// Clients with a place and a filter of their own.
+fn check_clients(found: &mut Vec<Problem>, index: usize, wave: &Wave) {
+    let each = wave.clients.as_ref().map(WaveClients::each).unwrap_or_default();
+    for (position, client) in each.iter().enumerate() {
+        if let Some(place) = &client.at {
+            check_place(found, at!["waves", index, "clients", position, "at"], place);
+        }
+        if let Some(filter) = &client.filter {
+            check_filter(found, at!["waves", index, "clients", position, "filter"], filter);
         }
     }
 }

@@ -8,11 +8,11 @@ use emulator::spec::FleetSpec;
 use reports::place::{PlaceResult, Places};
 
 use crate::driver::{BitSet, Roster, RosterError};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Asked, Entry, Plan};
 
 /// Why nobody can be expected.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CrowdError {
+pub(crate) enum CrowdError {
     #[error(transparent)]
     Group(#[from] GroupError),
     #[error(transparent)]
@@ -22,16 +22,16 @@ pub(super) enum CrowdError {
 }
 
 /// A node's place in the plan.
-pub(super) struct Place<'a> {
-    pub(super) index: u64,
-    pub(super) group: &'a str,
+pub(crate) struct Place<'a> {
+    pub(crate) index: u64,
+    pub(crate) group: &'a str,
 }
 
 /// All nodes, and who of them must answer.
-pub(super) struct Crowd {
-    pub(super) roster: Arc<Roster>,
-    /// By position in the plan's entries.
-    pub(super) expected: Vec<Arc<BitSet>>,
+pub(crate) struct Crowd {
+    pub(crate) roster: Arc<Roster>,
+    /// By position in the plan's entries: one for all clients, or one for each.
+    expected: Vec<Vec<Arc<BitSet>>>,
     /// First global index and name of each group; empty where the nodes are not ours.
     groups: Vec<(u64, String)>,
     /// What the roster's tags mean to each client: the brokers by their positions. Empty where there is
@@ -44,7 +44,7 @@ pub(super) struct Crowd {
 impl Crowd {
     /// The nodes of the plan: each entry expects those in its collective that host its agent and match
     /// its filter.
-    pub(super) fn of_plan(plan: &Plan, spec: &FleetSpec) -> Result<Self, CrowdError> {
+    pub(crate) fn of_plan(plan: &Plan, spec: &FleetSpec) -> Result<Self, CrowdError> {
         let groups: Vec<Group> = spec.groups.iter().map(Group::new).collect::<Result<_, _>>()?;
         let nodes = || {
             spec.groups.iter().zip(&groups).enumerate().flat_map(|(position, (spec, group))| {
@@ -54,21 +54,24 @@ impl Crowd {
         };
         let roster = Roster::new(nodes().map(|(_, group, index)| (group.identity(index), index)))?;
         let roster = roster.tagged(homes(plan));
-        let mut expected = Vec::with_capacity(plan.entries.len());
-        for entry in &plan.entries {
-            let filter = CompiledFilter::new(wire_filter(&entry.selects)?);
+        let who = |Asked { selects, expected, .. }: Asked<'_>| {
+            let filter = CompiledFilter::new(wire_filter(selects)?);
             let mut set = BitSet::new(roster.len());
             for (place, (position, group, index)) in (0_u32..).zip(nodes()) {
-                let asked = entry.expected.groups.contains(&position);
-                let meant = || {
-                    entry.expected.exact || group.is_meant(&filter, index, roster.identity(place))
-                };
+                let asked = expected.groups.contains(&position);
+                let meant =
+                    || expected.exact || group.is_meant(&filter, index, roster.identity(place));
                 if asked && meant() {
                     set.insert(place);
                 }
             }
-            expected.push(Arc::new(set));
-        }
+            Ok(Arc::new(set))
+        };
+        let of_entry = |entry: &Entry| match entry.each_client.len() {
+            0 => Ok(vec![who(entry.asked(1))?]),
+            _ => (1..=entry.clients).map(|client| who(entry.asked(client))).collect(),
+        };
+        let expected = plan.entries.iter().map(of_entry).collect::<Result<_, CrowdError>>()?;
         let groups = spec.groups.iter().map(|group| (group.first, group.name.clone())).collect();
         let places = if roster.tag_count() > 0 { places(plan) } else { Vec::new() };
         let several = 0..if plan.brokers.count() > 1 { plan.brokers.count() } else { 0 };
@@ -77,17 +80,25 @@ impl Crowd {
     }
 
     /// Nodes that are not ours: all of them must answer everything.
-    pub(super) fn of_strangers(plan: &Plan, names: &[String]) -> Result<Self, CrowdError> {
+    pub(crate) fn of_strangers(plan: &Plan, names: &[String]) -> Result<Self, CrowdError> {
         let roster =
             Roster::new((0_u64..).zip(names).map(|(index, name)| (name, index)))?.distinct()?;
         let all = Arc::new(BitSet::full(roster.len()));
-        let expected = plan.entries.iter().map(|_| Arc::clone(&all)).collect();
+        let expected = plan.entries.iter().map(|_| vec![Arc::clone(&all)]).collect();
         let (groups, places, brokers) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { roster: Arc::new(roster), expected, groups, places, brokers })
     }
 
+    /// Who must answer a client (from 1) of the entry at a position.
+    pub(crate) fn expected(&self, entry: usize, client: u32) -> Arc<BitSet> {
+        let of_entry = self.expected.get(entry).map_or(&[][..], Vec::as_slice);
+        let own = usize::try_from(client.saturating_sub(1)).ok().and_then(|at| of_entry.get(at));
+        let expected = own.or_else(|| of_entry.first()).map(Arc::clone);
+        expected.unwrap_or_else(|| Arc::new(BitSet::new(self.roster.len())))
+    }
+
     /// The answers to a client by where the nodes are.
-    pub(super) fn places(&self, client: u32, by_tag: Vec<PlaceResult>) -> Places {
+    pub(crate) fn places(&self, client: u32, by_tag: Vec<PlaceResult>) -> Places {
         let client = usize::try_from(client.saturating_sub(1)).unwrap_or(0);
         let Some(places) = self.places.get(client) else { return Places::new() };
         let places = places.iter().map(Arc::clone).zip(by_tag);
@@ -95,18 +106,18 @@ impl Crowd {
     }
 
     /// The broker that a node of the roster is at home on, where there are several.
-    pub(super) fn home(&self, entry: u32) -> Option<&str> {
+    pub(crate) fn home(&self, entry: u32) -> Option<&str> {
         // Without tags all are at home on the first.
         self.broker(self.roster.tag(entry).unwrap_or(0))
     }
 
     /// The name of the broker at a position, where there are several.
-    pub(super) fn broker(&self, position: u16) -> Option<&str> {
+    pub(crate) fn broker(&self, position: u16) -> Option<&str> {
         self.brokers.get(usize::from(position)).map(String::as_str)
     }
 
     /// Where a node of the roster stands in the plan; `None` if it is not ours.
-    pub(super) fn place(&self, entry: u32) -> Option<Place<'_>> {
+    pub(crate) fn place(&self, entry: u32) -> Option<Place<'_>> {
         let index = self.roster.node(entry)?;
         let (_, group) = self.groups.iter().rev().find(|(first, _)| *first <= index)?;
         Some(Place { index, group })
@@ -142,12 +153,11 @@ fn places(plan: &Plan) -> Vec<Vec<Arc<reports::place::Place>>> {
         };
         (0..plan.brokers.count()).map(place).collect()
     };
-    let clients = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
-    (1..=clients).map(from).collect()
+    (1..=plan.most_clients()).map(from).collect()
 }
 
 /// The plan's filter as it stands in a request.
-pub(super) fn wire_filter(filter: &plan::Filter) -> Result<Filter, FactFilterError> {
+pub(crate) fn wire_filter(filter: &plan::Filter) -> Result<Filter, FactFilterError> {
     let plan::Filter { identity, classes, facts, agents, compound } = filter;
     Ok(Filter {
         fact: facts.iter().map(|fact| parse_fact(fact)).collect::<Result<_, _>>()?,

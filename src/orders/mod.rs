@@ -1,5 +1,9 @@
-//! The plan's schedule as orders for the driver: one for each wave and client.
+//! What a plan asks of a driver: its clients, one order for each wave and client, and who must answer
+//! ([`Crowd`]). Whoever has a driver, conductor or worker, works it out of the plan alike.
 
+mod crowd;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +11,11 @@ use emulator::filter::FactFilterError;
 use emulator::protocol::client::{DISCOVERY_BODY, RequestDraft, rpc_body};
 use reports::wave::WaveKey;
 
-use super::crowd::{Crowd, wire_filter};
 use crate::driver::{ClientSpec, SendMode, WaveOrder};
 use crate::plan::{Batch, Brokers, Entry, Plan, Question, request_id};
+
+pub(crate) use crowd::Crowd;
+use crowd::wire_filter;
 
 /// Collective of a client whose nodes are not ours and which named none (protocol document 2.6).
 const DEFAULT_COLLECTIVE: &str = "mcollective";
@@ -17,17 +23,20 @@ const DEFAULT_COLLECTIVE: &str = "mcollective";
 /// network that works, a second reply follows the first in far less.
 const LINGER_MAX: Duration = Duration::from_millis(100);
 
-/// The clients that the plan's entries need; `urls` tells where each connects.
-pub(super) fn clients(plan: &Plan, urls: impl Fn(u32) -> Vec<String>) -> Vec<ClientSpec> {
-    let count = plan.entries.iter().map(|entry| entry.clients).max().unwrap_or(1).max(1);
-    (1..=count)
-        .map(|number| ClientSpec {
-            number,
-            caller_id: caller_id(plan, number),
-            receivers: plan.client.receivers,
-            servers: urls(number),
-        })
-        .collect()
+/// The clients that are at `place`; `urls` are those of the brokers by their positions.
+pub(crate) fn clients(plan: &Plan, place: &str, urls: &[String]) -> Vec<ClientSpec> {
+    let client = |number| ClientSpec {
+        number,
+        caller_id: caller_id(plan, number),
+        receivers: plan.client.receivers,
+        servers: client_urls(plan, number, urls),
+    };
+    plan.clients_at(place).into_iter().map(client).collect()
+}
+
+/// Where a client connects: its home first.
+pub(crate) fn client_urls(plan: &Plan, number: u32, urls: &[String]) -> Vec<String> {
+    plan.client_pool(number).into_iter().filter_map(|at| urls.get(at)).cloned().collect()
 }
 
 /// The first client has the plan's caller id, the others have their number behind it.
@@ -37,7 +46,7 @@ fn caller_id(plan: &Plan, client: u32) -> String {
 }
 
 /// What a client asks in an entry.
-pub(super) fn draft(
+pub(crate) fn draft(
     plan: &Plan,
     entry: &Entry,
     client: u32,
@@ -54,20 +63,21 @@ pub(super) fn draft(
         collective: entry.collective.clone(),
         agent: entry.question.agent().to_owned(),
         ttl_s: plan.client.ttl_s,
-        filter: wire_filter(&entry.wire)?,
+        filter: wire_filter(entry.asked(client).wire)?,
         body,
     })
 }
 
-/// All orders in the order of their intended instants; `go` is the epoch of the plan's schedule.
-pub(super) fn orders(
+/// All orders of all places in the order of their intended instants; `go` is the epoch of the plan's
+/// schedule, `nonce` what sets this run's request ids apart ([`nonce`]).
+pub(crate) fn orders(
     plan: &Plan,
     crowd: &Crowd,
     go: Duration,
+    nonce: u64,
 ) -> Result<Vec<WaveOrder>, FactFilterError> {
     let main = plan.groups.first().and_then(|group| group.collectives.first());
     let main = main.map_or(DEFAULT_COLLECTIVE, String::as_str);
-    let nonce = nonce(plan);
     // All waves of an entry and client ask the same: thousands of waves hold one draft.
     let drafts = |entry: &Entry| {
         (1..=entry.clients.max(1)).map(|client| Ok(Arc::new(draft(plan, entry, client)?))).collect()
@@ -99,16 +109,27 @@ pub(super) fn orders(
                     Question::Request { .. } => main.to_owned(),
                 },
                 request_id: request_id(plan.seed, nonce, &wave, client),
-                expected: Arc::clone(&crowd.expected[wave.entry]),
+                expected: crowd.expected(wave.entry, client),
             });
         }
     }
     Ok(orders)
 }
 
+/// Those of `orders` whose clients are at `place`.
+pub(crate) fn at_place(plan: &Plan, orders: &[WaveOrder], place: &str) -> Vec<WaveOrder> {
+    let entries: HashMap<&str, &Entry> =
+        plan.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+    let is_there = |order: &&WaveOrder| {
+        let entry = entries.get(order.key.name.as_str());
+        entry.is_some_and(|entry| plan.place(entry, order.key.client) == place)
+    };
+    orders.iter().filter(is_there).cloned().collect()
+}
+
 /// What sets this run's request ids apart from those of other runs: nothing where the broker is the
 /// run's own.
-fn nonce(plan: &Plan) -> u64 {
+pub(crate) fn nonce(plan: &Plan) -> u64 {
     match plan.brokers {
         Brokers::Managed(_) => 0,
         Brokers::External { .. } => rand::random(),
@@ -130,7 +151,7 @@ fn mode(entry: &Entry) -> SendMode {
 mod tests {
     use std::time::Duration;
 
-    use super::{Crowd, WaveOrder, orders};
+    use super::{Crowd, WaveOrder, nonce, orders};
     use crate::plan::resolve;
     use crate::scenario::Scenario;
 
@@ -147,7 +168,7 @@ waves: [{name: all, discover: {}, every: 2s, count: 5, clients: 2}]
         let scenario = Scenario::parse(&text, "small.yaml", &[]).unwrap_or_else(|e| panic!("{e}"));
         let plan = resolve(&scenario).expect("resolves");
         let crowd = Crowd::of_strangers(&plan, &["a".to_owned()]).expect("a crowd");
-        orders(&plan, &crowd, Duration::ZERO).expect("orders")
+        orders(&plan, &crowd, Duration::ZERO, nonce(&plan)).expect("orders")
     }
 
     #[test]
