@@ -9,8 +9,9 @@ use choria_emulator::broker::Broker;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reports::verdict::Verdict;
+use tempfile::TempDir;
 
-use super::rig::{Ended, Left, Program, broker_with, left_in, real, scenario};
+use super::rig::{Ended, Left, Program, broker_with, external, left_in, real, scenario};
 use super::workers::{processes, worker};
 use crate::support::nats_server;
 
@@ -157,31 +158,41 @@ async fn narrow_control(folder: &Path) -> Broker {
     broker_with(folder, &config).await
 }
 
+/// A run over that control broker, with the workers `east` and `west` beside it; each in a folder of its own.
+fn start_apart(folders: &[TempDir; 3], control: &Broker, text: &str) -> (Program, [Program; 2]) {
+    let mut command = Program::command(folders[0].path(), text);
+    command.args(["--workers", "2", "--control", &control.url(), "--control-token", "secret"]);
+    let program = Program::start(command, folders[0].path());
+    let near = |name: &str, at: &TempDir| {
+        Program::start(worker(&control.url(), name, "secret"), at.path())
+    };
+    (program, [near("east", &folders[1]), near("west", &folders[2])])
+}
+
+fn check_released(workers: [Program; 2]) {
+    for worker in workers {
+        let ended = worker.end();
+        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waves_larger_than_a_message_come_in_parts_also_where_the_way_is_closed_for_seconds() {
-    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
-    let control = narrow_control(folders[0].path()).await;
-    let (url, nodes) = (control.url(), 900);
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (beside, nodes) = (tempfile::tempdir().unwrap(), 900);
+    let control = narrow_control(beside.path()).await;
     let group = format!("web, nodes: {nodes}");
     let wave = format!("{RPC}, count: 8, deadline: 30s, clients: [{{at: east}}, {{at: west}}]");
-    let mut command =
-        Program::command(folders[1].path(), &scenario(&real().await, &[&group], &[&wave]));
-    command.args(["--workers", "2", "--control", &url, "--control-token", "secret"]);
-    let program = Program::start(command, folders[1].path());
-    let near = ["east", "west"].iter().zip(&folders[2..]);
-    let near = near.map(|(name, at)| Program::start(worker(&url, name, "secret"), at.path()));
-    let near: Vec<_> = near.collect();
+    let text = scenario(&real().await, &[&group], &[&wave]);
+    let (program, workers) = start_apart(&folders, &control, &text);
     program.wait_for("wave", 2);
     kill(Pid::from_raw(control.pid()), Signal::SIGSTOP).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     kill(Pid::from_raw(control.pid()), Signal::SIGCONT).unwrap();
     let ended = program.end();
-    for worker in near {
-        let ended = worker.end();
-        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
-    }
+    check_released(workers);
     control.stop(Duration::ZERO).await;
-    let left = left_in(folders[1].path());
+    let left = left_in(folders[0].path());
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
     let rows = (1..=8).flat_map(|n| [1, 2].map(|client| (n, client, nodes, nodes, 0)));
     assert_eq!(columns(&left), rows.collect());
@@ -190,14 +201,23 @@ async fn waves_larger_than_a_message_come_in_parts_also_where_the_way_is_closed_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_on_a_worker_without_workers_is_refused_before_anything_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let ended = Program::run(folder.path(), &text(RPC, "client: {at: w2}\n").await).end();
-    assert_eq!(ended.code, Some(3), "{}", ended.said);
-    for says in ["clients at w2", "--workers 2", "`at: conductor`"] {
-        assert!(ended.said.contains(says), "{}", ended.said);
-    }
-    assert!(!folder.path().join("results").exists());
+async fn a_broker_that_only_a_driver_on_a_worker_has_met_is_in_the_result() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let beside = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let control = narrow_control(beside[0].path()).await;
+    let broker = broker_with(beside[1].path(), "").await;
+    let text = scenario(&external(&broker.url()), &[GROUP], &[&format!("{RPC}, count: 2")]);
+    let text = format!("{text}client: {{at: west}}\n");
+    let (program, workers) = start_apart(&folders, &control, &text);
+    let ended = program.end();
+    check_released(workers);
+    control.stop(Duration::ZERO).await;
+    broker.stop(Duration::ZERO).await;
+    let left = left_in(folders[0].path());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    assert_eq!(columns(&left), (1..=2).map(|number| (number, 1, 60, 60, 0)).collect());
+    let met: Vec<_> = left.summary.cost.brokers.iter().map(|met| met.name.as_str()).collect();
+    assert_eq!(met, ["n1"], "{}", ended.said);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,4 +267,15 @@ async fn a_broker_that_is_restarted_under_a_driver_on_a_worker_is_watched_until_
     let doubts = left.summary.doubts.iter().map(|doubt| doubt.kind.as_str());
     assert!(doubts.clone().all(|kind| kind != "driver_disconnected"), "{}", ended.said);
     assert!(left.summary.waves.iter().any(|wave| wave.on_time == 0), "{}", ended.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conductor_that_is_killed_takes_drivers_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = start(folder.path(), &text(LONG, "client: {at: [w1]}\n").await);
+    program.wait_for("wave", 1);
+    program.signal(Signal::SIGKILL);
+    // It sees that nothing is left running.
+    assert_eq!(program.end().code, None);
+    assert!(left_in(folder.path()).summary.partial);
 }
