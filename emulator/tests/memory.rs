@@ -195,11 +195,15 @@ fn hostile_filters() -> Vec<(&'static str, Vec<u8>)> {
 fn a_hostile_request_costs_a_small_multiple_of_its_size() {
     let group = group();
     for (what, payload) in hostile_bodies().into_iter().chain(hostile_filters()) {
-        let mut desk = Desk::default();
         let mut reply = 0;
-        let used = measure(|| reply = handle(&mut desk, &group, &payload));
+        let once = || {
+            let mut desk = Desk::default();
+            measure(|| reply = handle(&mut desk, &group, &payload)).bytes_max
+        };
+        // What libraries set up for themselves on a thread is not the request's: the least of two.
+        let used = std::iter::repeat_with(once).take(2).min().unwrap_or_default();
         let most = MULTIPLE * payload.len() as u64 + REPLY_MULTIPLE * reply as u64 + ANYWAY;
-        assert!(used.bytes_max <= most, "{what}: {} bytes for {}", used.bytes_max, payload.len());
+        assert!(used <= most, "{what}: {used} bytes for {}", payload.len());
     }
 }
 

@@ -266,7 +266,7 @@ async fn a_broker_that_is_restarted_under_a_driver_on_a_worker_is_watched_until_
     // Its own connections were away too, on purpose: no reason to doubt.
     let doubts = left.summary.doubts.iter().map(|doubt| doubt.kind.as_str());
     assert!(doubts.clone().all(|kind| kind != "driver_disconnected"), "{}", ended.said);
-    assert!(left.summary.waves.iter().any(|wave| wave.on_time == 0), "{}", ended.said);
+    assert!(left.summary.waves.iter().any(|wave| wave.on_time < 60), "{}", ended.said);
 }
 
 #[tokio::test(flavor = "multi_thread")]

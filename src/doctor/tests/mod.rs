@@ -18,7 +18,7 @@ fn roomy() -> Host {
         open_files_hard: 1_000_000,
         nr_open: Some(1_048_576),
         file_max: Some(10_000_000),
-        port_range: Some((32_768, 60_999)),
+        port_range: Some((1024, 65_535)),
         somaxconn: Some(4096),
         syn_backlog: Some(4096),
         tcp_memory_bytes: Some(2 * GIB),

@@ -35,7 +35,7 @@ fn a_person_reads_need_have_verdict_and_command() {
       open files, this process  271                      20,000                       ok
       open files, each broker   53,503                   20,000                       FAIL
       open files, host          120,004                  10,000,000                   ok
-      local ports, to a broker  50,002                   25,408 x 2 source addresses  ok
+      local ports, to a broker  50,002                   58,060 x 2 source addresses  ok
       memory                    5,197 MiB                64.0 GiB                     ok
       memory, TCP buffers       391 MiB                  2,048 MiB                    ok
       listen backlog            1,000                    4,096                        ok

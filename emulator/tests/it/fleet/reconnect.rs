@@ -99,12 +99,14 @@ async fn a_source_address_is_used_and_every_share_uses_all_of_them() {
     let broker = Broker::new().await;
     let sources = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap());
     for index in 0..2 {
-        let mut group = group(4, &[&broker]);
+        let mut group = group(24, &[&broker]);
         group.source_addresses = sources.to_vec();
         let share = Share { index, of: 2 };
         let _fleet = Fleet::start(FleetSpec { share, ..spec(vec![group]) });
-        let peers = [broker.accept().await, broker.accept().await];
-        let used: BTreeSet<_> = peers.iter().map(|peer| peer.address.ip()).collect();
+        let mut used = BTreeSet::new();
+        for _ in 0..12 {
+            used.insert(broker.accept().await.address.ip());
+        }
         assert_eq!(used, sources.into_iter().collect());
     }
 }
