@@ -106,12 +106,12 @@ fleet:
 waves:
   - name: discovery
     discover: {agent: emulated0}
-    every: 4s
+    every: 8s
     count: 3
     warmup: 1
   - name: rpc
     request: {agent: emulated0, action: generate, data: {size: 100}}
-    every: 4s
+    every: 8s
     count: 3
 thresholds:
   completeness: ["min == 100%"]

@@ -51,6 +51,19 @@ impl CredentialArgs {
     }
 }
 
+/// A token for a control broker of our own, which reads it from its configuration.
+fn own_token(text: String) -> anyhow::Result<Secret> {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    match plain {
+        true => Ok(Secret::new(text)),
+        false => Err(Refusal::usage(format!(
+            "the token of the control broker is to be a letter, followed by letters, digits, `-` and `_`\n\
+             for example: export {TOKEN_VARIABLE}=t$(openssl rand -hex 16), or leave it out and one is made up"
+        ))),
+    }
+}
+
 /// Which processes carry the nodes of a run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Worker processes")]
@@ -78,7 +91,7 @@ impl WorkersArgs {
         let control = match (self.control, self.control_listen) {
             (Some(url), _) => ControlAt::Given(Box::new(self.credentials.options(&url)?)),
             (None, Some(address)) => {
-                let token = self.credentials.control_token.map(Secret::new);
+                let token = self.credentials.control_token.map(own_token).transpose()?;
                 ControlAt::Listen { address, token }
             }
             (None, None) if self.expect_max_wait.is_some() => {
@@ -90,6 +103,11 @@ impl WorkersArgs {
             (None, None) => return Ok(Workers::Here(count)),
         };
         let wait = self.expect_max_wait.map_or(MAX_WAIT, |span| span.0);
+        if wait.is_zero() {
+            return Err(Refusal::usage(
+                "--expect-max-wait 0s waits for nobody\nwrite how long to wait, such as 10m",
+            ));
+        }
         Ok(Workers::Elsewhere(Box::new(Elsewhere { count, control, wait })))
     }
 }

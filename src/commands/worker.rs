@@ -71,14 +71,18 @@ pub(super) fn run(args: WorkerArgs, shell: &Shell) -> anyhow::Result<ExitCode> {
         });
         let ended = worker::work(setup, stop, progress).await;
         while showing.join_next().await.is_some() {}
-        outcome(ended)
+        outcome(ended, &shell)
     })
 }
 
-fn outcome(ended: Result<End, WorkerError>) -> anyhow::Result<ExitCode> {
+fn outcome(ended: Result<End, WorkerError>, shell: &Shell) -> anyhow::Result<ExitCode> {
     match ended {
         Ok(End::Released) => Ok(ExitCode::Passed),
-        Ok(End::Refused(reason)) => Err(Refusal::of(ExitCode::Refused, reason)),
+        // Not always a fault of this host, as the text of the exit code would have it.
+        Ok(End::Refused(reason)) => {
+            shell.screen.say(&format!("turned away: {reason}"));
+            Ok(ExitCode::Refused)
+        }
         Ok(End::Alone) => Err(Refusal::of(
             ExitCode::WorkerLost,
             "the conductor was not heard any more: all nodes have ended\n\

@@ -112,6 +112,8 @@ pub enum Order {
     Halt,
     /// End all nodes in order, and tell everything counted.
     Stop,
+    /// Go, and why: the run ended before it began, or goes on without this worker. Not answered.
+    Leave(String),
 }
 
 /// What a worker says to an order.

@@ -17,10 +17,15 @@ use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
 
 /// Rows of slices that wait to be written down: ten minutes of twenty workers.
 const ROWS_KEPT: usize = 12_000;
+/// Reasons for turning workers away that are kept; a unit that starts its worker again makes one every few
+/// seconds.
+const REFUSALS_KEPT: usize = 20;
 
 /// All workers of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Board {
+    /// Nodes of the plan.
+    nodes: u64,
     seen: Mutex<Seen>,
     /// Something changed.
     pub(super) changed: Notify,
@@ -111,14 +116,22 @@ impl Worker {
 }
 
 impl Board {
+    /// For the workers that are to carry so many nodes.
+    pub(super) fn new(nodes: u64) -> Self {
+        Self { nodes, seen: Mutex::default(), changed: Notify::new() }
+    }
+
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over a pulse.
-    pub(super) fn pulse(&self, number: u64, pulse: Pulse) {
+    /// Takes over a pulse; why the worker is lost, if it is: it is counted no more.
+    pub(super) fn pulse(&self, number: u64, pulse: Pulse) -> Option<String> {
         let mut seen = self.seen();
-        let Some(worker) = seen.worker(number) else { return };
+        let worker = seen.worker(number)?;
+        if worker.lost.is_some() {
+            return worker.lost.clone();
+        }
         worker.silence.heard();
         // Before its nodes start it counts nothing.
         if let Some(counts) = FleetCounts::of_numbers(&pulse.counts) {
@@ -130,6 +143,7 @@ impl Board {
         worker.lag_us_max = worker.lag_us_max.max(pulse.lag_us_max);
         drop(seen);
         self.changed.notify_waiters();
+        None
     }
 
     /// Takes over everything that a worker says it counted.
@@ -146,7 +160,7 @@ impl Board {
     pub(super) fn slice(&self, number: u64, slice: &Slice) -> Result<(), String> {
         let mut seen = self.seen();
         let Some(worker) = seen.worker(number) else { return Ok(()) };
-        if slice.number <= worker.slices {
+        if slice.number <= worker.slices || worker.lost.is_some() {
             return Ok(());
         }
         let name = worker.card.name.clone();
@@ -178,6 +192,11 @@ impl Board {
         };
         if seen.rows.len() < ROWS_KEPT {
             seen.rows.push(row);
+        } else {
+            tracing::warn!(
+                worker = row.worker,
+                "a row of workers.csv is left out: nobody took the others"
+            );
         }
         drop(seen);
         self.changed.notify_waiters();
@@ -238,6 +257,11 @@ impl Board {
     pub(super) fn has_lost(&self, number: u64) -> bool {
         let mut seen = self.seen();
         seen.deaf.is_some() || seen.worker(number).is_none_or(|worker| worker.lost.is_some())
+    }
+
+    /// Whether a worker takes no orders any more: it is lost, or has told what it counted in all.
+    pub(super) fn has_gone(&self, number: u64) -> bool {
+        self.has_lost(number) || self.seen().worker(number).is_none_or(|worker| worker.released)
     }
 
     /// Whether a worker has told what it counted in all.
@@ -327,11 +351,10 @@ impl Board {
         if let Some(why) = seen.deaf.as_ref().or(seen.rival.as_ref()) {
             return Some(why.clone());
         }
-        let all: u64 = seen.workers.iter().map(|worker| worker.nodes).sum();
         let lost: Vec<&Worker> = seen.workers.iter().filter(|w| w.lost.is_some()).collect();
         let nodes: u64 = lost.iter().map(|worker| worker.nodes).sum();
         #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
-        let too_many = !lost.is_empty() && nodes as f64 > tolerated * all as f64;
+        let too_many = !lost.is_empty() && nodes as f64 > tolerated * self.nodes as f64;
         let beyond = too_many || lost.iter().any(|worker| worker.drives);
         beyond.then(|| {
             let each = |worker: &&Worker| {
@@ -344,6 +367,21 @@ impl Board {
             }
             told.join("\n")
         })
+    }
+
+    /// Nodes of workers that are lost.
+    pub(super) fn lost_nodes(&self) -> u64 {
+        let seen = self.seen();
+        seen.workers.iter().filter(|w| w.lost.is_some()).map(|worker| worker.nodes).sum()
+    }
+
+    /// Somebody was turned away, and why; the first few are kept.
+    pub(super) fn turn_away(&self, reason: &str) {
+        tracing::warn!("turned away: {reason}");
+        let mut seen = self.seen();
+        if seen.refused.len() < REFUSALS_KEPT {
+            seen.refused.push(reason.to_owned());
+        }
     }
 
     /// What became of each worker, by name.

@@ -11,10 +11,11 @@ use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::board::{Board, Worker};
-use crate::control::messages::{Beat, Card, Phase, Welcome};
+use crate::control::messages::{Beat, Card, Order, Phase, Welcome};
 use crate::control::{BEAT_EVERY, Build, Line, Subjects, TICK};
 
-/// What a run's slices may take in the control broker: days of twenty workers.
+/// What a run's slices may take in the control broker: an hour of twenty workers and more. They are read at once;
+/// what goes when it is full has been read.
 const STREAM_BYTES: i64 = 64 << 20;
 /// Within this the stream knows a slice that it has already.
 const DUPLICATES_WITHIN: Duration = Duration::from_secs(120);
@@ -75,8 +76,8 @@ impl Registrar {
         };
         let welcome = match refused {
             Some(reason) => {
-                tracing::warn!("turned away: {reason}");
-                seen.refused.push(reason.clone());
+                drop(seen);
+                self.board.turn_away(&reason);
                 Welcome::Refused(reason)
             }
             None => {
@@ -84,10 +85,10 @@ impl Registrar {
                 let worker = Worker::new(card, nodes.copied().unwrap_or(0));
                 tracing::info!(number, "worker {} takes part", worker.in_words());
                 seen.workers.push(worker);
+                drop(seen);
                 Welcome::Accepted { number, of: self.of }
             }
         };
-        drop(seen);
         self.board.changed.notify_waiters();
         welcome
     }
@@ -131,7 +132,15 @@ pub(super) async fn rivals(own: Beat, board: Arc<Board>, mut beats: Subscriber) 
 }
 
 /// Takes in what workers show of themselves, and notes who is silent for too long.
-pub(super) async fn hear(board: Arc<Board>, mut pulses: Subscriber, mut left: Subscriber) {
+///
+/// One that is lost and heard again is told to go: what it does is counted no more, as others were judged without
+/// it.
+pub(super) async fn hear(
+    (line, subjects): (Line, Subjects),
+    board: Arc<Board>,
+    mut pulses: Subscriber,
+    mut left: Subscriber,
+) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -140,7 +149,10 @@ pub(super) async fn hear(board: Arc<Board>, mut pulses: Subscriber, mut left: Su
             Some(message) = pulses.next() => {
                 let number = Subjects::worker(&message.subject);
                 if let (Some(number), Ok(pulse)) = (number, serde_json::from_slice(&message.payload)) {
-                    board.pulse(number, pulse);
+                    if let Some(why) = board.pulse(number, pulse) {
+                        let why = format!("the run goes on without this worker: {why}");
+                        line.say(&subjects.order(number), &Order::Leave(why)).await;
+                    }
                 }
             }
             Some(message) = left.next() => {

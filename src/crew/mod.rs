@@ -93,6 +93,8 @@ pub(crate) struct Dismissed {
     pub(crate) counts: FleetCounts,
     /// What was lost beyond the policy, in words.
     pub(crate) lost: Option<String>,
+    /// Workers that were lost at the end, in words.
+    pub(crate) losses: Vec<String>,
     /// Where the account of a worker differs from what it had sent, in words.
     pub(crate) differences: Vec<String>,
     /// The last rows of their time series.
@@ -225,6 +227,15 @@ impl Crew {
         match &self.0 {
             Kind::Local(_) => None,
             Kind::Remote(remote) => remote.lost(),
+        }
+    }
+
+    /// Nodes of workers that are lost.
+    #[must_use]
+    pub fn lost_nodes(&self) -> u64 {
+        match &self.0 {
+            Kind::Local(_) => 0,
+            Kind::Remote(remote) => remote.board().lost_nodes(),
         }
     }
 

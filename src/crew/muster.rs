@@ -129,7 +129,7 @@ impl Mustered {
             began: call.began.clone(),
         };
         nobody_else(&line).await?;
-        let (board, subjects) = (Arc::new(Board::default()), Subjects::of(&run));
+        let (board, subjects) = (Arc::new(Board::new(call.nodes.iter().sum())), Subjects::of(&run));
         listening::make_stream(&line, &subjects).await.map_err(unreachable)?;
         let mut tasks = JoinSet::new();
         let listen = async |subject: String| line.listen(&subject).await.map_err(unreachable);
@@ -142,7 +142,8 @@ impl Mustered {
             run: run.clone(),
         };
         let (pulses, left) = (listen(subjects.pulses()).await?, listen(subjects.all_left()).await?);
-        tasks.spawn(listening::hear(Arc::clone(&board), pulses, left));
+        let to_workers = (line.clone(), subjects.clone());
+        tasks.spawn(listening::hear(to_workers, Arc::clone(&board), pulses, left));
         tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
         tasks.spawn(registrar.receive(listen(subjects.join()).await?));
         let (who, others) =
@@ -265,7 +266,7 @@ impl Mustered {
         assignment: impl Fn(Share, u64) -> Assignment,
     ) -> Result<(), CrewError> {
         let of = self.count;
-        let prepare = (0..of).map(async |number| {
+        let prepare = self.orders.present().into_iter().map(async |number| {
             let share = Share { index: number, of };
             let order = Order::Prepare(Box::new(assignment(share, self.shards(number))));
             (number, self.orders.give(number, &order, PREPARE_WITHIN).await)
@@ -328,6 +329,8 @@ impl Mustered {
             };
             match answer {
                 Ok(Answer::Done) => {}
+                // Who is lost is told elsewhere, and judged by what the run tolerates.
+                Err(_) if self.orders.board().has_lost(number) => {}
                 Ok(Answer::Refused(reason)) => {
                     code = ExitCode::Refused;
                     said.push(reason);
@@ -338,12 +341,20 @@ impl Mustered {
         }
         said.sort();
         said.dedup();
-        if said.is_empty() { Ok(()) } else { Err(CrewError { code, message: said.join("\n") }) }
+        match self.lost() {
+            Some(gone) => Err(lost(gone)),
+            None if said.is_empty() => Ok(()),
+            None => Err(CrewError { code, message: said.join("\n") }),
+        }
     }
 
     /// Ends everything: workers that have told all they counted go by themselves, the others are made to.
     pub(crate) async fn dismiss(mut self) {
         let board = Arc::clone(self.orders.board());
+        for number in self.orders.present() {
+            let why = "the run has ended without this worker's account".to_owned();
+            self.line.say(&self.subjects.order(number), &Order::Leave(why)).await;
+        }
         self.tasks.shutdown().await;
         self.children.end(&board).await;
         // A stream in a broker of our own goes with it.

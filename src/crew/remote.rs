@@ -55,9 +55,9 @@ impl Orders {
     }
 
     /// Numbers of the workers that are not lost.
-    fn present(&self) -> Vec<u64> {
+    pub(super) fn present(&self) -> Vec<u64> {
         let all = 0..self.board.seen().workers.len() as u64;
-        all.filter(|number| !self.board.has_lost(*number)).collect()
+        all.filter(|number| !self.board.has_gone(*number)).collect()
     }
 
     /// Gives one worker an order; one that does not listen yet is asked again.
@@ -166,9 +166,9 @@ impl Remote {
         loop {
             let changed = self.board().changed.notified();
             let counts = self.board().counts();
-            let planned = self.end;
             let settled = counts.connected + counts.closed_for_good + counts.away();
-            if settled >= planned || !self.board().failures().is_empty() || self.lost().is_some() {
+            let settled = settled + self.board().lost_nodes();
+            if settled >= self.end || !self.board().failures().is_empty() || self.lost().is_some() {
                 return;
             }
             changed.await;
@@ -294,12 +294,15 @@ impl Remote {
     pub(super) async fn stop(self) -> Dismissed {
         let mut differences = Vec::new();
         self.board().let_go();
+        let mut deadline = None;
         for (number, answer) in self.orders().give_all(&Order::Stop, STOP_WITHIN).await {
             match answer {
                 Ok(Answer::Report(report)) => {
                     self.board().release(number);
                     self.board().report(number, &report);
-                    self.await_slices(number, report.slices).await;
+                    // One time for the slices of all.
+                    let until = *deadline.get_or_insert_with(|| Instant::now() + SLICES_WITHIN);
+                    self.await_slices(number, report.slices, until).await;
                     differences.extend(self.board().compare(number, &report));
                 }
                 other => {
@@ -311,6 +314,7 @@ impl Remote {
         let dismissed = Dismissed {
             counts: self.board().counts(),
             lost: self.lost(),
+            losses: std::mem::take(&mut self.board().seen().untold),
             differences,
             rows: self.take_rows(),
             workers: self.board().results(),
@@ -319,15 +323,17 @@ impl Remote {
         dismissed
     }
 
-    async fn await_slices(&self, number: u64, slices: u64) {
-        let deadline = Instant::now() + SLICES_WITHIN;
+    async fn await_slices(&self, number: u64, slices: u64, deadline: Instant) {
         let arrived = || {
             let mut seen = self.board().seen();
             seen.worker(number).is_none_or(|worker| worker.slices >= slices)
         };
         loop {
             let changed = self.board().changed.notified();
-            if arrived() || timeout_at(deadline, changed).await.is_err() {
+            if arrived()
+                || self.board().has_lost(number)
+                || timeout_at(deadline, changed).await.is_err()
+            {
                 return;
             }
         }

@@ -148,6 +148,9 @@ async fn serve(
         tokio::select! {
             Some(message) = orders.next() => {
                 let order = serde_json::from_slice(&message.payload);
+                if let Ok(Order::Leave(why)) = order {
+                    break End::Refused(why);
+                }
                 let last = matches!(order, Ok(Order::Stop));
                 let answer = match order {
                     Ok(order) => hands.carry_out(order, tell).await,
@@ -230,6 +233,7 @@ impl Hands {
                 desk.halt();
                 Answer::Done
             }
+            Order::Leave(why) => Answer::Refused(why),
             Order::Stop => {
                 desk.close().await;
                 Answer::Report(carrier.stop().await)

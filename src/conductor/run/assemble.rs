@@ -92,6 +92,10 @@ impl Run<'_> {
         let Some(crew) = &self.crew else { return Ok(()) };
         let (rows, losses) = (crew.take_rows(), crew.take_losses());
         self.book.workers(&rows)?;
+        self.note_losses(losses)
+    }
+
+    fn note_losses(&mut self, losses: Vec<String>) -> Result<(), StoreError> {
         for told in losses {
             self.reporter.tell(Progress::Warning(told.clone()));
             self.book.event("worker_lost", told.clone(), json!({}))?;
@@ -108,6 +112,9 @@ impl Run<'_> {
     /// Ends the crew, takes over what it knew last, and says where that does not add up.
     pub(super) async fn dismiss(&mut self, crew: Crew) -> Dismissed {
         let mut dismissed = crew.stop().await;
+        let losses = std::mem::take(&mut dismissed.losses);
+        // A full disk must not keep what was started running.
+        let _ = self.note_losses(losses);
         let tally = &mut self.book.run.tally;
         for difference in std::mem::take(&mut dismissed.differences) {
             tally.doubts.insert(Doubt {
@@ -118,7 +125,6 @@ impl Run<'_> {
             });
         }
         tally.workers.extend(std::mem::take(&mut dismissed.workers));
-        // A full disk must not keep what was started running.
         let _ = self.book.workers(&std::mem::take(&mut dismissed.rows));
         dismissed
     }

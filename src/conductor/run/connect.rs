@@ -125,7 +125,8 @@ impl Run<'_> {
             }
             // Nodes whose library has closed for good will not come any more; those that left will, each
             // in its time.
-            let complete = connected + counts.closed_for_good + counts.away() >= planned;
+            let gone = counts.closed_for_good + counts.away() + crew.lost_nodes();
+            let complete = connected + gone >= planned;
             let patience = self.connect_patience();
             let stalled = moved.elapsed() > patience || began.elapsed() > self.connect_bound();
             if complete || stalled {
