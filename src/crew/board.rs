@@ -45,7 +45,7 @@ pub(super) struct Seen {
     /// An earlier run that is conducted over the same control broker.
     pub(super) rival: Option<String>,
     /// Workers that were lost within the policy, not yet told.
-    pub(super) untold: Vec<String>,
+    untold: Vec<String>,
     rows: Vec<WorkerRow>,
 }
 
@@ -367,6 +367,11 @@ impl Board {
             }
             told.join("\n")
         })
+    }
+
+    /// Losses that were not told before, in words.
+    pub(super) fn take_losses(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen().untold)
     }
 
     /// Nodes of workers that are lost.

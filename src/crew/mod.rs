@@ -244,7 +244,7 @@ impl Crew {
     pub fn take_losses(&self) -> Vec<String> {
         match &self.0 {
             Kind::Local(_) => Vec::new(),
-            Kind::Remote(remote) => std::mem::take(&mut remote.board().seen().untold),
+            Kind::Remote(remote) => remote.board().take_losses(),
         }
     }
 

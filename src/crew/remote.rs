@@ -314,7 +314,7 @@ impl Remote {
         let dismissed = Dismissed {
             counts: self.board().counts(),
             lost: self.lost(),
-            losses: std::mem::take(&mut self.board().seen().untold),
+            losses: self.board().take_losses(),
             differences,
             rows: self.take_rows(),
             workers: self.board().results(),
