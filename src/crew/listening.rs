@@ -148,11 +148,12 @@ pub(super) async fn hear(
             biased;
             Some(message) = pulses.next() => {
                 let number = Subjects::worker(&message.subject);
-                if let (Some(number), Ok(pulse)) = (number, serde_json::from_slice(&message.payload)) {
-                    if let Some(why) = board.pulse(number, pulse) {
-                        let why = format!("the run goes on without this worker: {why}");
-                        line.say(&subjects.order(number), &Order::Leave(why)).await;
-                    }
+                let pulse = serde_json::from_slice(&message.payload);
+                if let (Some(number), Ok(pulse)) = (number, pulse)
+                    && let Some(why) = board.pulse(number, pulse)
+                {
+                    let why = format!("the run goes on without this worker: {why}");
+                    line.say(&subjects.order(number), &Order::Leave(why)).await;
                 }
             }
             Some(message) = left.next() => {
