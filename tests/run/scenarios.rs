@@ -123,6 +123,16 @@ async fn direct_and_batch_reach_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_largest_scenarios_run_at_a_hundredth_and_less() {
+    let fifty = check("fifty-thousand.yaml", &with(&["fleet.default.nodes=500"])).await;
+    assert_eq!((fifty.fleet.connected, fifty.waves.len(), fifty.cost.brokers.len()), (500, 10, 3));
+    let brisk = with(&["fleet.default.nodes=600"]);
+    let largest = check("two-hundred-thousand.yaml", &brisk).await;
+    assert_eq!((largest.fleet.connected, largest.cost.brokers.len()), (600, 12));
+    assert!(largest.waves.iter().all(|wave| wave.on_time == 600));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fifteen_thousand_runs_at_a_tenth() {
     let summary = check("fifteen-thousand.yaml", &with(&["fleet.default.nodes=1500"])).await;
     assert_eq!(summary.fleet.connected, 1500);
