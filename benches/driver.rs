@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use choria_emulator::broker::obtain::{self, Request, Sources};
-use choria_emulator::broker::{Broker, Launcher, Limits, PortChoice, StartSpec, Wiring};
+use choria_emulator::broker::{Broker, Limits, PortChoice, StartSpec, Wiring};
+use choria_emulator::child::Launcher;
 use choria_emulator::driver::{
     BitSet, ClientSpec, ConnectionOptions, Driver, Epoch, Roster, SendMode, WaveDone, WaveOrder,
 };

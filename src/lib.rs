@@ -1,6 +1,7 @@
 //! The program: scenario to plan, brokers, driver, conductor, commands.
 
 pub mod broker;
+pub mod child;
 pub mod commands;
 pub mod conductor;
 pub mod control;

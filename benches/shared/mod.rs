@@ -3,8 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use choria_emulator::broker::Launcher;
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
+use choria_emulator::child::Launcher;
 use choria_emulator::conductor::{self, RunLog, Setup, Stop};
 use choria_emulator::driver::ConnectionOptions;
 use choria_emulator::plan::{self, Plan};

@@ -14,13 +14,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::config::LeftOut;
-use super::keeper::{Exit, Handle, Keeper};
-use super::launch::Launcher;
 use super::monitor::{Monitor, Varz};
 use super::obtain::Obtained;
 use super::process::{PortChoice, StartError, StartSpec, Stopped, end, ended, start_process, stop};
 use super::profile::Profile;
 use super::ready::{PortsFile, loopback};
+use crate::child::{Exit, Handle, Keeper, Launcher};
 
 /// Time for a broker to end in order; 15,000 clients take it 0.6 s (brokers-checked, 10).
 const END_WITHIN: Duration = Duration::from_secs(10);

@@ -3,14 +3,12 @@
 //!
 //! Nothing here knows waves or nodes: it is handed limits and folders and hands back addresses,
 //! samples and reasons as values. Brokers listen on loopback only, and a broker goes when this
-//! process goes, however it goes ([`launch`]).
+//! process goes, however it goes ([`crate::child`]).
 
 mod again;
 mod conf;
 pub mod config;
 pub mod connections;
-mod keeper;
-pub mod launch;
 mod links;
 mod look_up;
 pub mod monitor;
@@ -28,13 +26,11 @@ pub use again::{By, Control, ControlError};
 pub(crate) use conf::merge;
 pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
-pub(crate) use keeper::{Keeper, Log};
-pub use launch::Launcher;
 pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};
 pub use monitor::{BrokerSample, Look, Monitor, MonitorError, ProcessSample, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
-pub use process::{Broker, Exit, PortChoice, StartError, StartSpec, Stopped};
+pub use process::{Broker, PortChoice, StartError, StartSpec, Stopped};
 pub use profile::{Profile, ProfileSample};
 pub use system::SystemAccount;
 pub use together::{Ports, start_together};

@@ -22,14 +22,12 @@ use tokio::time::{Instant, timeout};
 
 use super::again::{Control, Process, Seat};
 use super::config::{LeftOut, Limits, ServerConfig, Wiring};
-use super::keeper::{Handle, Keeper, Log};
-use super::launch::Launcher;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
 use super::obtain::Obtained;
 use super::ports;
 use super::ready::{self, Expectation, PortsFile, Shown, loopback};
+use crate::child::{Exit, Handle, Keeper, Launcher, Log};
 
-pub use super::keeper::Exit;
 pub use super::ready::Unready;
 
 /// Pairs of ports that are tried when none is asked for. With a hundred strangers on the sixteen

@@ -3,9 +3,9 @@
 
 use futures_util::future::join_all;
 
-use super::launch::Launcher;
 use super::ports;
 use super::process::{Broker, PORT_ATTEMPTS, PortChoice, StartError, StartSpec};
+use crate::child::Launcher;
 
 /// The ports of one broker of several, on loopback. What it does not listen on stays unused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use reports::verdict;
 
-use crate::broker::launch;
+use crate::child::launch;
 use crate::conductor::RunLog;
 
 pub use failure::{Early, guard};

@@ -8,7 +8,8 @@ use reports::verdict::ExitCode;
 
 use super::Shell;
 use super::failure::Refusal;
-use crate::broker::{Launcher, Sources};
+use crate::broker::Sources;
+use crate::child::Launcher;
 
 /// Where a nats-server comes from.
 #[derive(Debug, Clone, Args)]

@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use log::RunLog;
 pub use progress::Progress;
 
-use crate::broker::{Launcher, Sources};
+use crate::broker::Sources;
+use crate::child::Launcher;
 use crate::crew::Workers;
 use crate::doctor::{self, Check, Examination, Hands, Verdict};
 use crate::driver::ConnectionOptions;

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::broker::{
-    Broker, Launcher, Limits, Obtained, PortChoice, StartError, StartSpec, Version, Wiring,
-};
+use crate::broker::{Broker, Limits, Obtained, PortChoice, StartError, StartSpec, Version, Wiring};
+use crate::child::Launcher;
 use crate::driver::{ConnectionOptions, Secret};
 
 /// Its name, also that of its files.

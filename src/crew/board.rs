@@ -11,7 +11,7 @@ use reports::store::WorkerRow;
 use reports::worker::WorkerResult;
 use tokio::sync::Notify;
 
-use crate::broker::Exit;
+use crate::child::Exit;
 use crate::control::Silence;
 use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::board::Board;
 use crate::broker::process::{ended, stop};
-use crate::broker::{Keeper, Launcher, Log};
+use crate::child::{Keeper, Launcher, Log};
 use crate::driver::{ConnectionOptions, Secret};
 
 /// The variable in which a worker is handed the token: a command line can be read by anybody.

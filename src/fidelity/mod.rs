@@ -18,9 +18,8 @@ use emulator::fidelity::{Case, CaseError, RECORDINGS, parse};
 use reports::verdict::ExitCode;
 
 use crate::broker::obtain::{self, ObtainError};
-use crate::broker::{
-    self, Broker, Launcher, Limits, PortChoice, Sources, StartError, StartSpec, Wiring,
-};
+use crate::broker::{self, Broker, Limits, PortChoice, Sources, StartError, StartSpec, Wiring};
+use crate::child::Launcher;
 
 pub use certificate::{
     Certificate, Counts, FILE_NAME, Outcome, Proof, Skipped, Tool, digest_of_this_build,

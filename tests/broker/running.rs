@@ -11,8 +11,9 @@ use choria_emulator::broker::config::{Cluster, Gateway};
 use choria_emulator::broker::obtain::{Obtained, Request, obtain};
 use choria_emulator::broker::process::{Unready, ended};
 use choria_emulator::broker::{
-    Broker, Launcher, Limits, PortChoice, Ports, StartError, StartSpec, Wiring, start_together,
+    Broker, Limits, PortChoice, Ports, StartError, StartSpec, Wiring, start_together,
 };
+use choria_emulator::child::Launcher;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -370,7 +371,7 @@ async fn what_cannot_be_written_or_started_is_named() {
 fn run_bound(parent: u32, command: &str) -> Output {
     let ours = launcher().program;
     let line = format!(
-        "ulimit -Sn 64; exec {} internal-broker --parent {parent} -- {command}",
+        "ulimit -Sn 64; exec {} internal-child --parent {parent} -- {command}",
         ours.display()
     );
     Command::new("sh").args(["-c", &line]).output().unwrap()

@@ -73,7 +73,7 @@ fn completions_know_the_commands() {
         let said = ask(Path::new("."), &["completions", shell]);
         assert_eq!(said.code, Some(0), "{shell}");
         assert!(COMMANDS.iter().all(|command| said.out.contains(command)), "{shell}");
-        assert!(!said.out.contains("internal-broker"), "{shell}");
+        assert!(!said.out.contains("internal-child"), "{shell}");
     }
 }
 

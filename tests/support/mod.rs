@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
-use choria_emulator::broker::{Launcher, Limits, PortChoice, StartSpec, Wiring};
+use choria_emulator::broker::{Limits, PortChoice, StartSpec, Wiring};
+use choria_emulator::child::Launcher;
 use reports::latency::LatencyFigures;
 use reports::run::Origin;
 use reports::summary::Summary;

@@ -15,7 +15,8 @@ use reports::forming::Forming;
 use reports::verdict::ExitCode;
 
 use super::{Progress, Reporter, RunError, Setup};
-use crate::broker::{Broker, Control, Launcher, LeftOut, Limits, Monitor, Sources, Varz, look_up};
+use crate::broker::{Broker, Control, LeftOut, Limits, Monitor, Sources, Varz, look_up};
+use crate::child::Launcher;
 use crate::driver::{Probes, SeenBroker};
 use crate::orders::client_urls;
 use crate::plan::{Brokers, Budget, DEFAULT_PORT_RANGE, Managed, Plan, Question};

@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::broker::config::{Cluster, Gateway};
 use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{
-    self, Broker, Launcher, Limits, Obtained, Ports, Request, Sources, StartError, StartSpec,
-    Wiring, start_together,
+    self, Broker, Limits, Obtained, Ports, Request, Sources, StartError, StartSpec, Wiring,
+    start_together,
 };
+use crate::child::Launcher;
 use crate::plan::{Managed, NatsServer, PlannedBroker, Role, Topology};
 
 /// Time for a managed broker to become ready; it needs 35 ms (brokers-checked).

@@ -1,4 +1,4 @@
-//! The thread that owns a broker's process: starts it, waits for it, and tells how it ended.
+//! The thread that owns a child process: starts it, waits for it, and tells how it ended.
 //!
 //! It is a thread and not a task because the kernel ends a bound child when the thread that made
 //! it ends ([`super::launch`]); it lives exactly as long as its child.
@@ -31,7 +31,7 @@ const CRASHES: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"runtime: ", b"SIG"]
 /// itself hangs, and then the kernel still ends it with us.
 const DROP_WAIT: Duration = Duration::from_secs(5);
 
-/// How a broker ended.
+/// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// Its exit code, if it exited.
@@ -73,7 +73,7 @@ impl Log {
 
     /// The last words: the beginning of a Go program's crash report if there is one (what follows
     /// it are stacks and registers), else the last lines. None if the log cannot be read.
-    pub(super) fn tail(&self) -> Vec<String> {
+    pub(crate) fn tail(&self) -> Vec<String> {
         self.read_tail().unwrap_or_default().into()
     }
 
@@ -125,17 +125,17 @@ impl Keeper {
         let (tell_pid, pid) = oneshot::channel();
         keeper.thread = Some(
             thread::Builder::new()
-                .name("broker-keeper".to_owned())
+                .name("child-keeper".to_owned())
                 .spawn(move || keep(command, &log, &child, tell_pid, &tell_exit))?,
         );
         keeper.pid = match pid.await {
             Ok(started) => started?,
-            Err(_) => return Err(io::Error::other("the thread that starts the broker died")),
+            Err(_) => return Err(io::Error::other("the thread that starts a process died")),
         };
         Ok(keeper)
     }
 
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
@@ -150,7 +150,7 @@ impl Keeper {
     }
 
     /// Sends a signal, unless the process has ended.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.handle().signal(signal);
     }
 }
@@ -169,7 +169,7 @@ impl Handle {
     }
 
     /// Sends a signal; false if the process has ended.
-    pub(super) fn signal(&self, signal: Signal) -> bool {
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         // The process is not reaped while we hold the lock, so the number is still its own.
         child.as_ref().is_some_and(|child| kill(number(child), signal).is_ok())

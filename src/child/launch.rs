@@ -1,12 +1,12 @@
-//! A child that cannot outlive its parent: the part of starting a broker that happens in the child.
+//! A child that cannot outlive its parent: the part of starting it that happens in the child.
 //!
-//! A broker is started through a hidden sub-command of our own program, which binds itself to its
-//! parent and then becomes the broker: `choria-emulator internal-broker --parent PID -- nats-server
+//! A broker or worker is started through a hidden sub-command of our own program, which binds itself to its
+//! parent and then becomes the other: `choria-emulator internal-child --parent PID -- nats-server
 //! -c n1.conf`. The detour is needed because the bond must be made between fork and exec, and doing
 //! that in our own process would need unsafe code.
 //!
 //! The kernel ends the child when the *thread* that made it ends (prctl(2), `PR_SET_PDEATHSIG`):
-//! [`super::process`] therefore starts every broker from a thread that waits for it.
+//! [`super::keeper`] therefore starts every child from a thread that waits for it.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use nix::unistd::getppid;
 use thiserror::Error;
 
 /// The name of the hidden sub-command.
-pub const SUB_COMMAND: &str = "internal-broker";
+pub const SUB_COMMAND: &str = "internal-child";
 
 /// Where the program with the hidden sub-command is: our own executable, handed in because tests
 /// run in another one.
@@ -69,7 +69,7 @@ pub enum LaunchError {
     #[error("{SUB_COMMAND} is internal: it takes --parent PID -- PROGRAM ARG...")]
     Usage,
     /// The kernel refused the bond or the limits.
-    #[error("cannot {what} before starting a broker: {source}")]
+    #[error("cannot {what} before starting a child: {source}")]
     Bind {
         /// What was refused.
         what: &'static str,
@@ -77,9 +77,9 @@ pub enum LaunchError {
         source: Errno,
     },
     /// The parent was gone before the bond was made.
-    #[error("the process {0} that wanted a broker is gone")]
+    #[error("the process {0} that wanted a child is gone")]
     Orphaned(i32),
-    /// The broker program could not be executed.
+    /// The program could not be executed.
     #[error("cannot execute {program}: {source}")]
     Exec {
         /// The program.
