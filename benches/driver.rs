@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use choria_emulator::broker::obtain::{self, Request, Sources};
-use choria_emulator::broker::{Broker, Limits, PortChoice, StartSpec, Wiring};
+use choria_emulator::broker::{Broker, StartSpec};
 use choria_emulator::child::Launcher;
 use choria_emulator::driver::{
     BitSet, ClientSpec, ConnectionOptions, Driver, Epoch, Roster, SendMode, WaveDone, WaveOrder,
@@ -161,20 +161,7 @@ async fn broker(folder: &Path) -> Broker {
     let named = env::var_os("CHORIA_EMULATOR_NATS_SERVER").map(PathBuf::from);
     let request = Request { path: named, ..Request::default() };
     let program = obtain::obtain(request, Sources::usual(cache, path), |_| {}).await.unwrap();
-    let spec = StartSpec {
-        program,
-        name: "n1".to_owned(),
-        folder: folder.to_owned(),
-        host: std::net::Ipv4Addr::LOCALHOST,
-        ports: PortChoice::Free,
-        limits: Limits::default(),
-        profiling: false,
-        wiring: Wiring::default(),
-        own_config: serde_json::Map::new(),
-        extra_config: String::new(),
-        environment: Vec::new(),
-        ready_within: Duration::from_secs(30),
-    };
+    let spec = StartSpec::alone(program, folder.to_owned(), Duration::from_secs(30));
     let launcher = Launcher::of_other(PathBuf::from(env!("CARGO_BIN_EXE_choria-emulator")));
     Broker::start(&spec, &launcher).await.unwrap()
 }

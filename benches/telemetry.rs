@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use choria_emulator::broker::config::Cluster;
 use choria_emulator::broker::{
-    Broker, Limits, Obtained, Ports, ProcessSample, StartSpec, Wiring, start_together,
+    Broker, Obtained, Ports, ProcessSample, StartSpec, Wiring, start_together,
 };
 use choria_emulator::plan::Seat;
 use emulator::fleet::Fleet;
@@ -125,19 +125,12 @@ fn specs(folder: &Path, ports: &[Ports], program: &Obtained) -> Vec<StartSpec> {
     let routes: Vec<u16> = ports.iter().map(|ports| ports.cluster).collect();
     let spec = |(at, own): (usize, &Ports)| {
         let cluster = Cluster { name: "c1".to_owned(), port: own.cluster, routes: routes.clone() };
+        let wiring = Wiring { cluster: (routes.len() > 1).then_some(cluster), ..Wiring::default() };
         StartSpec {
-            program: program.clone(),
             name: format!("n{}", at + 1),
-            folder: folder.to_owned(),
-            host: std::net::Ipv4Addr::LOCALHOST,
             ports: own.choice(),
-            limits: Limits::default(),
-            profiling: false,
-            wiring: Wiring { cluster: (routes.len() > 1).then_some(cluster), ..Wiring::default() },
-            own_config: serde_json::Map::new(),
-            extra_config: String::new(),
-            environment: Vec::new(),
-            ready_within: Duration::from_secs(30),
+            wiring,
+            ..StartSpec::alone(program.clone(), folder.to_owned(), Duration::from_secs(30))
         }
     };
     ports.iter().enumerate().map(spec).collect()

@@ -81,6 +81,27 @@ pub struct StartSpec {
     pub ready_within: Duration,
 }
 
+impl StartSpec {
+    /// A broker by itself: named `n1`, on free ports of loopback, with the usual limits and nothing of a user's own.
+    #[must_use]
+    pub fn alone(program: Obtained, folder: PathBuf, ready_within: Duration) -> Self {
+        Self {
+            program,
+            name: "n1".to_owned(),
+            folder,
+            host: Ipv4Addr::LOCALHOST,
+            ports: PortChoice::Free,
+            limits: Limits::default(),
+            profiling: false,
+            wiring: Wiring::default(),
+            own_config: Map::new(),
+            extra_config: String::new(),
+            environment: Vec::new(),
+            ready_within,
+        }
+    }
+}
+
 /// Why a broker did not start. Nothing of it is left running.
 #[derive(Debug, Error)]
 pub enum StartError {

@@ -18,7 +18,7 @@ use emulator::fidelity::{Case, CaseError, RECORDINGS, parse};
 use reports::verdict::ExitCode;
 
 use crate::broker::obtain::{self, ObtainError};
-use crate::broker::{self, Broker, Limits, PortChoice, Sources, StartError, StartSpec, Wiring};
+use crate::broker::{self, Broker, Sources, StartError, StartSpec};
 use crate::child::Launcher;
 
 pub use certificate::{
@@ -116,20 +116,8 @@ pub async fn prove(
         cases.map_err(|source| ProofError::Recording { name, source })
     };
     let parsed = recordings.iter().map(cases).collect::<Result<Vec<_>, _>>()?;
-    let spec = StartSpec {
-        program: obtain::obtain(request, sources, progress).await?,
-        name: "n1".to_owned(),
-        folder,
-        host: std::net::Ipv4Addr::LOCALHOST,
-        ports: PortChoice::Free,
-        limits: Limits::default(),
-        profiling: false,
-        wiring: Wiring::default(),
-        own_config: serde_json::Map::new(),
-        extra_config: String::new(),
-        environment: Vec::new(),
-        ready_within: READY_WITHIN,
-    };
+    let spec =
+        StartSpec::alone(obtain::obtain(request, sources, progress).await?, folder, READY_WITHIN);
     let broker = Broker::start(&spec, &launcher).await?;
     let mut outcomes = BTreeMap::new();
     for (recording, cases) in recordings.iter().zip(&parsed) {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use choria_emulator::broker::StartSpec;
 use choria_emulator::broker::obtain::{self, Obtained, Request, Sources};
-use choria_emulator::broker::{Limits, PortChoice, StartSpec, Wiring};
 use choria_emulator::child::Launcher;
 use reports::latency::LatencyFigures;
 use reports::run::Origin;
@@ -51,20 +51,7 @@ pub(crate) async fn nats_server() -> Obtained {
 
 /// A broker named `n1` with its files in this folder.
 pub(crate) async fn start_spec(folder: &Path) -> StartSpec {
-    StartSpec {
-        program: nats_server().await,
-        name: "n1".to_owned(),
-        folder: folder.to_owned(),
-        host: std::net::Ipv4Addr::LOCALHOST,
-        ports: PortChoice::Free,
-        limits: Limits::default(),
-        profiling: false,
-        wiring: Wiring::default(),
-        own_config: serde_json::Map::new(),
-        extra_config: String::new(),
-        environment: Vec::new(),
-        ready_within: SOON,
-    }
+    StartSpec::alone(nats_server().await, folder.to_owned(), SOON)
 }
 
 /// Whether a process is there and no zombie.
