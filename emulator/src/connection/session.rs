@@ -10,14 +10,15 @@
 //! unanswered. [`crate::spec::Fidelity`] names what a scenario may leave out.
 
 mod announce;
+mod answering;
 mod info;
 mod pending;
 mod reading;
+mod timers;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,16 +28,12 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 use super::codec::{CodecError, Op};
 use super::server_error::{Remedy, ServerError};
-use super::wire::{OUT_SIZE, Scratch, Wire, Written};
+use super::wire::{Scratch, Wire};
 use crate::fleet::counts::{ConnectStep, add, sub};
 use crate::fleet::node::{Context as NodeContext, Node};
-use crate::node::{AnswerKind, Opened};
 
 /// The library's ping interval (protocol document 1.2).
 const PING_INTERVAL: Duration = Duration::from_secs(120);
-
-/// Pings that may be unanswered before the connection counts as stale (protocol document 1.2).
-const MAX_PINGS_OUT: u8 = 2;
 
 /// How long the server waits for the `PONG` behind a subscription before its start fails (nats.go,
 /// `Conn.Flush`; go-choria `choria/connection.go`). After a reconnect nothing waits.
@@ -169,17 +166,6 @@ impl<'a> Session<'a> {
         matches!(end, End::Error(error) if open && error.remedy() == Remedy::CloseForGood)
     }
 
-    /// When the node stops reading, if it is to.
-    fn hangs_from(&self) -> Option<Instant> {
-        let stuck = self.context.spec.behaviour.stuck?;
-        // In this phase no step has begun since all subscriptions were confirmed.
-        (self.phase == Phase::Ready).then(|| self.step_began.checked_add(stuck.after)).flatten()
-    }
-
-    fn hangs(&self, now: impl Fn() -> Instant) -> bool {
-        self.hangs_from().is_some_and(|from| from <= now())
-    }
-
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -304,118 +290,6 @@ impl<'a> Session<'a> {
         let first = !self.node.was_ready;
         self.context.node_ready(self.node);
         self.announce_ready(first, scratch);
-    }
-
-    /// A request, whichever subscription it came on: a server dispatches on what is inside
-    /// (protocol document 2.2).
-    fn message(&mut self, scratch: &mut Scratch, payload: &[u8]) {
-        let opened = scratch.desk.open(payload);
-        let ledger = self.context.ledger(&opened);
-        let queue = self.context.spec.behaviour.queue;
-        let Some(wait) = self.node.handler.take(queue, Instant::now()) else {
-            return self.context.slow_consumer(self.node, ledger);
-        };
-        let now = self.context.clock.unix_s();
-        let judged = self.context.judge(self.node, self.url, &opened, ledger, now);
-        let Some((kind, delay)) = judged else { return };
-        let delay = wait + delay;
-        if delay.is_zero() {
-            self.reply(scratch, &opened, kind, now);
-        } else if !self.node.put_off(Instant::now() + delay, Arc::clone(&opened), kind) {
-            self.context.overflowed(self.node, ledger);
-        }
-    }
-
-    fn reply(&mut self, scratch: &mut Scratch, opened: &Arc<Opened>, kind: AnswerKind, now: i64) {
-        self.reply_as(scratch, opened, kind, now, self.url);
-    }
-
-    /// Writes a reply made at `now`, connected to `broker`.
-    fn reply_as(
-        &mut self,
-        scratch: &mut Scratch,
-        opened: &Arc<Opened>,
-        kind: AnswerKind,
-        now: i64,
-        broker: &str,
-    ) {
-        scratch.body.clear();
-        let answer = (kind, now, self.max_payload);
-        let body = &mut scratch.body;
-        let ledger = self.context.ledger(opened);
-        let subject = match self.context.compose(self.node, broker, opened, answer, body) {
-            Ok(subject) => subject,
-            Err(silence) => return self.context.kept_silent(self.node, silence, ledger),
-        };
-        scratch.write_publication(subject);
-        if self.context.spec.fidelity.flush_each_reply {
-            self.write_ping(&mut scratch.out);
-        }
-        scratch.written.push(Written::Reply(ledger.cloned()));
-    }
-
-    /// When there is something to do without anything being read.
-    fn next_timer(&self) -> Instant {
-        let ping = match self.phase {
-            Phase::Info | Phase::Connect | Phase::Leaving => None,
-            Phase::Subscribe | Phase::Ready => Some(self.next_ping),
-        };
-        // While the socket takes nothing, what becomes due waits where it is.
-        let publishes = self.phase == Phase::Ready && !self.wire.is_blocked();
-        let due = publishes.then(|| self.node.next_due()).flatten();
-        let announcement = publishes.then(|| self.next_announcement()).flatten();
-        let next = [self.deadline, ping, due, announcement, self.hangs_from()];
-        let next = next.into_iter().flatten().min();
-        next.unwrap_or(self.next_ping)
-    }
-
-    /// Does what is due; true if another turn is needed.
-    fn timers(
-        &mut self,
-        cx: &mut Context<'_>,
-        timer: &mut Pin<&mut Sleep>,
-        scratch: &mut Scratch,
-    ) -> Result<bool, End> {
-        let next = self.next_timer();
-        if self.armed != Some(next) {
-            timer.as_mut().reset(next);
-            self.armed = Some(next);
-        }
-        // Under a flood of messages the runtime looks at its timers late: the clock has the last word.
-        let now = Instant::now();
-        if timer.as_mut().poll(cx).is_pending() && next > now {
-            return Ok(false);
-        }
-        self.armed = None;
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(End::TimedOut);
-        }
-        if self.next_ping <= now && self.phase != Phase::Leaving {
-            self.ping(now, scratch)?;
-        }
-        if self.phase == Phase::Ready && !self.wire.is_blocked() {
-            self.announce_due(now, scratch);
-        }
-        while self.phase == Phase::Ready
-            && !self.wire.is_blocked()
-            && scratch.out.len() < OUT_SIZE
-            && let Some((opened, kind)) = self.node.take_due(now)
-        {
-            self.reply(scratch, &opened, kind, self.context.clock.unix_s());
-        }
-        Ok(true)
-    }
-
-    fn ping(&mut self, now: Instant, scratch: &mut Scratch) -> Result<(), End> {
-        if self.pings_out >= MAX_PINGS_OUT {
-            add(&self.context.counts.stale_connections, 1);
-            return Err(End::Stale);
-        }
-        self.pings_out += 1;
-        // From now, not from when it was due: after a standstill the broker has its time to answer.
-        self.next_ping = now + PING_INTERVAL;
-        self.write_ping(&mut scratch.out);
-        Ok(())
     }
 }
 
