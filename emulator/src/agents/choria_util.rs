@@ -3,7 +3,7 @@
 
 use super::metadata::list;
 use super::rpc::{Failure, quoted};
-use super::{Answer, inputs};
+use super::{Answer, Ask, inputs};
 use crate::machines::View;
 use crate::node::NodeView;
 
@@ -22,7 +22,7 @@ const NATS_LIBRARY: &str = "1.52.0";
 
 /// An action and its inputs.
 #[derive(Debug)]
-pub(crate) enum Question {
+enum Question {
     Info,
     MachineStates,
     /// Name, instance and path of a machine; what is empty is not looked at.
@@ -49,29 +49,26 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
         }
         _ => return Err(Failure::unknown_action(agent, action)),
     };
-    Ok(Answer::OfNode(super::Question::Util(question)))
+    Ok(Answer::of_node(question))
 }
 
-/// The data of one node's reply, as JSON.
-pub(super) fn answer(
-    question: &Question,
-    node: &mut NodeView<'_>,
-    now_unix: i64,
-) -> Result<String, Failure> {
-    match question {
-        Question::Info => Ok(info(node)),
-        Question::MachineStates => Ok(machine_states(&node.machines.by_name(), now_unix)),
-        Question::MachineState(wanted) => {
-            let found = machine(&node.machines.by_name(), wanted, now_unix);
-            found.map_err(|message| Failure::aborted(message).with_data(NO_MACHINE))
-        }
-        Question::MachineTransition(transition, wanted) => {
-            let wanted = wanted.each_ref().map(String::as_str);
-            let made = node.machines.transition(wanted, transition, now_unix);
-            made.map(|()| r#"{"success":true}"#.to_owned()).map_err(|problem| {
-                let message = format!("Could not perform {transition} transition: {problem}");
-                Failure::aborted(message).with_data(r#"{"success":false}"#)
-            })
+impl Ask for Question {
+    fn answer(&self, node: &mut NodeView<'_>, now_unix: i64) -> Result<String, Failure> {
+        match self {
+            Question::Info => Ok(info(node)),
+            Question::MachineStates => Ok(machine_states(&node.machines.by_name(), now_unix)),
+            Question::MachineState(wanted) => {
+                let found = machine(&node.machines.by_name(), wanted, now_unix);
+                found.map_err(|message| Failure::aborted(message).with_data(NO_MACHINE))
+            }
+            Question::MachineTransition(transition, wanted) => {
+                let wanted = wanted.each_ref().map(String::as_str);
+                let made = node.machines.transition(wanted, transition, now_unix);
+                made.map(|()| r#"{"success":true}"#.to_owned()).map_err(|problem| {
+                    let message = format!("Could not perform {transition} transition: {problem}");
+                    Failure::aborted(message).with_data(r#"{"success":false}"#)
+                })
+            }
         }
     }
 }

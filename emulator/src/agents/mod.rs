@@ -17,6 +17,8 @@ mod rpc;
 mod rpcutil;
 mod scout;
 
+use std::fmt;
+
 use crate::node::{Group, NodeView};
 use crate::protocol::request::Request;
 
@@ -55,12 +57,8 @@ pub(crate) enum Answer {
 /// What a node must be asked for.
 #[derive(Debug)]
 pub(crate) enum Question {
-    /// To `rpcutil`.
-    Rpcutil(rpcutil::Question),
-    /// To `choria_util`.
-    Util(choria_util::Question),
-    /// To `scout`.
-    Scout(scout::Question),
+    /// To an agent of Choria Server.
+    Stock(Box<dyn Ask>),
     /// To an agent of the user's own, whose group knows what it answers.
     Own {
         /// Name of the agent.
@@ -68,6 +66,19 @@ pub(crate) enum Question {
         /// The inputs as JSON.
         data: Vec<u8>,
     },
+}
+
+/// A question that a stock agent has read out of a request, whichever node it is put to.
+pub(crate) trait Ask: fmt::Debug + Send + Sync {
+    /// The data of one node's reply, as JSON.
+    fn answer(&self, node: &mut NodeView<'_>, now_unix: i64) -> Result<String, rpc::Failure>;
+}
+
+impl Answer {
+    /// What is made of each node's answer to this question.
+    fn of_node(question: impl Ask + 'static) -> Self {
+        Self::OfNode(Question::Stock(Box::new(question)))
+    }
 }
 
 impl Call {
@@ -103,9 +114,7 @@ impl Call {
     ) -> Option<String> {
         let action = self.action.as_deref().unwrap_or_default();
         let answer = match question {
-            Question::Rpcutil(question) => rpcutil::answer(question, node, now_unix),
-            Question::Util(question) => choria_util::answer(question, node, now_unix),
-            Question::Scout(question) => scout::answer(question, node, now_unix),
+            Question::Stock(question) => question.answer(node, now_unix),
             Question::Own { agent, data } => {
                 let reply = node.group.hosted(agent)?.answer(action, data, &node.vars());
                 return (reply.len() <= ANSWER_BYTES_MAX).then_some(reply);

@@ -35,7 +35,7 @@ pub(super) fn read(payload: &[u8]) -> Result<Body, String> {
 
 /// A reply that reports a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     code: u8,
     message: String,
     data: Cow<'static, str>,

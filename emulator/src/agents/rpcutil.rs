@@ -3,7 +3,7 @@
 
 use super::metadata::{array, list};
 use super::rpc::{Failure, quoted};
-use super::{ANSWER_BYTES_MAX, Answer, config, data, inputs, metadata};
+use super::{ANSWER_BYTES_MAX, Answer, Ask, config, data, inputs, metadata};
 use crate::filter::facts::write_go_json;
 use crate::filter::path::FactPath;
 use crate::machines::View;
@@ -24,7 +24,7 @@ pub(super) const ACTIONS: [&str; 9] = [
 
 /// An action and its inputs.
 #[derive(Debug)]
-pub(crate) enum Question {
+enum Question {
     Ping,
     Inventory,
     AgentInventory,
@@ -45,7 +45,7 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
             .map(|[text]| text)
             .map_err(|problem| Failure::bad_inputs(agent, action, &problem))
     };
-    Ok(Answer::OfNode(super::Question::Rpcutil(match action {
+    Ok(Answer::of_node(match action {
         "ping" => Question::Ping,
         "inventory" => Question::Inventory,
         "agent_inventory" => Question::AgentInventory,
@@ -85,41 +85,39 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
             Question::GetData(data::Source::named(&source, query)?)
         }
         _ => return Err(Failure::unknown_action(agent, action)),
-    })))
+    }))
 }
 
-/// The data of one node's reply, as JSON.
-pub(super) fn answer(
-    question: &Question,
-    node: &NodeView<'_>,
-    now_unix: i64,
-) -> Result<String, Failure> {
-    Ok(match question {
-        Question::Ping => format!(r#"{{"pong":{now_unix}}}"#),
-        Question::Inventory => inventory(node),
-        Question::AgentInventory => agent_inventory(node),
-        Question::CollectiveInfo => {
-            let collectives = &node.group.profile().collectives;
-            format!(
-                r#"{{"main_collective":{},"collectives":{}}}"#,
-                quoted(node.group.main_collective()),
-                list(collectives.iter().map(Into::into))
-            )
-        }
-        Question::DaemonStats => daemon_stats(node),
-        Question::GetFact(name, path) => {
-            let mut out = format!(r#"{{"fact":{},"value":"#, quoted(name));
-            push_fact(node, path, &mut out);
-            out.push('}');
-            out
-        }
-        Question::GetFacts(names) => get_facts(node, names),
-        Question::GetConfigItem(item) => {
-            let value = config::get(node, item).ok_or_else(|| Failure::aborted("Unknown key"))?;
-            format!(r#"{{"item":{},"value":{value}}}"#, quoted(item))
-        }
-        Question::GetData(source) => source.get(node, now_unix),
-    })
+impl Ask for Question {
+    fn answer(&self, node: &mut NodeView<'_>, now_unix: i64) -> Result<String, Failure> {
+        Ok(match self {
+            Question::Ping => format!(r#"{{"pong":{now_unix}}}"#),
+            Question::Inventory => inventory(node),
+            Question::AgentInventory => agent_inventory(node),
+            Question::CollectiveInfo => {
+                let collectives = &node.group.profile().collectives;
+                format!(
+                    r#"{{"main_collective":{},"collectives":{}}}"#,
+                    quoted(node.group.main_collective()),
+                    list(collectives.iter().map(Into::into))
+                )
+            }
+            Question::DaemonStats => daemon_stats(node),
+            Question::GetFact(name, path) => {
+                let mut out = format!(r#"{{"fact":{},"value":"#, quoted(name));
+                push_fact(node, path, &mut out);
+                out.push('}');
+                out
+            }
+            Question::GetFacts(names) => get_facts(node, names),
+            Question::GetConfigItem(item) => {
+                let value =
+                    config::get(node, item).ok_or_else(|| Failure::aborted("Unknown key"))?;
+                format!(r#"{{"item":{},"value":{value}}}"#, quoted(item))
+            }
+            Question::GetData(source) => source.get(node, now_unix),
+        })
+    }
 }
 
 fn push_fact(node: &NodeView<'_>, path: &FactPath, out: &mut String) {

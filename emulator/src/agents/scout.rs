@@ -3,10 +3,10 @@
 //! `edge/scout-trigger-bad-type`, `req-scout-goss-missing-file`). A departure: rules for goss that come
 //! with the request are not run.
 
-use super::Answer;
 use super::inputs::{self, Field, Texts};
 use super::metadata::{array, list};
 use super::rpc::Failure;
+use super::{Answer, Ask};
 use crate::node::NodeView;
 
 /// The actions that have an answer.
@@ -21,7 +21,7 @@ const NOTHING_VALIDATED: &str = concat!(
 
 /// An action and its inputs.
 #[derive(Debug)]
-pub(crate) enum Question {
+enum Question {
     Checks,
     /// The transition, and the checks that shall make it; none are all.
     Transition(&'static str, Texts),
@@ -36,7 +36,7 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
         "goss_validate" => return Err(goss(agent, action, data).with_data(NOTHING_VALIDATED)),
         _ => return Err(Failure::unknown_action(agent, action)),
     };
-    Ok(Answer::OfNode(super::Question::Scout(question)))
+    Ok(Answer::of_node(question))
 }
 
 fn transition(
@@ -65,19 +65,16 @@ fn moved<'a>(
     format!(r#"{{"transitioned":{made},"failed":{failed},"skipped":{skipped}}}"#)
 }
 
-/// The data of one node's reply, as JSON.
-pub(super) fn answer(
-    question: &Question,
-    node: &mut NodeView<'_>,
-    now_unix: i64,
-) -> Result<String, Failure> {
-    match question {
-        Question::Checks => {
-            let machines = node.machines.by_name();
-            let checks = machines.iter().filter_map(|machine| machine.as_check(now_unix));
-            Ok(format!(r#"{{"checks":{}}}"#, array(checks)))
+impl Ask for Question {
+    fn answer(&self, node: &mut NodeView<'_>, now_unix: i64) -> Result<String, Failure> {
+        match self {
+            Question::Checks => {
+                let machines = node.machines.by_name();
+                let checks = machines.iter().filter_map(|machine| machine.as_check(now_unix));
+                Ok(format!(r#"{{"checks":{}}}"#, array(checks)))
+            }
+            Question::Transition(to, checks) => move_checks(node, to, checks, now_unix),
         }
-        Question::Transition(to, checks) => move_checks(node, to, checks, now_unix),
     }
 }
 
@@ -176,7 +173,7 @@ mod tests {
 
     fn reply(action: &str, data: &str) -> String {
         let question = match ask("scout", action, data.as_bytes()) {
-            Ok(Answer::OfNode(super::super::Question::Scout(question))) => question,
+            Ok(Answer::OfNode(super::super::Question::Stock(question))) => question,
             Ok(other) => panic!("{action} {data}: {other:?}"),
             Err(failure) => return failure.reply(action),
         };
@@ -189,7 +186,7 @@ mod tests {
             started_unix: 1,
             machines: &mut Machines::default(),
         };
-        match answer(&question, &mut node, 2) {
+        match question.answer(&mut node, 2) {
             Ok(data) => super::super::rpc::reply(action, 0, "OK", &data),
             Err(failure) => failure.reply(action),
         }
