@@ -164,15 +164,44 @@ impl<T> Visitor<'_> for Scalar<T> {
     }
 }
 
-/// One unit type: how it is read (as the text of any scalar) and what an editor accepts.
-macro_rules! unit {
-    ($type:ident, $parse:expr, $expecting:literal, $schema:tt) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Scalar { expecting: $expecting, parse: $parse })
-            }
-        }
+/// Reads a number that is written as one: in quotes it is text.
+struct Digits;
 
+impl Visitor<'_> for Digits {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Count, E> {
+        Ok(Count(number))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Count, E> {
+        Count::parse(&number.to_string()).map_err(E::custom)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Count, E> {
+        // With its point or exponent, so that it is seen why it is none.
+        Count::parse(&format!("{number:?}")).map_err(E::custom)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Count, E> {
+        let Count(number) = Count::parse(text).map_err(E::custom)?;
+        Err(E::custom(format!("`{text}` in quotes is text\nwrite `{number}` without quotes")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Digits)
+    }
+}
+
+/// What an editor accepts as a unit type.
+macro_rules! shown {
+    ($type:ident, $schema:tt) => {
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($type).into()
@@ -182,6 +211,19 @@ macro_rules! unit {
                 json_schema!($schema)
             }
         }
+    };
+}
+
+/// One unit type: how it is read (as the text of any scalar) and what an editor accepts.
+macro_rules! unit {
+    ($type:ident, $parse:expr, $expecting:literal, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Scalar { expecting: $expecting, parse: $parse })
+            }
+        }
+
+        shown!($type, $schema);
     };
 }
 
@@ -200,7 +242,7 @@ unit!(Percent, Percent::parse, "a percentage such as `1%`", {
     "description": "A percentage between 0% and 100%",
     "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%$"
 });
-unit!(Count, Count::parse, "a whole number", {
+shown!(Count, {
     "type": "integer",
     "description": "A whole number, 0 or above",
     "minimum": 0

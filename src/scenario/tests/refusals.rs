@@ -74,6 +74,10 @@ fn a_request_queue_has_a_bound() {
 fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
     for (this, that, says) in [
         ("version: 1", "version: 2", "write `version: 1`"),
+        ("version: 1", "version: \"1\"", "write `1` without quotes"),
+        ("version: 1", "version: 1.0", "`1.0` is no whole number"),
+        ("version: 1", "version: true", "expected a whole number, found true or false"),
+        ("nodes: 5", "nodes: '5'", "write `5` without quotes"),
         ("nodes: 5", "nodes: 0", "zero nodes"),
         ("nodes: 5", "nodes: -5", "negative"),
         ("nodes: 5", "nodes: many", "whole number"),

@@ -19,6 +19,7 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
     assert!(valid(&quoted));
     for (this, that) in [
         ("seed: 7", "sed: 7"),
+        ("version: 1", "version: \"1\""),
         ("nodes: 5", "nodes: 0"),
         ("rate: 30/m", "rate: 30"),
         ("every: 2s", "every: 2"),
