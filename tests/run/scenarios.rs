@@ -154,17 +154,30 @@ async fn lifecycle_storm_loses_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registration_storm_loses_no_registration() {
+async fn registration_storm_goes_on_after_the_outage() {
+    const NODES: u64 = 300;
+    const EVERY_S: u64 = 3;
     let small = [
         "fleet.default.nodes=300",
         "fleet.default.registration.interval=3s",
-        "thresholds.events.received{kind:registration}=[\"rate == 100%\", \"count >= 300\"]",
+        "timeline.0.at=4s",
+        "timeline.0.for=2s",
+        "waves.rpc.every=1s",
+        "waves.rpc.count=25",
+        "thresholds.events.received{kind:registration}=[\"rate >= 95%\", \"count >= 1500\"]",
     ];
     let summary = check("registration-storm.yaml", &small).await;
+    let recovery = &summary.recovery[0];
+    assert_eq!((recovery.nodes_lost, recovery.nodes_back), (NODES, NODES), "{recovery:?}");
+    // Had every node been there since the run began: the first after a second, and one an interval.
+    let before = (recovery.at_s.unwrap() as u64 / EVERY_S + 1) * NODES;
     let registrations = summary.events["registration"];
-    assert!(registrations.published >= 600, "{registrations:?}");
-    assert_eq!(registrations.received, registrations.published);
-    assert_eq!(summary.events["startup"].received, 300);
+    // Twice each, though no node registers more than once an interval.
+    assert!(registrations.received >= before + 2 * NODES, "{registrations:?}, {before} before");
+    assert_eq!(
+        summary.events["startup"].received, NODES,
+        "a node that connects again is no new one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
