@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use emulator::fidelity::Need;
+use emulator::fidelity::{IN_TESTS, Need, Tested};
 use emulator::node::SERVER_VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub struct Proof {
     pub counts: Counts,
     /// What was not replayed, and why.
     pub skipped: Vec<Skipped>,
+    /// What else was recorded: nothing that could be sent to a node, so the tests alone replay it. Empty
+    /// where other recordings than the built-in ones were replayed.
+    pub in_tests: Vec<InTests>,
     /// How each case ended, by recording and id.
     pub recordings: BTreeMap<String, BTreeMap<String, Outcome>>,
 }
@@ -80,6 +83,17 @@ pub struct Skipped {
     pub cases: u64,
 }
 
+/// A recording that the tests replay, every case of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InTests {
+    /// Its name.
+    pub recording: String,
+    /// How many cases it has.
+    pub cases: u64,
+    /// What was recorded, and what is compared with it.
+    pub about: String,
+}
+
 /// How a case ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +117,8 @@ impl Certificate {
         let named = |(name, outcomes): (String, Vec<_>)| (name, outcomes.into_iter().collect());
         let outcomes: BTreeMap<String, BTreeMap<String, Outcome>> =
             outcomes.into_iter().map(named).collect();
+        let corpus = corpus_digest(recordings);
+        let built_in = corpus == corpus_digest(&Recording::built_in());
         let proof = Proof {
             tool: Tool {
                 name: env!("CARGO_PKG_NAME").to_owned(),
@@ -110,9 +126,10 @@ impl Certificate {
             },
             choria_server: SERVER_VERSION.to_owned(),
             nats_server,
-            corpus: corpus_digest(recordings),
+            corpus,
             counts: Counts::of(outcomes.values().flat_map(BTreeMap::values)),
             skipped: skipped(outcomes.values().flat_map(BTreeMap::values)),
+            in_tests: if built_in { in_tests() } else { Vec::new() },
             recordings: outcomes,
         };
         Self { digest: proof.digest(), made_at: jiff::Timestamp::now().to_string(), proof }
@@ -175,6 +192,15 @@ fn skipped<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<Skipped> {
         Some(Skipped { need: need.name().to_owned(), reason: need.reason().to_owned(), cases })
     };
     [Need::Machines].into_iter().filter_map(told).collect()
+}
+
+fn in_tests() -> Vec<InTests> {
+    let one = |tested: Tested| InTests {
+        recording: tested.name.to_owned(),
+        cases: tested.cases,
+        about: tested.about.to_owned(),
+    };
+    IN_TESTS.map(one).into()
 }
 
 /// Digest over the digests of the recordings, by name.

@@ -22,7 +22,7 @@ use crate::broker::{self, Broker, Sources, StartError, StartSpec};
 use crate::child::Launcher;
 
 pub use certificate::{
-    Certificate, Counts, FILE_NAME, Outcome, Proof, Skipped, Tool, digest_of_this_build,
+    Certificate, Counts, FILE_NAME, InTests, Outcome, Proof, Skipped, Tool, digest_of_this_build,
 };
 pub use record::{RealServer, RecordError, record};
 pub use render::to_text;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Certificate, Counts, Outcome, Proof};
+use super::{Certificate, Counts, InTests, Outcome, Proof};
 use crate::plan::{Table, thousands};
 
 /// The certificate: what was replayed, a row a recording, what was skipped and what differs.
@@ -26,6 +26,7 @@ fn write_all(out: &mut String, certificate: &Certificate) -> fmt::Result {
     for skipped in &proof.skipped {
         writeln!(out, "  {} ({}): {}", skipped.need, skipped.cases, skipped.reason)?;
     }
+    write_in_tests(out, proof)?;
     write_differences(out, proof)?;
     writeln!(out, "\nCertificate {digest}")
 }
@@ -45,6 +46,21 @@ fn write_counts(out: &mut String, proof: &Proof) -> fmt::Result {
     row("all", proof.counts);
     table.write(out)?;
     writeln!(out, "  * values that belong to the recorded process, or to an older server")
+}
+
+fn write_in_tests(out: &mut String, proof: &Proof) -> fmt::Result {
+    if proof.in_tests.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nWithout requests to a server, so replayed by the test suite alone, every case"
+    )?;
+    let mut table = Table::new(&["recording", "cases", "what is compared"]);
+    for InTests { recording, cases, about } in &proof.in_tests {
+        table.row([recording.clone(), thousands(*cases), about.clone()]);
+    }
+    table.write(out)
 }
 
 fn write_differences(out: &mut String, proof: &Proof) -> fmt::Result {

@@ -57,6 +57,11 @@ async fn every_recorded_case_is_repeated_and_the_certificate_in_the_tree_is_curr
 
     let kept = Certificate::of_this_build().unwrap();
     assert_eq!(kept.digest, kept.proof.digest(), "it was changed by hand");
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&kept.digest), "the README quotes another certificate");
+    let (_, tables) = said.out.split_once("\n\n").unwrap();
+    let (tables, _) = tables.split_once("\nCertificate").unwrap();
+    assert!(readme.contains(tables), "the README shows other tables than\n{tables}");
     let mut made = made.proof;
     // Whichever broker is at hand proves it as well.
     made.nats_server.clone_from(&kept.proof.nats_server);

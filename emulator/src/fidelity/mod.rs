@@ -18,3 +18,44 @@ pub const RECORDINGS: [(&str, &str); 3] = [
     ("edge-cases", include_str!("../../testdata/captures/edge-cases.jsonl")),
     ("predecessor", include_str!("../../testdata/captures/predecessor.jsonl")),
 ];
+
+/// A recording without requests to servers: there is nothing in it that could be sent to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tested {
+    /// Its name (`testdata/captures/README.md`).
+    pub name: &'static str,
+    /// How many cases it has.
+    pub cases: u64,
+    /// What was recorded, and what is compared with it.
+    pub about: &'static str,
+}
+
+/// What the tests of this crate alone replay (`tests/it/captures`), every case of it. With
+/// [`RECORDINGS`] it is everything that was recorded.
+pub const IN_TESTS: [Tested; 5] = [
+    Tested {
+        name: "reply-cases",
+        cases: 47,
+        about: "odd replies, given to the real client: ours reads and counts them as it did",
+    },
+    Tested {
+        name: "lifecycle",
+        cases: 14,
+        about: "events and registrations of servers: nodes publish the same members and values",
+    },
+    Tested {
+        name: "connections",
+        cases: 6,
+        about: "every byte between server or client and broker: nodes and our client write the same",
+    },
+    Tested {
+        name: "status-file",
+        cases: 1,
+        about: "the status file of a server: that of a node has the same members and values",
+    },
+    Tested {
+        name: "client-output",
+        cases: 203,
+        about: "what the real client printed of these replies: ours reads the same in them",
+    },
+];

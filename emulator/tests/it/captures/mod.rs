@@ -36,3 +36,27 @@ fn transport_of(reply: &str) -> Vec<u8> {
         "data": STANDARD.encode(secure.to_string()), "headers": { "mc_sender": "node1.example.net" } });
     transport.to_string().into_bytes()
 }
+
+#[test]
+fn what_the_certificate_says_of_the_tests_is_what_there_is() {
+    use emulator::fidelity::{IN_TESTS, RECORDINGS};
+    use std::collections::BTreeMap;
+
+    let folder = format!("{}/testdata/captures", env!("CARGO_MANIFEST_DIR"));
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let cases = match path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("jsonl") => lines(&format!("{name}.jsonl")).len(),
+            None => lines(&format!("{name}/index.jsonl")).len(),
+            // Written for the replays, and the explanation of all.
+            Some(_) if ["machines", "README"].contains(&name.as_str()) => continue,
+            Some(_) => 1,
+        };
+        found.insert(name, cases as u64);
+    }
+    let replayed = RECORDINGS.map(|(name, lines)| (name.to_owned(), lines.lines().count() as u64));
+    let tested = IN_TESTS.map(|tested| (tested.name.to_owned(), tested.cases));
+    assert_eq!(found, replayed.into_iter().chain(tested).collect());
+}
