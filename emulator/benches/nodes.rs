@@ -4,6 +4,11 @@
 //! of them for the last comparison). Nodes run in child processes of their own, one for each of the clustered brokers, so
 //! that their memory and CPU are theirs alone and the limit of open files can be met; a client that
 //! only counts presses on them over real brokers.
+//!
+//! What is measured: `bare` nodes; `lean` ones, which go without flushes; a `node` as it is by default, with its
+//! request queue, lifecycle events and a flush behind each reply; and `full`, with everything on: scout and
+//! choria_provision, two autonomous agents with a check a minute, facts, classes, and the registration of its
+//! inventory every five minutes.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,23 +23,31 @@ mod support;
 
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::process::ChildStdin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use emulator::fleet::Fleet;
+use emulator::fleet::counts::FleetCounts;
 use emulator::homes::Homes;
 use emulator::protocol::client::{RequestDraft, encode_request};
 use emulator::spec::{
     Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
-    Server, Share,
+    Registration, RegistrationContent, Server, Share,
 };
-use support::{Counter, Process, bare, median, start_brokers, start_child};
+use support::{Counter, Nodes, Process, bare, median, start_brokers};
 
 const REPLY_SUBJECT: &str = "mcollective.reply.bench.0123456789abcdef0123456789abcdef";
 const REQUEST_SUBJECT: &str = "mcollective.broadcast.agent.emulated0";
 const WAVES: usize = 11;
+/// What a node with everything on hosts besides, runs and shows.
+const STOCK: [&str; 2] = ["scout", "choria_provision"];
+const MACHINES: &str = include_str!("../testdata/captures/machines.json");
+const CLASSES: [&str; 3] = ["role::web", "base", "rack{index % 20}"];
+const FACTS: &str = r#"{"dc": "dc{index % 4}", "rack": "r{index % 40}", "cores": 8,
+    "os": {"name": "Debian", "release": {"major": "12"}}, "virtual": true}"#;
+/// As a real server's `registerinterval`.
+const REGISTRATION_EVERY: Duration = Duration::from_secs(300);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -60,7 +73,7 @@ struct Site {
 /// The brokers of a site, and their nodes in a process for each.
 struct Running {
     brokers: Vec<(Process, SocketAddr)>,
-    fleet: Vec<(Process, ChildStdin)>,
+    fleet: Vec<Nodes>,
 }
 
 impl Running {
@@ -69,7 +82,7 @@ impl Running {
         let starts = (0_u64..).zip(&brokers).map(|(number, (_, address))| {
             let nodes = Share { index: number, of: site.brokers }.count(0, site.nodes);
             let arguments = arguments(kind, nodes, agents, collectives, *address, reply_size);
-            std::thread::spawn(move || start_child(&arguments))
+            std::thread::spawn(move || Nodes::start(&arguments))
         });
         let starts: Vec<_> = starts.collect();
         let fleet = starts.into_iter().map(|start| start.join().expect("started")).collect();
@@ -77,7 +90,12 @@ impl Running {
     }
 
     fn fleet_cpu(&self) -> f64 {
-        self.fleet.iter().map(|(process, _)| process.cpu_s()).sum()
+        self.fleet.iter().map(|nodes| nodes.process.cpu_s()).sum()
+    }
+
+    /// What the nodes have published without being asked.
+    fn unasked(&mut self) -> u64 {
+        self.fleet.iter_mut().map(Nodes::unasked).sum()
     }
 
     fn broker_cpu(&self) -> f64 {
@@ -88,12 +106,14 @@ impl Running {
 /// KiB a node, idle, whole processes.
 fn memory(site: Site) {
     println!("idle memory, {} nodes, whole processes", site.nodes);
-    for (agents, collectives) in [(1, 1), (7, 5)] {
-        let running = Running::start("node", site, (agents, collectives), 0);
-        let subscriptions = (agents + 4) * collectives;
-        let bytes: u64 = running.fleet.iter().map(|(process, _)| process.rss()).sum();
-        let kib = bytes as f64 / 1024.0 / site.nodes as f64;
-        println!("  {subscriptions:>3} subscriptions a node: {kib:.2} KiB a node");
+    for (kind, stock) in [("node", 0), ("full", STOCK.len() as u64)] {
+        for (agents, collectives) in [(1, 1), (7, 5)] {
+            let running = Running::start(kind, site, (agents, collectives), 0);
+            let subscriptions = (agents + stock + 4) * collectives;
+            let bytes: u64 = running.fleet.iter().map(|nodes| nodes.process.rss()).sum();
+            let kib = bytes as f64 / 1024.0 / site.nodes as f64;
+            println!("  {kind} with {subscriptions:>2} subscriptions: {kib:.2} KiB a node");
+        }
     }
 }
 
@@ -103,6 +123,8 @@ struct Cost {
     broker_us: f64,
     wave_s: f64,
     size: usize,
+    /// Published without being asked while the waves ran.
+    unasked: u64,
 }
 
 /// CPU an answer and wave time: bare nodes, nodes, and both with a flush behind every reply.
@@ -115,12 +137,13 @@ fn waves(site: Site) {
     // The size of a real reply, for the bare nodes.
     let probe = measure("lean", Site { nodes: 10, brokers: 1 }, 0);
     let mut rows = Vec::new();
-    for kind in ["bare", "lean", "bare-flush", "node", "node", "bare-flush", "lean", "bare"] {
+    let kinds = ["bare", "lean", "bare-flush", "node", "full"];
+    for kind in kinds.into_iter().chain(kinds.into_iter().rev()) {
         let cost = measure(kind, site, probe.size);
         println!(
             "  {kind:<10} {:6.2} us node CPU an answer, {:6.2} us broker CPU, wave {:.3} s, \
-             reply {} bytes",
-            cost.node_us, cost.broker_us, cost.wave_s, cost.size
+             reply {} bytes, {} publications unasked",
+            cost.node_us, cost.broker_us, cost.wave_s, cost.size, cost.unasked
         );
         rows.push((kind, cost));
     }
@@ -129,7 +152,9 @@ fn waves(site: Site) {
             rows.iter().filter(|(k, _)| *k == kind).map(|(_, cost)| of(cost)).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
-    for (kind, base) in [("lean", "bare"), ("node", "bare-flush")] {
+    let pairs =
+        [("lean", "bare"), ("node", "bare-flush"), ("full", "bare-flush"), ("full", "node")];
+    for (kind, base) in pairs {
         println!(
             "  {kind} / {base}: CPU {:.2}x, wave {:.2}x; {kind} CPU / broker CPU {:.2}x",
             mean(kind, |c| c.node_us) / mean(base, |c| c.node_us),
@@ -141,23 +166,25 @@ fn waves(site: Site) {
 
 /// Time a node of a wave, few nodes against all.
 fn linear(small: Site, large: Site) {
-    let each = |site: Site| measure("node", site, 0).wave_s / site.nodes as f64;
-    let (few, all) = (each(small), each(large));
-    println!(
-        "wave time a node: {:.1} us at {}, {:.1} us at {}: {:.2}x",
-        few * 1e6,
-        small.nodes,
-        all * 1e6,
-        large.nodes,
-        all / few
-    );
+    for kind in ["node", "full"] {
+        let each = |site: Site| measure(kind, site, 0).wave_s / site.nodes as f64;
+        let (few, all) = (each(small), each(large));
+        println!(
+            "{kind}, wave time a node: {:.1} us at {}, {:.1} us at {}: {:.2}x",
+            few * 1e6,
+            small.nodes,
+            all * 1e6,
+            large.nodes,
+            all / few
+        );
+    }
 }
 
 fn measure(kind: &str, site: Site, reply_size: usize) -> Cost {
-    let running = Running::start(kind, site, (1, 1), reply_size);
+    let mut running = Running::start(kind, site, (1, 1), reply_size);
     let mut client = Counter::connect(running.brokers[0].1, REPLY_SUBJECT);
     let (_, size) = client.wave(REQUEST_SUBJECT, &request(0), site.nodes);
-    let before = (running.fleet_cpu(), running.broker_cpu());
+    let before = (running.fleet_cpu(), running.broker_cpu(), running.unasked());
     let times = (1..WAVES)
         .map(|n| client.wave(REQUEST_SUBJECT, &request(n), site.nodes).0.as_secs_f64())
         .collect();
@@ -167,6 +194,7 @@ fn measure(kind: &str, site: Site, reply_size: usize) -> Cost {
         broker_us: (running.broker_cpu() - before.1) * 1e6 / answers,
         wave_s: median(times),
         size,
+        unasked: running.unasked() - before.2,
     }
 }
 
@@ -197,7 +225,8 @@ fn request(number: usize) -> Vec<u8> {
     encode_request(&draft, &id, REPLY_SUBJECT, "nats://127.0.0.1", now.as_secs() as i64)
 }
 
-/// The nodes: says `ready` when all are connected, and ends when its input does.
+/// The nodes: says `ready` when all are connected, how much they have published unasked for each byte of its
+/// input, and ends when that does.
 fn child(args: &[String]) {
     let [kind, address, numbers @ ..] = args else { panic!("KIND ADDRESS NUMBERS") };
     let numbers: Vec<u64> = numbers.iter().map(|n| n.parse().unwrap()).collect();
@@ -227,8 +256,15 @@ fn child(args: &[String]) {
         kept = Some(fleet);
     }
     println!("ready");
-    let _ = std::io::stdin().read(&mut [0]);
+    while std::io::stdin().read(&mut [0]).is_ok_and(|read| read > 0) {
+        println!("{}", kept.as_ref().map_or(0, |fleet: &Fleet| unasked(&fleet.counts())));
+    }
     drop(kept);
+}
+
+fn unasked(counts: &FleetCounts) -> u64 {
+    let events = counts.startup_events + counts.alive_events + counts.shutdown_events;
+    events + counts.registrations + counts.machine_transitions + counts.watcher_states
 }
 
 fn spec(
@@ -241,6 +277,7 @@ fn spec(
 ) -> FleetSpec {
     let names =
         (0..collectives).map(|n| if n == 0 { "mcollective".into() } else { format!("c{n}") });
+    let full = kind == "full";
     FleetSpec {
         seed: 1,
         share: Share::WHOLE,
@@ -253,10 +290,13 @@ fn spec(
             identity: "{group}-{index}.choria.local".into(),
             collectives: names.collect(),
             emulated_agents: agents as u32,
-            more_agents: MoreAgents::default(),
-            machines: Vec::new(),
-            facts: serde_json::Map::new(),
-            classes: Vec::new(),
+            more_agents: MoreAgents {
+                stock: STOCK.iter().filter(|_| full).map(|agent| (*agent).to_owned()).collect(),
+                ddl: Vec::new(),
+            },
+            machines: if full { serde_json::from_str(MACHINES).unwrap() } else { Vec::new() },
+            facts: if full { serde_json::from_str(FACTS).unwrap() } else { serde_json::Map::new() },
+            classes: CLASSES.iter().filter(|_| full).map(|class| (*class).to_owned()).collect(),
             behaviour: Behaviour::default(),
             servers: vec![Server { address: server, url: format!("nats://{server}") }],
             homes: Homes::default(),
@@ -269,7 +309,16 @@ fn spec(
                 flush_each_reply: kind != "lean",
             },
             shown: None,
-            lifecycle: Lifecycle::default(),
+            lifecycle: Lifecycle {
+                registration: full.then_some(Registration {
+                    content: RegistrationContent::Inventory,
+                    interval: REGISTRATION_EVERY,
+                    splay: true,
+                    compression: true,
+                    target: None,
+                }),
+                ..Lifecycle::default()
+            },
         }],
     }
 }

@@ -2,10 +2,10 @@
 
 pub mod bare;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use emulator::connection::codec::{self, Op, Step};
@@ -88,21 +88,40 @@ fn start_broker(port: u16, own_route: &str, routes: &str) -> (Process, SocketAdd
     (Process(child), address)
 }
 
-/// This program again, as `--child ARGS`; returns when it has printed `ready`.
-/// It ends when the returned handle on its input is dropped, or with the process.
-pub fn start_child(args: &[String]) -> (Process, ChildStdin) {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .arg("--child")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the child starts");
-    let input = child.stdin.take().expect("piped");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let first = lines.next().expect("the child says something").expect("text");
-    assert_eq!(first, "ready");
-    (Process(child), input)
+/// Nodes in a process of their own; it ends with this value.
+pub struct Nodes {
+    /// The process.
+    pub process: Process,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Nodes {
+    /// This program again, as `--child ARGS`; returns when it has printed `ready`.
+    pub fn start(args: &[String]) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .arg("--child")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the child starts");
+        let input = child.stdin.take().expect("piped");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut nodes = Self { process: Process(child), input, lines };
+        assert_eq!(nodes.line(), "ready");
+        nodes
+    }
+
+    /// How much they have published without being asked.
+    pub fn unasked(&mut self) -> u64 {
+        self.input.write_all(b"?").expect("the child reads");
+        self.line().parse().expect("a number")
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().expect("the child says something").expect("text")
+    }
 }
 
 /// A client that publishes and counts messages, as cheaply as it can be done.
