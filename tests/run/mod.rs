@@ -5,6 +5,7 @@ mod brokers;
 mod drivers;
 mod external;
 mod host;
+mod links;
 mod rig;
 mod scenarios;
 mod signals;

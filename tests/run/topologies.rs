@@ -117,6 +117,9 @@ async fn releases_from_2_0_to_the_newest_form_one_network() {
     let left_out = |at: usize| &summary.cost.brokers[at].left_out;
     assert!(left_out(0).contains("cluster.name") && left_out(1).contains("cluster.pool_size"));
     assert!(left_out(2).is_empty());
+    // 2.0.0 has no name of its own: others know it by its identity, and results by its name in the plan.
+    let peers = |at: usize| summary.cost.brokers[at].peers.keys().collect::<Vec<_>>();
+    assert_eq!([peers(0), peers(1), peers(2)], [["n2", "n3"], ["n1", "n3"], ["n1", "n2"]]);
     let leaves = "nats: {hub1: \"2.14.5\", leaf1: \"2.0.0\", leaf2: \"2.9.25\"}";
     check_complete(&format!("topology: leafnodes, {leaves}"), &[("leaf", 2)]).await;
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use emulator::spec::Server;
 use futures_util::future;
-use reports::broker::BrokerCost;
+use reports::broker::{BrokerCost, Builds};
 use reports::forming::Forming;
 use reports::verdict::ExitCode;
 
@@ -197,8 +197,8 @@ impl Network {
         let named = brokers.into_iter().map(|SeenBroker { name, version, go, url }| {
             let number = self.servers.iter().position(|server| server.url == url);
             let name = name.unwrap_or_else(|| format!("n{}", number.map_or(1, |n| n + 1)));
-            let cost =
-                BrokerCost { version: version.clone(), go: go.clone(), ..Default::default() };
+            let builds = Builds::one(version.clone(), go.clone());
+            let cost = BrokerCost { builds, ..BrokerCost::default() };
             if self.introduced.insert(name.clone()) {
                 tracing::info!(%name, %version, go, %url, "broker is reached");
                 reporter.tell(Progress::Broker { name: name.clone(), version, go, url });
