@@ -5,7 +5,9 @@ mod brokers;
 mod drivers;
 mod external;
 mod host;
+mod joined;
 mod links;
+
 mod rig;
 mod scenarios;
 mod signals;
