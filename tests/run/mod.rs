@@ -7,7 +7,7 @@ mod external;
 mod host;
 mod joined;
 mod links;
-
+mod releases;
 mod rig;
 mod scenarios;
 mod signals;
