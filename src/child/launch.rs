@@ -6,7 +6,7 @@
 //! that in our own process would need unsafe code.
 //!
 //! The kernel ends the child when the *thread* that made it ends (prctl(2), `PR_SET_PDEATHSIG`):
-//! [`super::keeper`] therefore starts every child from a thread that waits for it.
+//! `super::keeper` therefore starts every child from a thread that waits for it.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
