@@ -3,10 +3,16 @@
 //! One list of figures serves the columns of `timeseries.csv`, the members of `summary.json` and the
 //! metrics of thresholds: what a broker shows has one name everywhere.
 
+mod build;
+mod link;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use build::{Build, Builds};
+pub use link::{Link, Links};
 
 /// One thing that can be known of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -199,14 +205,14 @@ impl BrokerFigures {
 /// reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerCost {
-    /// The version it reports.
-    pub version: String,
-    /// The Go toolchain that built it, where it says so.
-    pub go: Option<String>,
+    /// What it ran.
+    pub builds: Builds,
     /// The cluster that it says it is in.
     pub cluster: Option<String>,
     /// Counters over the whole run, of all else the largest reading.
     pub figures: BrokerFigures,
+    /// Its connections to other brokers.
+    pub links: Links,
     /// CPU time while waves ran; of managed brokers only.
     pub wave_cpu: Option<Duration>,
     /// How long its monitoring did not answer although the broker was there.
@@ -242,13 +248,11 @@ pub struct PendingConnection {
 impl BrokerCost {
     /// Takes over what another observer saw of the same broker.
     pub fn merge(&mut self, other: &Self) {
-        let Self { version, go, cluster, figures, wave_cpu, silent, closed, looks, left_out } =
+        let Self { builds, cluster, figures, links, wave_cpu, silent, closed, looks, left_out } =
             other;
-        if *version > self.version {
-            self.version.clone_from(version);
-        }
-        if *go > self.go {
-            self.go.clone_from(go);
+        self.builds.merge(builds);
+        for (peer, link) in links {
+            self.links.entry(peer.clone()).or_default().merge(link);
         }
         if *cluster > self.cluster {
             self.cluster.clone_from(cluster);

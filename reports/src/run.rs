@@ -277,10 +277,9 @@ pub struct FleetTotals {
 impl FleetTotals {
     /// A counter of the nodes; `None` where none are known.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    pub fn counter(&self, name: &str) -> Option<f64> {
+    pub fn counter(&self, name: &str) -> Option<u64> {
         let known = !self.counters.is_empty();
-        known.then(|| self.counters.get(name).copied().unwrap_or_default() as f64)
+        known.then(|| self.counters.get(name).copied().unwrap_or_default())
     }
 
     /// Takes over everything that `other` holds.

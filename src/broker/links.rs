@@ -8,15 +8,21 @@ use serde::Deserialize;
 /// A connection of a broker to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSample {
+    /// `route`, `gateway` or `leaf`.
+    pub kind: &'static str,
+    /// Whom it leads to: the name that the other broker has, its identity or address where the release
+    /// does not tell; of a gateway the name of the other cluster.
+    pub peer: String,
     /// Bytes that wait for the other side; leaf connections do not tell.
     pub pending_bytes: Option<u64>,
-    /// Round trip as the broker measured it last.
+    /// Round trip as the broker measured it last, once it has.
     pub rtt: Option<Duration>,
 }
 
 impl LinkSample {
-    fn new(pending_bytes: Option<u64>, rtt: Option<&String>) -> Self {
-        Self { pending_bytes, rtt: rtt.and_then(|text| go_duration(text)) }
+    /// Its round trip in whole microseconds.
+    pub(crate) fn rtt_us(&self) -> Option<u64> {
+        u64::try_from(self.rtt?.as_micros()).ok()
     }
 }
 
@@ -29,6 +35,10 @@ pub(super) struct Routez {
 
 #[derive(Debug, Deserialize)]
 struct Route {
+    remote_id: String,
+    /// Since 2.9 (nats-server, `server/monitor.go`).
+    #[serde(default)]
+    remote_name: String,
     #[serde(default)]
     pending_size: u64,
     #[serde(default)]
@@ -37,8 +47,12 @@ struct Route {
 
 impl Routez {
     pub(super) fn links(self) -> impl Iterator<Item = LinkSample> {
-        let routes = self.routes.into_iter().flatten();
-        routes.map(|route| LinkSample::new(Some(route.pending_size), route.rtt.as_ref()))
+        self.routes.into_iter().flatten().map(|route| LinkSample {
+            kind: "route",
+            peer: first_of([route.remote_name, route.remote_id]),
+            pending_bytes: Some(route.pending_size),
+            rtt: rtt(route.rtt),
+        })
     }
 }
 
@@ -65,10 +79,10 @@ struct Connection {
 
 impl Gatewayz {
     pub(super) fn links(self) -> impl Iterator<Item = LinkSample> {
-        let gateways = self.outbound_gateways.into_iter().flat_map(BTreeMap::into_values);
-        gateways.filter_map(|gateway| {
-            let Connection { pending_bytes, rtt } = gateway.connection?;
-            Some(LinkSample::new(Some(pending_bytes), rtt.as_ref()))
+        self.outbound_gateways.into_iter().flatten().filter_map(|(peer, gateway)| {
+            let connection = gateway.connection?;
+            let pending_bytes = Some(connection.pending_bytes);
+            Some(LinkSample { kind: "gateway", peer, pending_bytes, rtt: rtt(connection.rtt) })
         })
     }
 }
@@ -82,14 +96,35 @@ pub(super) struct Leafz {
 
 #[derive(Debug, Deserialize)]
 struct Leaf {
+    /// Since 2.9.25 (brokers-checked, 3).
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    ip: String,
+    #[serde(default)]
+    port: u16,
     #[serde(default)]
     rtt: Option<String>,
 }
 
 impl Leafz {
     pub(super) fn links(self) -> impl Iterator<Item = LinkSample> {
-        self.leafs.into_iter().flatten().map(|leaf| LinkSample::new(None, leaf.rtt.as_ref()))
+        self.leafs.into_iter().flatten().map(|leaf| LinkSample {
+            kind: "leaf",
+            peer: first_of([leaf.name, format!("{}:{}", leaf.ip, leaf.port)]),
+            pending_bytes: None,
+            rtt: rtt(leaf.rtt),
+        })
     }
+}
+
+fn first_of(names: [String; 2]) -> String {
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+}
+
+/// Zero stands for none: it is measured a moment after the connection is there.
+fn rtt(text: Option<String>) -> Option<Duration> {
+    go_duration(&text?).filter(|rtt| !rtt.is_zero())
 }
 
 /// A duration as Go prints it (`time.Duration.String`): `1.5ms`, `1m2.5s`, `0s`.
@@ -152,16 +187,25 @@ mod tests {
                 _ => serde_json::from_str::<Leafz>(text).unwrap().links().collect(),
             }
         };
-        let link = |pending_bytes, us| {
-            vec![LinkSample { pending_bytes, rtt: Some(Duration::from_micros(us)) }]
+        let link = |kind, peer: &str, pending_bytes, us| {
+            let (peer, rtt) = (peer.to_owned(), Some(Duration::from_micros(us)));
+            vec![LinkSample { kind, peer, pending_bytes, rtt }]
         };
-        let route = r#"{"num_routes":1,"routes":[{"rid":5,"pending_size":9,"rtt":"80us"}]}"#;
+        let route = r#"{"num_routes":1,"routes":[{"rid":5,"remote_id":"NB","remote_name":"n2",
+            "pending_size":9,"rtt":"80us"}]}"#;
+        let nameless = route.replace(r#""remote_name":"n2","#, "");
         let gateway = r#"{"name":"c1","outbound_gateways":{"c2":{"configured":true,
             "connection":{"cid":7,"pending_bytes":3,"rtt":"1ms"}},"c3":{"configured":true}}}"#;
-        let leaf = r#"{"leafnodes":1,"leafs":[{"account":"$G","rtt":"2ms"}]}"#;
-        assert_eq!(links("routez", route), link(Some(9), 80));
-        assert_eq!(links("gatewayz", gateway), link(Some(3), 1000));
-        assert_eq!(links("leafz", leaf), link(None, 2000));
+        let leaf = r#"{"leafnodes":1,"leafs":[{"name":"leaf1","account":"$G","ip":"127.0.0.1",
+            "port":4000,"rtt":"2ms"}]}"#;
+        let nobody = leaf.replace(r#""name":"leaf1","#, "");
+        assert_eq!(links("routez", route), link("route", "n2", Some(9), 80));
+        assert_eq!(links("routez", &nameless), link("route", "NB", Some(9), 80));
+        assert_eq!(links("gatewayz", gateway), link("gateway", "c2", Some(3), 1000));
+        assert_eq!(links("leafz", leaf), link("leaf", "leaf1", None, 2000));
+        assert_eq!(links("leafz", &nobody), link("leaf", "127.0.0.1:4000", None, 2000));
+        let young = links("routez", &route.replace("80us", "0s"));
+        assert_eq!(young[0].rtt, None, "not measured yet");
         for (path, text) in [
             ("routez", r#"{"num_routes":0,"routes":null}"#),
             ("gatewayz", r#"{"outbound_gateways":null}"#),

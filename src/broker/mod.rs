@@ -12,6 +12,7 @@ pub mod connections;
 mod links;
 mod look_up;
 pub mod monitor;
+mod nameless;
 pub mod neighbours;
 pub mod obtain;
 mod ports;

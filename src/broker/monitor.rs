@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::links::{Gatewayz, Leafz, LinkSample, Routez};
-use super::system::NamedServer;
+use super::system::OneServer;
 
 /// A monitoring request that takes longer than this is a failure of the broker. Whoever looks once a
 /// second misses two looks then.
@@ -220,7 +220,7 @@ enum Way {
     /// Its own web server.
     Site(Site),
     /// Messages, through the system account of its network.
-    System(NamedServer),
+    System(OneServer),
 }
 
 /// A broker's web server: of monitoring, or of profiling.
@@ -245,7 +245,7 @@ impl Monitor {
     }
 
     /// Monitoring of a server through the system account of its network.
-    pub(super) fn of_server(server: NamedServer) -> Self {
+    pub(super) fn of_server(server: OneServer) -> Self {
         Self(Way::System(server))
     }
 

@@ -2,10 +2,10 @@
 //! scenario without a run.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use reports::verdict::ExitCode;
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use super::Shell;
 use super::failure::Refusal;
 use super::progress::{Display, ObtainDisplay};
 use super::scenario_file::{self, Params};
+use super::scratch::Scratch;
 use super::signals;
 use super::sources::SourceArgs;
 use crate::broker::Sources;
@@ -157,11 +158,13 @@ fn start(
     let mut display = Display::new(shell);
     let screen = shell.screen.clone();
     signals::run(&shell.screen, "stopping", async move |stop| {
-        let folder = tempfile_folder()?;
+        // Dropped after the brokers, whose configurations and logs it takes.
+        let folder = Scratch::new("choria-emulator-brokers")
+            .context("cannot make a folder for the brokers")?;
         let (progress, mut told) = mpsc::channel(TOLD);
         let (mut urls, alone) = (Vec::new(), plan.brokers.count() == 1);
         let keep =
-            conductor::keep_brokers(&plan, folder.clone(), sources, launcher, stop, progress);
+            conductor::keep_brokers(&plan, folder.path().into(), sources, launcher, stop, progress);
         let mut keep = pin!(keep);
         let ended = loop {
             tokio::select! {
@@ -178,15 +181,6 @@ fn start(
                 }
             }
         };
-        let _ = fs::remove_dir_all(&folder);
         Ok(signals::code(ended?))
     })
-}
-
-/// A folder for configurations and logs that goes with the brokers.
-fn tempfile_folder() -> anyhow::Result<PathBuf> {
-    let name = format!("choria-emulator-brokers-{}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }

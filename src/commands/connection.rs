@@ -201,9 +201,10 @@ impl Network {
         ];
         match unusable.iter().find(|(given, _)| *given) {
             Some((_, what)) => Err(Refusal::usage(format!(
-                "emulated nodes cannot use {what} yet: they connect in plain TCP, with a user and \
+                "emulated nodes cannot use {what} yet: they connect in plain TCP, and show a user and a \
                  password, a token, or nothing\n\
-                 leave it out, and unset its NATS_ variable or context if it came from there"
+                 write --user and --password, or --token, instead, and unset its NATS_ variable or context \
+                 if it came from there; `measure`, for nodes that are there already, takes all of these"
             ))),
             None => Ok(self.login.clone()),
         }

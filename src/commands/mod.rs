@@ -25,6 +25,7 @@ mod run;
 mod scale;
 mod scenario_file;
 mod schema;
+mod scratch;
 mod screen;
 mod signals;
 mod sources;

@@ -137,6 +137,9 @@ impl Run<'_> {
                 crowd
             }
             Some(strangers) => {
+                if let Some(network) = &mut self.network {
+                    network.end_probes().await;
+                }
                 let crowd = self.meet(strangers.clone()).await?;
                 self.connect_driver(&crowd).await?;
                 crowd

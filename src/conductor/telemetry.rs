@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reports::broker::BrokerCost;
+use reports::broker::{BrokerCost, Links};
 use reports::store::BrokerRow;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -109,7 +109,23 @@ impl Telemetry {
         for eye in &self.eyes {
             costs.entry(eye.name().to_owned()).or_default().merge(&eye.cost());
         }
+        self.name_peers(&mut costs);
         costs
+    }
+
+    /// Gives links their names that lead to an identity: older releases tell no more.
+    fn name_peers(&self, costs: &mut BTreeMap<String, BrokerCost>) {
+        let names =
+            self.eyes.iter().flat_map(|eye| eye.ids().into_iter().map(|id| (id, eye.name())));
+        let names: BTreeMap<String, &str> = names.collect();
+        for cost in costs.values_mut() {
+            let mut links = Links::new();
+            for (peer, link) in std::mem::take(&mut cost.links) {
+                let peer = names.get(&peer).map_or(peer, |name| (*name).to_owned());
+                links.entry(peer).or_default().merge(&link);
+            }
+            cost.links = links;
+        }
     }
 
     /// Ends the looking.

@@ -49,25 +49,25 @@ impl Probes {
     }
 
     /// Sends from one broker to another until it arrives, for each of these pairs at the same time.
-    /// Returns how long the slowest took, or the pairs that did not come through within the time.
+    /// Returns how long the slowest took, or the pairs that did not come through by the deadline.
     ///
     /// # Errors
     /// With the pairs.
     pub async fn reach(
         &self,
         pairs: &[(usize, usize)],
-        within: Duration,
+        deadline: tokio::time::Instant,
     ) -> Result<Duration, Vec<(usize, usize)>> {
         let began = Instant::now();
-        let through = join_all(pairs.iter().map(|pair| self.one(*pair, within))).await;
+        let through = join_all(pairs.iter().map(|pair| self.one(*pair, deadline))).await;
         let stuck = pairs.iter().zip(through).filter(|(_, through)| through.is_none());
         let stuck: Vec<_> = stuck.map(|(pair, _)| *pair).collect();
         if stuck.is_empty() { Ok(began.elapsed()) } else { Err(stuck) }
     }
 
-    async fn one(&self, (from, to): (usize, usize), within: Duration) -> Option<()> {
+    async fn one(&self, (from, to): (usize, usize), by: tokio::time::Instant) -> Option<()> {
         let (from, to) = (self.connections.get(from)?, self.connections.get(to)?);
-        tokio::time::timeout(within, reach(from, to, RETRY)).await.ok()?
+        tokio::time::timeout_at(by, reach(from, to, RETRY)).await.ok()?
     }
 
     /// Closes the connections and waits for their end, a second at the most.

@@ -30,7 +30,19 @@ pub enum Brokers {
         /// File of credentials of its system account.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         system_creds: Option<String>,
+        /// How long messages may take to get through between the URLs, where there are several.
+        #[serde(rename = "form_within_us", with = "micros", default = "usual_form_within")]
+        #[serde(skip_serializing_if = "is_usual")]
+        form_within: Duration,
     },
+}
+
+fn usual_form_within() -> Duration {
+    FORM_WITHIN
+}
+
+fn is_usual(form_within: &Duration) -> bool {
+    *form_within == FORM_WITHIN
 }
 
 /// Brokers that the tool starts and ends.
@@ -47,7 +59,8 @@ pub struct Managed {
     /// Whether each has a port for profiling, through which it is looked at between phases.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profiling: bool,
-    /// How long they may take to form.
+    /// How long they may take, from their start, to form, and the interest of connected nodes to spread:
+    /// both together.
     #[serde(rename = "form_within_us", with = "micros")]
     pub form_within: Duration,
 }
@@ -127,6 +140,15 @@ impl Brokers {
         match self {
             Self::Managed(managed) => managed.topology.name(),
             Self::External { .. } => "external",
+        }
+    }
+
+    /// How long the proof that they are one network may take, the waiting of nodes not counted.
+    #[must_use]
+    pub fn form_within(&self) -> Duration {
+        match self {
+            Self::Managed(managed) => managed.form_within,
+            Self::External { form_within, .. } => *form_within,
         }
     }
 
@@ -274,6 +296,7 @@ pub(super) fn resolve(given: Option<&scenario::Brokers>) -> Brokers {
                 urls: brokers.urls.clone().unwrap_or_default(),
                 monitoring: brokers.monitoring.clone().unwrap_or_default(),
                 system_creds: brokers.system_creds.clone(),
+                form_within: brokers.form_within.map_or(FORM_WITHIN, |span| span.0),
             };
         }
         Some(scenario::Topology::Cluster) => Topology::Cluster,

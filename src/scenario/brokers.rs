@@ -43,7 +43,10 @@ pub struct Brokers {
     /// Opens a profiling port on loopback in each broker; goroutines, heap and stacks are then looked at
     /// before and after each phase. Default false.
     pub profiling: Option<bool>,
-    /// How long the brokers may take until they have found each other and pass on messages; default 30s.
+    /// How long the proof of the network may take in all, nodes that connect meanwhile not counted: from the
+    /// start of the brokers until they have found each other and pass on messages, and until the interest of
+    /// connected nodes has reached the brokers of the clients. With several URLs of topology `external`:
+    /// how long messages may take between them. Default 30s.
     pub form_within: Option<Span>,
     /// With topology `external`: the URLs of one network, for example `nats://broker:4222`; they are
     /// called `n1`, `n2`, ... in this order.

@@ -388,7 +388,7 @@ fn a_broker_gets_as_many_open_files_as_the_system_allows() {
 #[test]
 fn a_broker_whose_parent_is_gone_is_not_started() {
     for (parent, command, said) in [
-        (1, "echo started", "the process 1 that wanted a broker is gone"),
+        (1, "echo started", "the process 1 that wanted a child is gone"),
         (std::process::id(), "/nonexistent/nats-server", "cannot execute /nonexistent/nats-server"),
     ] {
         let ran = run_bound(parent, command);

@@ -305,3 +305,48 @@ fn brokers_of_a_scenario_are_kept_until_somebody_asks_and_tell_where_they_are() 
         assert!(std::net::TcpStream::connect(url.strip_prefix("nats://").unwrap()).is_err());
     }
 }
+
+/// The brokers of a scenario, started on their own with a place for temporary files of the test's.
+fn broker_start(folder: &Path) -> std::process::Command {
+    let text = format!("{SMALL}brokers: {{topology: cluster, size: 2}}\n");
+    fs::write(folder.join("two.yaml"), text).unwrap();
+    fs::create_dir(folder.join("tmp")).unwrap();
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let mut command = program(folder);
+    command.args(["broker", "start", "two.yaml", "--progress", "none"]);
+    command.env("CHORIA_EMULATOR_CACHE", cache).env("TMPDIR", folder.join("tmp"));
+    command
+}
+
+fn temporary(folder: &Path) -> usize {
+    fs::read_dir(folder.join("tmp")).unwrap().count()
+}
+
+#[test]
+fn brokers_whose_urls_cannot_be_printed_end_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = super::said(broker_start(folder.path()).stdout(full).output().unwrap());
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("cannot write to stdout"), "{}", said.err);
+    assert_eq!(temporary(folder.path()), 0);
+}
+
+#[test]
+fn brokers_of_a_scenario_leave_nothing_when_they_are_ended_and_when_their_parent_is_killed() {
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let folder = tempfile::tempdir().unwrap();
+        let said = folder.path().join("said");
+        let mut command = broker_start(folder.path());
+        let mut child = command.stdout(fs::File::create(&said).unwrap()).spawn().unwrap();
+        let printed = || fs::read_to_string(&said).unwrap();
+        wait_until("both say where they are", || printed().lines().count() == 2);
+        assert_eq!(temporary(folder.path()), 1);
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        child.wait().unwrap();
+        if signal != Signal::SIGKILL {
+            assert_eq!(temporary(folder.path()), 0, "gone when the program is");
+        }
+        wait_until("the folder has gone with its brokers", || temporary(folder.path()) == 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! The command line as a person uses it: the real program, its texts and exit codes.
 
 mod asking;
+mod checks;
 mod fidelity;
 mod living;
 mod mistakes;

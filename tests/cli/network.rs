@@ -58,6 +58,23 @@ fn what_nodes_cannot_do_yet_is_refused_by_name() {
 }
 
 #[test]
+fn a_run_whose_nodes_would_need_more_than_they_can_show_is_told_what_to_write_instead() {
+    let text = format!("{SMALL}brokers: {{topology: external, urls: [\"nats://127.0.0.1:1\"]}}\n");
+    let folder = folder_with("there.yaml", text.as_bytes());
+    for (words, what) in [
+        (&["--creds", "x"][..], "a credentials file (--creds)"),
+        (&["--nkey", "x"], "an NKEY (--nkey)"),
+        (&["--tlsca", "x"], "certificate authorities (--tlsca)"),
+        (&["--tlscert", "x", "--tlskey", "y"], "a TLS certificate (--tlscert)"),
+        (&["--tlsfirst"], "TLS (--tlsfirst)"),
+        (&["--server", "tls://127.0.0.1:1"], "a server with tls://"),
+    ] {
+        let says = [what, "write --user and --password, or --token, instead", "`measure`"];
+        refused(folder.path(), &[&["run", "there.yaml"], words].concat(), &says);
+    }
+}
+
+#[test]
 fn the_servers_of_a_scenario_count_where_none_is_named() {
     // No port is named, and the name is reserved to be unknown (RFC 6761).
     let text = format!("{SMALL}brokers: {{topology: external, urls: [\"nats://no.invalid\"]}}\n");

@@ -202,3 +202,17 @@ async fn nodes_that_lose_their_broker_in_mid_wave_are_disconnected_and_come_back
     assert!(left.summary.doubts.iter().any(|doubt| doubt.kind == "driver_disconnected"));
     back.stop(SOON).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_nobody_knows_ends_a_run_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    // Reserved to be unknown (RFC 6761).
+    let text = scenario(&external("nats://no.invalid:4222"), &["default, nodes: 5"], &[RPC]);
+    let ended = Program::run(folder.path(), &text).end();
+    assert_eq!(ended.code, Some(4), "{}", ended.said);
+    let left = left_in(folder.path());
+    assert!(left.summary.partial && left.summary.waves.is_empty());
+    for told in [left.error(), &ended.said] {
+        assert!(told.contains("nats://no.invalid:4222 cannot be looked up"), "{told}");
+    }
+}

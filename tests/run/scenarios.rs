@@ -11,7 +11,8 @@ use reports::verdict::Severity;
 use super::{run, setup};
 use crate::support::is_about_machine;
 
-async fn check(name: &str, overrides: &[&str]) -> Summary {
+/// Runs a shipped scenario so: valid, to its end, every threshold met.
+pub(super) async fn check(name: &str, overrides: &[&str]) -> Summary {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
     let text = std::fs::read_to_string(file).unwrap();
     let out = tempfile::tempdir().unwrap();
@@ -164,7 +165,6 @@ async fn registration_storm_goes_on_after_the_outage() {
         "timeline.0.for=2s",
         "waves.rpc.every=1s",
         "waves.rpc.count=25",
-        "thresholds.events.received{kind:registration}=[\"rate >= 95%\", \"count >= 1500\"]",
     ];
     let summary = check("registration-storm.yaml", &small).await;
     let recovery = &summary.recovery[0];
@@ -182,12 +182,8 @@ async fn registration_storm_goes_on_after_the_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_restart_says_how_long_the_network_is_away() {
-    let small = [
-        "fleet.default.nodes=200",
-        "thresholds.recovery.nodes_lost=[\"max == 200\"]",
-        "waves.discovery.every=500ms",
-        "waves.discovery.count=40",
-    ];
+    let small =
+        ["fleet.default.nodes=200", "waves.discovery.every=500ms", "waves.discovery.count=40"];
     let summary = check("broker-restart.yaml", &small).await;
     let recovery = &summary.recovery[0];
     assert_eq!((recovery.nodes_lost, recovery.nodes_back), (200, 200));
@@ -225,15 +221,14 @@ async fn rolling_upgrade_takes_the_brokers_one_after_the_other_and_ends_whole() 
 async fn churn_is_missed_while_it_is_away_and_nobody_else_is() {
     let small = [
         "fleet.default.nodes=200",
-        "fleet.default.behaviour.churn={share: 20%, every: 2s, away: 500ms}",
-        "waves.discovery.every=250ms",
-        "thresholds.fleet.left=[\"value > 60\"]",
-        "thresholds.missing.disconnected{wave:discovery}=[\"count > 0\", \"rate < 50%\"]",
+        // The same at a tenth of the time: two rounds and a half.
+        "fleet.default.behaviour.churn={share: 10%, every: 3s, away: 500ms}",
+        "waves.discovery.every=200ms",
     ];
     let summary = check("churn.yaml", &small).await;
     let [left, returned] = ["left", "returned"].map(|counter| summary.fleet.counters[counter]);
-    // Forty nodes in each round; at the end no more are away than leave in two.
-    assert!(left > 60 && returned <= left && left - returned <= 80, "{left}, {returned}");
+    // Twenty nodes in each round; at the end no more are away than leave in two.
+    assert!(left >= 28 && returned <= left && left - returned <= 40, "{left}, {returned}");
     // Counted when all has ended: who came back since the counters were taken has said so too.
     let startups = summary.events["startup"].published;
     assert!((200 + returned..=200 + left).contains(&startups), "{startups}, {left}, {returned}");

@@ -2,7 +2,9 @@
 //! with the link that is missing.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
+use choria_emulator::conductor::{self, Setup, Stop};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reports::broker::BrokerFigure;
@@ -117,6 +119,9 @@ async fn releases_from_2_0_to_the_newest_form_one_network() {
     let left_out = |at: usize| &summary.cost.brokers[at].left_out;
     assert!(left_out(0).contains("cluster.name") && left_out(1).contains("cluster.pool_size"));
     assert!(left_out(2).is_empty());
+    // 2.0.0 has no name of its own: others know it by its identity, and results by its name in the plan.
+    let peers = |at: usize| summary.cost.brokers[at].peers.keys().collect::<Vec<_>>();
+    assert_eq!([peers(0), peers(1), peers(2)], [["n2", "n3"], ["n1", "n3"], ["n1", "n2"]]);
     let leaves = "nats: {hub1: \"2.14.5\", leaf1: \"2.0.0\", leaf2: \"2.9.25\"}";
     check_complete(&format!("topology: leafnodes, {leaves}"), &[("leaf", 2)]).await;
 }
@@ -125,7 +130,7 @@ async fn releases_from_2_0_to_the_newest_form_one_network() {
 async fn the_users_own_configuration_and_environment_reach_the_brokers_they_are_meant_for() {
     let out = tempfile::tempdir().unwrap();
     let own = "config: {max_control_line: 5000, cluster: {no_advertise: true}}, \
-               config_for: {n2: \"max_subscriptions: 777\"}, environment: {GOMAXPROCS: 1, GOGC: 77}";
+               config_for: {n2: \"max_subscriptions: 777\"}, environment: {GOMAXPROCS: 1, GOGC: 77, GOMEMLIMIT: 400MiB}";
     let brokers = format!("topology: cluster, size: 2, {}, {own}", real().await);
     let text = scenario(&brokers, &["default, nodes: 4"], &[RPC]);
     let (finished, environments) =
@@ -140,7 +145,7 @@ async fn the_users_own_configuration_and_environment_reach_the_brokers_they_are_
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", left.error());
     assert_eq!(environments.len(), 2);
     for environment in environments {
-        for variable in [&b"GOMAXPROCS=1"[..], b"GOGC=77"] {
+        for variable in [&b"GOMAXPROCS=1"[..], b"GOGC=77", b"GOMEMLIMIT=400MiB"] {
             assert!(environment.split(|&byte| byte == 0).any(|found| found == variable));
         }
     }
@@ -188,6 +193,48 @@ async fn a_network_that_does_not_form_ends_with_code_4_and_names_the_link() {
         }
         assert!(left.summary.waves.is_empty() && left.summary.forming.is_none());
     }
+}
+
+/// What two clusters that are given so long end with, and after how long: gateways are there after a second, and
+/// what clients publish in the second cluster gets nowhere.
+async fn check_mute(form_within: &str) -> (Duration, String) {
+    let mute = "authorization { users: [ { user: mute, password: mute, \
+                permissions: { publish: { deny: \\\">\\\" } } } ] }\\nno_auth_user: mute";
+    let brokers = format!(
+        "topology: supercluster, size: 1, config_for: {{c2: \"{mute}\"}}, form_within: {form_within}, {}",
+        real().await
+    );
+    let text = scenario(&brokers, &["default, nodes: 5"], &[RPC]);
+    let folder = tempfile::tempdir().unwrap();
+    let Setup { plan, sources, launcher, .. } = setup(&text, &[], folder.path()).await;
+    let (told, _hears) = tokio::sync::mpsc::channel(100);
+    let (place, stop) = (folder.path().to_owned(), Stop::default());
+    let began = Instant::now();
+    let kept = conductor::keep_brokers(&plan, place, sources, launcher, stop, told).await;
+    (began.elapsed(), kept.unwrap_err().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_one_time_to_form_for_links_and_messages_together() {
+    let mut seen = Vec::new();
+    // A busy machine may need the time for other things: one that does not shows it.
+    for _ in 0..5 {
+        let (took, error) = check_mute("1500ms").await;
+        let is_muted = error.contains("no message has come from c2-n1 to c1-n1");
+        if is_muted && took < Duration::from_millis(2900) {
+            assert!(error.contains("did not form within 1.5s") && !error.contains("gateway"));
+            return;
+        }
+        seen.push((took, error));
+    }
+    panic!("messages had a time of their own: {seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_start_longer_than_the_network_may_take_to_form_are_not_waited_for() {
+    let (_, error) = check_mute("1ms").await;
+    assert!(error.contains("did not form within 1ms"), "{error}");
+    assert!(error.contains("its brokers were not all ready"), "{error}");
 }
 
 /// Does this to the brokers while they form: a leaf that never connects keeps the forming going.

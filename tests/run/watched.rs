@@ -1,6 +1,8 @@
 //! Brokers that are there already, watched by their monitoring and through their system account.
 
+use std::fs;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use choria_emulator::broker::Broker;
 use choria_emulator::broker::obtain::{Obtained, Request, obtain};
@@ -14,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::rig::{Left, Program, external, left_in, run_alone, run_while, scenario};
 use super::setup;
 use super::telemetry::Series;
-use crate::support::{SOON, lasting_sources, launcher, nats_server, start_spec};
+use crate::support::{SOON, lasting_sources, launcher, nats_server, start_spec, wait_until};
 
 const NODES: u64 = 40;
 const WAVES: u64 = 3;
@@ -22,7 +24,7 @@ const QUIET: &str = "web, nodes: 40, events: {startup: false, alive: false, shut
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 3";
 
 /// Two of a cluster with a system account: user and password are `sys`; anybody else is anonymous.
-async fn two(folder: &Path) -> [Broker; 2] {
+pub(super) async fn two(folder: &Path) -> [Broker; 2] {
     two_of(folder, nats_server().await).await
 }
 
@@ -63,6 +65,62 @@ fn system(urls: &[&str], password: &str) -> ConnectionOptions {
         password: Some(Secret::new(password)),
         ..ConnectionOptions::default()
     }
+}
+
+/// A real nats-server that was given no name, and a system account as above. It does not outlive its test.
+struct Nameless(Child);
+
+impl Nameless {
+    async fn start(folder: &Path, port: u16) -> Self {
+        let config = folder.join("nameless.conf");
+        let accounts = "accounts { SYS { users: [ { user: sys, password: sys } ] }\n\
+                        A { users: [ { user: a, password: a } ] } }\n\
+                        system_account: SYS\nno_auth_user: a\n";
+        fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n{accounts}")).unwrap();
+        let mut command = Command::new(nats_server().await.path);
+        command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Self(command.spawn().unwrap());
+        let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait_until("a server without a name listens", listens);
+        server
+    }
+}
+
+impl Drop for Nameless {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_name_is_found_again_after_its_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Nameless::start(folder.path(), port).await;
+    let url = format!("nats://127.0.0.1:{port}");
+    let rpc = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 15";
+    let out = tempfile::tempdir().unwrap();
+    let mut setup = setup(&scenario(&external(&url), &[QUIET], &[rpc]), &[], out.path()).await;
+    setup.system = Some(system(&[&url], "sys"));
+    let (finished, again) = run_while(setup, async |mut told| {
+        told.waves(2).await;
+        drop(server);
+        Nameless::start(folder.path(), port).await
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    let [broker] = &left.summary.cost.brokers[..] else { panic!("{:?}", left.summary.cost) };
+    assert_eq!(broker.name, "n1");
+    // It counts anew, and what it had counted before is not forgotten.
+    let series = Series::of(&left);
+    let (at, msgs_in) = (series.column("n1", "at_s"), series.column("n1", "msgs_in"));
+    let last = left.summary.waves.last().unwrap();
+    assert_eq!(last.on_time, NODES, "{:?}", left.summary.missing);
+    let late = at.iter().filter(|at| **at > last.intended_at_s - 5.0).count();
+    assert!(late >= 3, "not seen again: {at:?}");
+    assert!(msgs_in.is_sorted() && msgs_in.last() > Some(&(10.0 * NODES as f64)), "{msgs_in:?}");
+    drop(again);
 }
 
 /// Both brokers were watched, and what was seen is of this run.

@@ -4,6 +4,7 @@
 //! and how fast, how long does discovery take, what do agents and collectives cost, what do brokers
 //! carry, what about reconnects, which version was it. What speaks for or against the run follows.
 
+mod brokers;
 mod evidence;
 mod sections;
 mod workers;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::units::{seconds, two_decimals};
-use crate::broker::{BrokerCost, BrokerFigure, ConnectionLook};
+use crate::broker::{BrokerCost, BrokerFigure, Build, ConnectionLook, Links};
 use crate::run::Cost;
 
 /// What the run cost; `null` where it was not measured.
@@ -44,11 +44,14 @@ pub struct DriverSummary {
 pub struct BrokerSummary {
     /// Its name.
     pub name: String,
-    /// The version it reports.
+    /// The version it reports, at the end where it was replaced.
     pub version: String,
     /// The Go toolchain that built it, where it says so.
     #[serde(default)]
     pub go: Option<String>,
+    /// Where it was replaced: what it ran, in order, the last included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<RanSummary>,
     /// The cluster that it says it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -67,10 +70,23 @@ pub struct BrokerSummary {
     /// Keys of its configuration that its release does not know and that were left out.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub left_out: BTreeSet<String>,
+    /// Its connections to other brokers by whom they lead to: a broker, or through a gateway a cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: Links,
     /// The figures by name ([`BrokerFigure`]), each a member of its own: counters over the whole run, of all
     /// else the largest reading; `null` where it was not measured.
     #[serde(flatten)]
     pub figures: BTreeMap<String, Option<serde_json::Number>>,
+}
+
+/// What a broker ran for a part of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RanSummary {
+    /// When it was first seen to, since the run's epoch.
+    pub since_s: f64,
+    /// What it was.
+    #[serde(flatten)]
+    pub build: Build,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
@@ -102,8 +118,21 @@ impl BrokerSummary {
     }
 
     fn of(name: &str, broker: &BrokerCost) -> Self {
-        let BrokerCost { version, go, cluster, figures, wave_cpu, silent, closed, looks, left_out } =
-            broker;
+        let BrokerCost {
+            builds,
+            cluster,
+            figures,
+            links,
+            wave_cpu,
+            silent,
+            closed,
+            looks,
+            left_out,
+        } = broker;
+        let Build { version, go } = builds.last();
+        let ran = builds.in_order().into_iter();
+        let ran = ran.map(|(since, build)| RanSummary { since_s: seconds(since), build });
+        let ran: Vec<_> = ran.collect();
         let number = |figure: BrokerFigure, value: u64| match figure {
             BrokerFigure::CpuUs => serde_json::Number::from_f64(figure.in_its_unit(value)),
             _ => Some(value.into()),
@@ -114,14 +143,16 @@ impl BrokerSummary {
         };
         Self {
             name: name.to_owned(),
-            version: version.clone(),
-            go: go.clone(),
+            version,
+            go,
+            ran: if ran.len() > 1 { ran } else { Vec::new() },
             cluster: cluster.clone(),
             wave_cpu_s: wave_cpu.map(seconds),
             silent_s: seconds(*silent),
             closed: closed.clone(),
             looks: looks.clone(),
             left_out: left_out.clone(),
+            peers: links.clone(),
             figures: BrokerFigure::ALL.into_iter().map(member).collect(),
         }
     }

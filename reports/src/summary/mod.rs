@@ -30,7 +30,7 @@ use crate::threshold::ThresholdOutcome;
 use crate::verdict::{Doubt, Verdict};
 use crate::worker::WorkerSummary;
 
-pub use cost::{BrokerSummary, CostSummary, DriverSummary, EmulatorSummary};
+pub use cost::{BrokerSummary, CostSummary, DriverSummary, EmulatorSummary, RanSummary};
 pub use entry::{EntrySummary, WholeMs};
 pub use fleet::{ConnectSummary, FleetSummary};
 pub use histograms::HistogramTexts;

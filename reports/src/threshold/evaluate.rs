@@ -67,9 +67,11 @@ impl Threshold {
             }
             Source::Connected => self.connected(run),
             Source::Disconnects => self.disconnects(run),
+            Source::Counter(name) => self.counter(run, name),
             Source::Events(value) => self.events(run, value),
             Source::Broker(figure) => self.brokers(run, figure),
-            Source::Recovery(value) => self.recoveries(run, value),
+            Source::NodesLost => self.nodes_lost(run),
+            Source::Recovery(value) => self.recoveries(self.actions(run, value)?),
             Source::Single(value) => value(tally)
                 .map(|value| (Found::Measured(value), String::new()))
                 .ok_or_else(|| "it was not measured".to_owned()),
@@ -233,11 +235,26 @@ impl Threshold {
         })
     }
 
-    fn recoveries(
+    fn counter(&self, run: &RunResult, name: &str) -> Observation {
+        ours(run)?;
+        let fleet = &run.tally.fleet;
+        let count = fleet.counter(name).ok_or("it was not measured")?;
+        let place = format!("{} nodes planned", format::count(fleet.planned));
+        match self.aggregation {
+            Aggregation::Rate => {
+                let share = Fraction::share(count, fleet.planned).ok_or("the run has no fleet")?;
+                Ok((Found::Exact(share), format!("{} of {place}", format::count(count))))
+            }
+            _ => Ok((Found::Exact(Fraction::whole(count)), String::new())),
+        }
+    }
+
+    /// What followed each action that is meant, and the action's name.
+    fn actions(
         &self,
         run: &RunResult,
-        value: fn(&Recovery, &Consequences) -> Option<f64>,
-    ) -> Observation {
+        value: impl Fn(&Recovery, &Consequences) -> Option<f64>,
+    ) -> Result<Vec<(Found, String)>, String> {
         let Selector { step, broker, .. } = &self.selector;
         let selected = run.tally.recovery.iter().filter(|(key, recovery)| {
             step.as_ref().is_none_or(|step| *step == key.step)
@@ -253,14 +270,33 @@ impl Threshold {
             }
         });
         let points: Vec<_> = points.collect::<Result<_, String>>()?;
-        match (self.aggregation, points.as_slice()) {
-            (_, []) => Err("no step of the timeline matches".to_owned()),
-            (Aggregation::Count, all) => {
-                let sum = all.iter().map(|(found, _)| found.as_f64()).sum();
+        match points.as_slice() {
+            [] => Err("no step of the timeline matches".to_owned()),
+            _ => Ok(points),
+        }
+    }
+
+    fn recoveries(&self, points: Vec<(Found, String)>) -> Observation {
+        match self.aggregation {
+            Aggregation::Count => {
+                let sum = points.iter().map(|(found, _)| found.as_f64()).sum();
                 Ok((Found::Measured(sum), String::new()))
             }
-            (other, _) => spread(points, other),
+            other => spread(points, other),
         }
+    }
+
+    fn nodes_lost(&self, run: &RunResult) -> Observation {
+        let points = self.actions(run, |recovery, _| Some(recovery.lost.total() as f64))?;
+        if self.aggregation != Aggregation::Rate {
+            return self.recoveries(points);
+        }
+        // Counts of nodes, which a float holds exactly.
+        let lost = points.iter().map(|(found, _)| found.as_f64() as u64).sum();
+        let connected = run.tally.fleet.connected;
+        let share = Fraction::share(lost, connected).ok_or("no node was connected")?;
+        let place = format!("{} of {}", format::count(lost), format::count(connected));
+        Ok((Found::Exact(share), place))
     }
 
     fn brokers(&self, run: &RunResult, figure: BrokerFigure) -> Observation {

@@ -83,10 +83,14 @@ pub(super) enum Source {
     Connected,
     /// Connections lost.
     Disconnects,
+    /// Times that nodes did this, by the name of the fleet's counter.
+    Counter(&'static str),
     /// Messages that nodes published without being asked, by kind.
     Events(fn(&EventTotals) -> u64),
     /// One value a broker.
     Broker(BrokerFigure),
+    /// Connections of nodes lost after an action of the timeline, one count an action.
+    NodesLost,
     /// One value an action of the timeline; `None`: it did not come to that.
     Recovery(fn(&Recovery, &Consequences) -> Option<f64>),
     /// One value of the run.

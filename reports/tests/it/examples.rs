@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures};
+use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, Build, Builds, Link};
 use reports::forming::Forming;
 use reports::missing::{Cause, MissingNode};
 use reports::place::{Place, PlaceCounts, PlaceResult};
@@ -143,9 +143,27 @@ pub(crate) fn placed() -> RunResult {
     node.broker = Some("leaf1".to_owned());
     run.tally.missing.add(&node);
     fleet_and_cost(&mut run);
-    let leaf = BrokerCost { version: "2.9.25".to_owned(), ..BrokerCost::default() };
-    run.tally.cost.brokers.insert("leaf1".to_owned(), leaf);
+    run.tally.cost.brokers.insert("leaf1".to_owned(), replaced_leaf());
+    let link = |kind: &str, pending_bytes, rtt_us_min, rtt_us_max| Link {
+        kind: kind.to_owned(),
+        connections: 1,
+        pending_bytes,
+        rtt_us_min: Some(rtt_us_min),
+        rtt_us_max: Some(rtt_us_max),
+    };
+    if let Some(hub) = run.tally.cost.brokers.get_mut("n1") {
+        hub.links.insert("n2".to_owned(), link("route", Some(3 << 20), 80, 9_000));
+        hub.links.insert("leaf1".to_owned(), link("leaf", None, 1_900, 2_400));
+    }
     run
+}
+
+/// A broker that became another release in mid run.
+fn replaced_leaf() -> BrokerCost {
+    let mut builds = Builds::one("2.9.25", Some("go1.19.13".to_owned()));
+    let after = Build { version: "2.14.5".to_owned(), go: Some("go1.26.8".to_owned()) };
+    builds.note(Duration::from_secs(7), after);
+    BrokerCost { builds, ..BrokerCost::default() }
 }
 
 fn about() -> About {
@@ -201,8 +219,7 @@ fn fleet_and_cost(run: &mut RunResult) {
     };
     cost.driver = DriverCost { cpu: Duration::from_millis(96), replies: 6 * NODES };
     let broker = BrokerCost {
-        version: "2.14.5".to_owned(),
-        go: Some("go1.26.8".to_owned()),
+        builds: Builds::one("2.14.5", Some("go1.26.8".to_owned())),
         figures: broker_figures(),
         closed: BTreeMap::from([("Client Closed".to_owned(), 3)]),
         ..BrokerCost::default()

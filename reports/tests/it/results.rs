@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
+use reports::broker::{
+    BrokerCost, BrokerFigure, BrokerFigures, Build, Builds, ConnectionLook, Link, PendingConnection,
+};
 use reports::forming::Forming;
 use reports::latency::Latency;
 use reports::missing::{Cause, Missing, MissingCount, MissingNode};
@@ -175,18 +177,42 @@ fn look() -> impl Strategy<Value = ConnectionLook> {
     })
 }
 
+fn builds() -> impl Strategy<Value = Builds> {
+    let build = ("2\\.[0-9]", proptest::option::of("go1\\.[0-9]"));
+    vec((time(), build), 0..3).prop_map(|seen| {
+        let mut builds = Builds::default();
+        for (at, (version, go)) in seen {
+            builds.note(at, Build { version, go });
+        }
+        builds
+    })
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    let known = || proptest::option::of(n());
+    ("[ab]", n(), known(), known(), known()).prop_map(
+        |(kind, connections, pending_bytes, rtt_us_min, rtt_us_max)| Link {
+            kind,
+            connections,
+            pending_bytes,
+            rtt_us_min,
+            rtt_us_max,
+        },
+    )
+}
+
 fn broker() -> impl Strategy<Value = BrokerCost> {
     let closed = vec(("[ab]", n()), 0..3);
-    let built = (proptest::option::of("go1\\.[0-9]"), proptest::option::of("c[0-9]"));
+    let joined = (proptest::option::of("c[0-9]"), vec(("n[12]", link()), 0..3));
     let left_out = proptest::collection::btree_set("[ab]", 0..3);
     let times = (proptest::option::of(time()), time());
-    ("2\\.[0-9]", built, figures(), times, closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
-        |(version, (go, cluster), figures, (wave_cpu, silent), closed, looks, left_out)| {
+    (builds(), joined, figures(), times, closed, vec(("[ab]", look()), 0..3), left_out).prop_map(
+        |(builds, (cluster, links), figures, (wave_cpu, silent), closed, looks, left_out)| {
             BrokerCost {
-                version,
-                go,
+                builds,
                 cluster,
                 figures,
+                links: links.into_iter().collect(),
                 wave_cpu,
                 silent,
                 closed: closed.into_iter().collect(),

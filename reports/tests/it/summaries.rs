@@ -116,6 +116,21 @@ fn answers_by_broker_cluster_and_hops_add_up_to_all_of_them() {
 }
 
 #[test]
+fn a_broker_that_was_replaced_is_what_it_was_last_and_says_what_it_was_before() {
+    let summary = Summary::of(&examples::placed());
+    let [leaf, hub] = &summary.cost.brokers[..] else { panic!("{:?}", summary.cost.brokers) };
+    assert_eq!((leaf.version.as_str(), leaf.go.as_deref()), ("2.14.5", Some("go1.26.8")));
+    let ran: Vec<_> =
+        leaf.ran.iter().map(|ran| (ran.since_s, ran.build.version.as_str())).collect();
+    assert_eq!(ran, [(0.0, "2.9.25"), (7.0, "2.14.5")]);
+    assert!(hub.ran.is_empty());
+    let json = serde_json::to_value(&summary).unwrap();
+    assert_eq!(json["cost"]["brokers"][0]["ran"][0]["go"], "go1.19.13");
+    assert_eq!(json["cost"]["brokers"][1]["peers"]["n2"]["pending_bytes"], 3 << 20);
+    assert_eq!(serde_json::from_value::<Summary>(json).unwrap(), summary);
+}
+
+#[test]
 fn waves_stand_in_the_order_in_which_they_ran() {
     let summary = Summary::of(&examples::passed());
     assert!(summary.waves.is_sorted_by_key(|wave| wave.intended_at_s));

@@ -324,3 +324,22 @@ fn one_value_of_several_brokers_has_to_be_asked_for_by_name() {
         assert_eq!(found.passed, value.is_some());
     }
 }
+
+#[test]
+fn nodes_that_leave_on_purpose_are_counted_and_a_share_of_the_nodes_planned() {
+    let mut run = examples::passed();
+    run.tally.fleet.counters.insert("left".to_owned(), 500);
+    for (metric, expression, passed, says) in [
+        ("fleet.left", "value == 500", true, "500"),
+        ("fleet.left", "rate > 14%", true, "25% (500 of 2,000 nodes planned)"),
+        ("fleet.left", "rate > 25%", false, "25%"),
+        ("fleet.returned", "rate == 0%", true, "0%"),
+    ] {
+        let found = outcome(&run, metric, expression);
+        assert_eq!(found.passed, passed, "{found:?}");
+        assert!(found.detail.contains(says), "{found:?}");
+    }
+    run.tally.fleet.counters.clear();
+    let found = outcome(&run, "fleet.left", "rate > 14%");
+    assert_eq!((found.passed, found.detail.as_str()), (false, "no data: it was not measured"));
+}

@@ -1,11 +1,12 @@
 //! The proof that a network of several brokers has formed: every connection that the plan has between
 //! two of them is named by both sides, and messages get through each in both directions.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reports::forming::Forming;
 use reports::verdict::ExitCode;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::broker::neighbours::Neighbours;
 use crate::broker::{Broker, Version};
@@ -17,19 +18,18 @@ use crate::plan::{Link, LinkKind, Managed, Role};
 const PAUSE: Duration = Duration::from_millis(50);
 /// One more connection than routes in a pool belongs to the system account (brokers-checked, 2).
 const POOL: u64 = 3;
-/// Brokers that show all their links pass messages at once; a first gateway dial waits a second.
-const PROBE_AT_LEAST: Duration = Duration::from_secs(2);
 /// Most missing links that are named.
 const NAMED: usize = 10;
 
 /// What a broker showed, or why it showed nothing.
 type Seen = Result<Neighbours, String>;
 
-/// Waits until the network has formed.
+/// Waits until the network has formed, until the deadline of all that this takes.
 pub(super) async fn form(
     planned: &Managed,
     brokers: &[Broker],
     began: Instant,
+    deadline: Instant,
 ) -> Result<(Forming, Option<Probes>), RunError> {
     let mut forming = Forming::default();
     for link in &planned.links {
@@ -38,15 +38,12 @@ pub(super) async fn form(
     if brokers.len() < 2 {
         return Ok((forming, None));
     }
-    let deadline = began + planned.form_within;
     let peers: Vec<Peer> =
         brokers.iter().enumerate().map(|(at, b)| Peer::of(planned, at, b)).collect();
     linked(planned, brokers, &peers, deadline).await?;
     let urls: Vec<String> = brokers.iter().map(Broker::url).collect();
     let options = ConnectionOptions::default();
-    let probes = Probes::connect(&urls, &options);
-    let left = deadline.saturating_duration_since(Instant::now()).max(PROBE_AT_LEAST);
-    let probes = tokio::time::timeout(left, probes).await;
+    let probes = timeout_at(deadline, Probes::connect(&urls, &options)).await;
     let probes = probes.map_err(|_| unformed(planned, &["no probe could connect".to_owned()]))?;
     let probes = probes.map_err(|error| super::unreachable(&error))?;
     let pairs: Vec<_> = planned
@@ -54,13 +51,12 @@ pub(super) async fn form(
         .iter()
         .flat_map(|link| [(link.from, link.to), (link.to, link.from)])
         .collect();
-    let left = deadline.saturating_duration_since(Instant::now()).max(PROBE_AT_LEAST);
-    if let Err(stuck) = probes.reach(&pairs, left).await {
+    if let Err(stuck) = probes.reach(&pairs, deadline).await {
         probes.close().await;
         let name = |at: usize| planned.brokers[at].name.as_str();
         let stuck = stuck
             .iter()
-            .map(|(from, to)| format!("no message gets from {} to {}", name(*from), name(*to)));
+            .map(|(from, to)| format!("no message has come from {} to {}", name(*from), name(*to)));
         return Err(unformed(planned, &stuck.collect::<Vec<_>>()));
     }
     forming.formed = began.elapsed();
@@ -100,26 +96,28 @@ async fn linked(
     peers: &[Peer],
     deadline: Instant,
 ) -> Result<(), RunError> {
+    let mut known = Vec::new();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
-        let look = |broker: &Broker| {
-            let monitor = broker.monitoring().clone();
-            async move {
-                match tokio::time::timeout(left, monitor.neighbours()).await {
-                    Ok(seen) => seen.map_err(|error| error.to_string()),
-                    Err(_) => Err("its monitoring does not answer".to_owned()),
-                }
-            }
-        };
+        let look =
+            async |broker: &Broker| match timeout_at(deadline, broker.monitoring().neighbours())
+                .await
+            {
+                Ok(seen) => seen.map_err(|error| error.to_string()),
+                Err(_) => Err("its monitoring does not answer".to_owned()),
+            };
         let seen: Vec<Seen> = join_all(brokers.iter().map(look)).await;
         let missing = missing(planned, peers, &seen);
         if missing.is_empty() {
             return Ok(());
         }
-        if Instant::now() + PAUSE >= deadline {
-            return Err(unformed(planned, &missing));
+        // A look that the deadline has cut short says less than the one before it.
+        if known.is_empty() || Instant::now() < deadline {
+            known = missing;
         }
-        tokio::time::sleep(PAUSE).await;
+        if Instant::now() + PAUSE >= deadline {
+            return Err(unformed(planned, &known));
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -169,25 +167,42 @@ fn unseen_leaves(planned: &Managed, seen: &[Seen]) -> Option<String> {
     (have < leaves).then(|| format!("the hub has {have} of {leaves} leaf connections"))
 }
 
-/// The brokers that a client's broker does not reach, although they were linked.
-pub(super) fn without_interest(planned: &Managed, stuck: &[(usize, usize)]) -> RunError {
+/// Brokers that are not all there when the network should have formed.
+pub(super) fn unready(planned: &Managed) -> RunError {
+    unformed(planned, &["its brokers were not all ready".to_owned()])
+}
+
+/// The brokers that a client's broker does not reach, although they were linked after `formed`.
+pub(super) fn without_interest(
+    planned: &Managed,
+    formed: Duration,
+    stuck: &[(usize, usize)],
+) -> RunError {
     let name = |at: usize| planned.brokers[at].name.as_str();
     let stuck = stuck.iter().map(|(from, to)| {
         format!("what subscribes at {} is not known at {}", name(*to), name(*from))
     });
-    unformed(planned, &stuck.collect::<Vec<_>>())
+    let what = format!(
+        "formed in {formed:.2?}, and in the rest of {:?} the interest of its nodes did not spread",
+        planned.form_within
+    );
+    failed(planned, &what, &stuck.collect::<Vec<_>>())
 }
 
 fn unformed(planned: &Managed, missing: &[String]) -> RunError {
+    failed(planned, &format!("did not form within {:?}", planned.form_within), missing)
+}
+
+/// What the network did not do, and where.
+fn failed(planned: &Managed, what: &str, missing: &[String]) -> RunError {
     let mut named: Vec<String> = missing.iter().take(NAMED).cloned().collect();
     if missing.len() > NAMED {
         named.push(format!("and {} more", missing.len() - NAMED));
     }
     let message = format!(
-        "the {} did not form within {:?}:\n  {}\n\
+        "the {} {what}:\n  {}\n\
          see the brokers' logs in brokers/ of the result folder, or give it longer with `form_within`",
         planned.topology.name(),
-        planned.form_within,
         named.join("\n  ")
     );
     RunError { code: ExitCode::BrokerUnreachable, message }

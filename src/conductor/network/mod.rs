@@ -1,18 +1,20 @@
 //! The brokers of a run: started here, or found where the scenario says.
 
+mod external;
 mod form;
 mod start;
 mod watched;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use emulator::spec::Server;
 use futures_util::future;
-use reports::broker::BrokerCost;
+use reports::broker::{BrokerCost, Builds};
 use reports::forming::Forming;
 use reports::verdict::ExitCode;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Progress, Reporter, RunError, Setup};
 use crate::broker::{Broker, Control, LeftOut, Limits, Monitor, Sources, Varz, look_up};
@@ -66,11 +68,15 @@ impl Network {
                 let supply = Supply { plan, sources, launcher, folder };
                 Box::pin(Self::manage(supply, managed, reporter)).await
             }
-            Brokers::External { urls, monitoring, .. } => {
-                let system = setup.system.as_ref();
-                let (servers, watched) =
-                    (look_up(urls).await.map_err(unreachable)?, Watched::find(monitoring, system));
-                Ok(Self { servers, urls: urls.clone(), watched: watched.await?, ..Self::default() })
+            Brokers::External { urls, monitoring, form_within, .. } => {
+                let servers = look_up(urls).await.map_err(unreachable)?;
+                let mut network = Self { servers, urls: urls.clone(), ..Self::default() };
+                let Self { urls, servers, .. } = &network;
+                let options = &setup.connection;
+                let proved = external::prove(&setup.plan, urls, servers, options, *form_within);
+                (network.forming, network.probes) = proved.await?.unzip();
+                network.watched = Watched::find(monitoring, setup.system.as_ref()).await?;
+                Ok(network)
             }
         }
     }
@@ -96,7 +102,15 @@ impl Network {
             ),
         };
         let began = Instant::now();
-        let managed = starting.start(launcher).await.map_err(unreachable)?;
+        let deadline = began + planned.form_within;
+        let started = starting.start(launcher);
+        let started = match planned.brokers.len() {
+            // There is nothing to form: its start has a bound of its own.
+            1 => started.await,
+            // Dropping those that did start ends them.
+            _ => timeout_at(deadline, started).await.map_err(|_| form::unready(planned))?,
+        };
+        let managed = started.map_err(unreachable)?;
         let mut network = Self { managed, ..Self::default() };
         for broker in &network.managed {
             let (name, url, varz) = (broker.name().to_owned(), broker.url(), broker.at_start());
@@ -107,7 +121,7 @@ impl Network {
             reporter.tell(Progress::Broker { name, version, go, url });
         }
         if network.managed.len() > 1 {
-            network.form(planned, began, reporter).await?;
+            network.form(planned, began, deadline, reporter).await?;
         }
         Ok(network)
     }
@@ -117,10 +131,11 @@ impl Network {
         &mut self,
         planned: &Managed,
         began: Instant,
+        deadline: Instant,
         reporter: &Reporter,
     ) -> Result<(), RunError> {
         let formed = tokio::select! {
-            formed = form::form(planned, &self.managed, began) => formed,
+            formed = form::form(planned, &self.managed, began, deadline) => formed,
             told = self.died() => Err(unreachable(format!(
                 "{told}\nit ended while the network formed: see brokers/ in the result folder"
             ))),
@@ -137,20 +152,21 @@ impl Network {
         self.forming.as_ref()
     }
 
-    /// Proves that the interest of all nodes has reached the brokers of the clients, and ends the probes.
+    /// Proves that the interest of all nodes has reached the brokers of the clients, in what forming has
+    /// left of the time for both, and ends the probes.
     pub(super) async fn prove_interest(
         &mut self,
         plan: &Plan,
     ) -> Result<Option<Duration>, RunError> {
         let Some(probes) = self.probes.take() else { return Ok(None) };
-        let Some(planned) = plan.brokers.managed() else { return Ok(None) };
-        let mut pairs = Vec::new();
-        for home in &plan.client.connects_to {
-            pairs.extend((0..planned.brokers.len()).filter(|to| to != home).map(|to| (*home, to)));
-        }
-        let reached = probes.reach(&pairs, planned.form_within).await;
+        let formed = self.forming.as_ref().map_or(Duration::ZERO, |forming| forming.formed);
+        let deadline = Instant::now() + plan.brokers.form_within().saturating_sub(formed);
+        let reached = probes.reach(&external::pairs(plan), deadline).await;
         probes.close().await;
-        let took = reached.map_err(|stuck| form::without_interest(planned, &stuck))?;
+        let took = reached.map_err(|stuck| match plan.brokers.managed() {
+            Some(planned) => form::without_interest(planned, formed, &stuck),
+            None => external::without_interest(plan, &self.servers, &stuck),
+        })?;
         if let Some(forming) = &mut self.forming {
             forming.interest = Some(took);
         }
@@ -197,8 +213,8 @@ impl Network {
         let named = brokers.into_iter().map(|SeenBroker { name, version, go, url }| {
             let number = self.servers.iter().position(|server| server.url == url);
             let name = name.unwrap_or_else(|| format!("n{}", number.map_or(1, |n| n + 1)));
-            let cost =
-                BrokerCost { version: version.clone(), go: go.clone(), ..Default::default() };
+            let builds = Builds::one(version.clone(), go.clone());
+            let cost = BrokerCost { builds, ..BrokerCost::default() };
             if self.introduced.insert(name.clone()) {
                 tracing::info!(%name, %version, go, %url, "broker is reached");
                 reporter.tell(Progress::Broker { name: name.clone(), version, go, url });

@@ -1,10 +1,12 @@
 //! One broker under watch: looks, what came of them, and how long there was no answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reports::broker::{BrokerCost, BrokerFigure, BrokerFigures, ConnectionLook, PendingConnection};
+use reports::broker::{
+    BrokerCost, BrokerFigure, BrokerFigures, Build, Builds, ConnectionLook, Link, PendingConnection,
+};
 use reports::store::BrokerRow;
 use serde_json::json;
 
@@ -15,6 +17,11 @@ use crate::driver::Epoch;
 
 /// Rows that wait to be written down; then the oldest goes.
 const ROWS_WAITING: usize = 256;
+/// Links of a broker that are told apart; of further ones there are only the figures of all: a leaf whose
+/// release does not tell its name has a new one with each connection.
+const LINKS: usize = 256;
+/// Identities of a broker that are remembered: it has a new one with each start.
+const IDS: usize = 64;
 /// Without an answer for so long, a broker that is there is called silent.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
@@ -46,6 +53,8 @@ struct Notes {
     ended_before: Option<BTreeMap<String, u64>>,
     /// Whether that was said.
     is_silent: bool,
+    /// The identities that it had.
+    ids: BTreeSet<String>,
 }
 
 impl Eye {
@@ -55,7 +64,7 @@ impl Eye {
         epoch: Epoch,
         phase: Arc<Mutex<&'static str>>,
     ) -> Self {
-        let cost = BrokerCost { version, ..BrokerCost::default() };
+        let cost = BrokerCost { builds: Builds::one(version, None), ..BrokerCost::default() };
         Self {
             name: control.name().to_owned(),
             monitor: control.monitoring().clone(),
@@ -101,6 +110,11 @@ impl Eye {
             cost.silent += self.epoch.now().saturating_sub(since);
         }
         cost
+    }
+
+    /// The identities that it had until now.
+    pub(super) fn ids(&self) -> BTreeSet<String> {
+        self.notes().ids.clone()
     }
 
     pub(super) fn take(&self, seen: &mut Seen) {
@@ -156,12 +170,7 @@ impl Eye {
                 }
                 figures.merge(&notes.of_broker.over(&look.varz.server_id, now));
                 notes.answered(&self.name, at);
-                notes.cost.merge(&BrokerCost {
-                    version: look.varz.version,
-                    go: Some(look.varz.go).filter(|go| !go.is_empty()),
-                    cluster: look.varz.cluster.name.filter(|name| !name.is_empty()),
-                    ..BrokerCost::default()
-                });
+                notes.introduced(at, look);
             }
             Err(error) => notes.not_answered(&self.name, asked_at, at, &error.to_string()),
         }
@@ -225,6 +234,34 @@ impl Notes {
         } else if self.cost.wave_cpu.is_none() {
             self.cpu_before_waves = cpu;
         }
+    }
+
+    /// Takes note of who the broker says it is, and whom it is linked with.
+    fn introduced(&mut self, at: Duration, Look { varz, links }: Look) {
+        let go = Some(varz.go).filter(|go| !go.is_empty());
+        self.cost.builds.note(at, Build { version: varz.version, go });
+        if self.ids.len() < IDS {
+            self.ids.insert(varz.server_id);
+        }
+        let mut seen: BTreeMap<String, Link> = BTreeMap::new();
+        for link in links {
+            let rtt_us = link.rtt_us();
+            let all = seen.entry(link.peer).or_default();
+            all.merge(&Link {
+                kind: link.kind.to_owned(),
+                connections: all.connections + 1,
+                pending_bytes: link.pending_bytes,
+                rtt_us_min: rtt_us,
+                rtt_us_max: rtt_us,
+            });
+        }
+        let known = &self.cost.links;
+        let room = LINKS.saturating_sub(known.len());
+        let (old, new): (Vec<_>, Vec<_>) =
+            seen.into_iter().partition(|(peer, _)| known.contains_key(peer));
+        let links = old.into_iter().chain(new.into_iter().take(room)).collect();
+        let cluster = varz.cluster.name.filter(|name| !name.is_empty());
+        self.cost.merge(&BrokerCost { cluster, links, ..BrokerCost::default() });
     }
 
     fn answered(&mut self, name: &str, at: Duration) {
@@ -307,12 +344,8 @@ fn broker_figures(Look { varz, links }: &Look) -> BrokerFigures {
     figures.set(BrokerFigure::StaleConnections, varz.stale_connections);
     let pending = links.iter().filter_map(|link| link.pending_bytes).max();
     figures.set(BrokerFigure::LinkPendingBytes, pending);
-    figures.set(BrokerFigure::LinkRttUs, links.iter().filter_map(rtt_us).max());
+    figures.set(BrokerFigure::LinkRttUs, links.iter().filter_map(LinkSample::rtt_us).max());
     figures
-}
-
-fn rtt_us(link: &LinkSample) -> Option<u64> {
-    u64::try_from(link.rtt?.as_micros()).ok()
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::brokers::{brokers, versions};
 use super::workers::workers;
 use super::{Line, Mood, Section, Table};
-use crate::broker::BrokerFigure;
 use crate::format;
 use crate::latency::LatencyFigures;
 use crate::place::PlaceSummary;
 use crate::run::Origin;
-use crate::summary::{BrokerSummary, EntrySummary, RecoverySummary, Summary};
+use crate::summary::{EntrySummary, RecoverySummary, Summary};
 use crate::wave::WaveKind;
 
 const LEGEND: &str =
@@ -126,7 +126,7 @@ fn wave_row(entry: &EntrySummary) -> (Mood, Vec<String>) {
     (if entry.on_time == entry.expected { Mood::Plain } else { Mood::Bad }, cells)
 }
 
-fn nothing() -> String {
+pub(super) fn nothing() -> String {
     "-".to_owned()
 }
 
@@ -204,65 +204,6 @@ fn strangers(summary: &Summary) -> Option<Section> {
     Some(Section { title: "Which nodes have to answer?", table: None, lines })
 }
 
-fn brokers(summary: &Summary) -> Option<Section> {
-    let brokers = &summary.cost.brokers;
-    if brokers.is_empty() {
-        return None;
-    }
-    let columns = vec![
-        ("broker", false),
-        ("version", false),
-        ("connections", true),
-        ("memory", true),
-        ("CPU", true),
-        ("messages in", true),
-        ("out", true),
-        ("slow consumers", true),
-    ];
-    let rows = brokers.iter().map(broker_row).collect();
-    let topology = Line::plain(format!("topology: {}", summary.topology));
-    let trouble = brokers.iter().flat_map(broker_trouble);
-    let told = formed(summary).into_iter().chain(learned(summary));
-    let ended = ended(brokers);
-    let lines = std::iter::once(topology).chain(told).chain(trouble).chain(ended).collect();
-    Some(Section {
-        title: "What do the brokers carry?",
-        table: Some(Table { columns, rows }),
-        lines,
-    })
-}
-
-/// What brokers that are not ours say of how they are joined.
-fn learned(summary: &Summary) -> Option<Line> {
-    let brokers = summary.cost.brokers.iter().filter(|_| summary.topology == "external");
-    let said = brokers.filter_map(|broker| {
-        let cluster = broker.cluster.as_ref()?;
-        let links = broker.figure(BrokerFigure::Links).unwrap_or_default() as u64;
-        let links = format::counted(links, "link", "links");
-        Some(format!("{} in cluster {cluster} with {links}", broker.name))
-    });
-    let said: Vec<_> = said.collect();
-    (!said.is_empty()).then(|| Line::plain(said.join(", ")))
-}
-
-/// How several brokers became a network.
-fn formed(summary: &Summary) -> Option<Line> {
-    let forming = summary.forming.as_ref()?;
-    let kinds = forming.links.iter().filter(|(_, count)| **count > 0);
-    let links: Vec<_> = kinds
-        .map(|(kind, count)| {
-            let kind = if kind == "leaf" { "leaf connection" } else { kind };
-            format::counted(*count, kind, &format!("{kind}s"))
-        })
-        .collect();
-    let formed = format::micros(forming.formed_s * 1e6);
-    let spread = forming.interest_s.map(|interest| {
-        format!(", interest of all nodes spread in {}", format::micros(interest * 1e6))
-    });
-    let text = format!("{} formed in {formed}{}", links.join(", "), spread.unwrap_or_default());
-    Some(Line::plain(text))
-}
-
 fn events(summary: &Summary) -> Option<Section> {
     let seen = summary.events.iter().filter(|(_, totals)| totals.published + totals.received > 0);
     let rows: Vec<_> = seen
@@ -278,68 +219,6 @@ fn events(summary: &Summary) -> Option<Section> {
     let columns = vec![("event", false), ("published", true), ("received", true), ("lost", true)];
     let title = "Do events and registrations arrive?";
     Some(Section { title, table: Some(Table { columns, rows }), lines: Vec::new() })
-}
-
-fn broker_row(broker: &BrokerSummary) -> (Mood, Vec<String>) {
-    let figure = |figure| broker.figure(figure);
-    let show = |value: Option<f64>, as_text: fn(f64) -> String| value.map_or_else(nothing, as_text);
-    let count = |name| show(figure(name), |n| format::count(n as u64));
-    let slow = figure(BrokerFigure::SlowConsumers).unwrap_or_default();
-    let mood = if slow > 0.0 { Mood::Warning } else { Mood::Plain };
-    let cells = vec![
-        broker.name.clone(),
-        broker.version.clone(),
-        count(BrokerFigure::Connections),
-        show(figure(BrokerFigure::RssBytes), format::bytes),
-        show(figure(BrokerFigure::CpuUs), |s| format::micros(s * 1e6)),
-        count(BrokerFigure::MsgsIn),
-        count(BrokerFigure::MsgsOut),
-        count(BrokerFigure::SlowConsumers),
-    ];
-    (mood, cells)
-}
-
-/// How connections ended, said once for brokers that say the same.
-fn ended(brokers: &[BrokerSummary]) -> Vec<Line> {
-    let mut alike: BTreeMap<&BTreeMap<String, u64>, Vec<&str>> = BTreeMap::new();
-    for broker in brokers.iter().filter(|broker| !broker.closed.is_empty()) {
-        alike.entry(&broker.closed).or_default().push(&broker.name);
-    }
-    let told = alike.into_iter().map(|(closed, names)| {
-        let closed = closed.iter().map(|(reason, n)| format!("{reason} {}", format::count(*n)));
-        let closed: Vec<_> = closed.collect();
-        let each = if names.len() > 1 { " each" } else { "" };
-        let names = names.join(", ");
-        Line::plain(format!("{names}, connections ended: {}{each}", closed.join(", ")))
-    });
-    told.collect()
-}
-
-/// What was wrong with reading, or with monitoring.
-fn broker_trouble(broker: &BrokerSummary) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let name = &broker.name;
-    let kinds = [
-        (BrokerFigure::SlowClients, "client", "clients"),
-        (BrokerFigure::SlowRoutes, "route", "routes"),
-        (BrokerFigure::SlowGateways, "gateway", "gateways"),
-        (BrokerFigure::SlowLeafs, "leaf connection", "leaf connections"),
-    ];
-    let slow = kinds.into_iter().filter_map(|(figure, one, many)| {
-        let count = broker.figure(figure).filter(|count| *count > 0.0)? as u64;
-        Some(format::counted(count, one, many))
-    });
-    let slow: Vec<_> = slow.collect();
-    if !slow.is_empty() {
-        lines
-            .push(Line::new(Mood::Warning, format!("{name}, slow consumers: {}", slow.join(", "))));
-    }
-    if broker.silent_s > 0.0 {
-        let silent = format::micros(broker.silent_s * 1e6);
-        let text = format!("{name}: its monitoring did not answer for {silent}");
-        lines.push(Line::new(Mood::Warning, text));
-    }
-    lines
 }
 
 fn connections(summary: &Summary) -> Option<Section> {
@@ -461,27 +340,4 @@ fn balance(recovery: &RecoverySummary) -> Option<Line> {
     let each: Vec<_> = each.collect();
     let (step, brokers) = (&recovery.step, recovery.brokers.join(" "));
     Some(Line::plain(format!("connections around {step} {brokers}: {}", each.join(", "))))
-}
-
-fn versions(summary: &Summary) -> Option<Section> {
-    let version = |broker: &BrokerSummary| match &broker.go {
-        Some(go) => format!("{} ({go})", broker.version),
-        None => broker.version.clone(),
-    };
-    let mut brokers: Vec<_> = summary.cost.brokers.iter().map(version).collect();
-    let numbers = |text: &str| -> Vec<u64> {
-        text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
-    };
-    brokers.sort_by_key(|text| numbers(text));
-    brokers.dedup();
-    let tool = &summary.tool;
-    let brokers = if brokers.is_empty() {
-        "broker unknown".to_owned()
-    } else {
-        format!("broker {}", brokers.join(", "))
-    };
-    let digest: String = summary.plan_digest.chars().take("sha256:".len() + 12).collect();
-    let text = format!("{brokers}, {} {} {}, plan {digest}", tool.name, tool.version, tool.profile);
-    let title = "Which versions were these?";
-    Some(Section { title, table: None, lines: vec![Line::plain(text)] })
 }

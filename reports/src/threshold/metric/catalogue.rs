@@ -95,6 +95,12 @@ const fn single(
     Metric { name, unit, aggregations: &["value"], tags: &[], about, source: Source::Single(value) }
 }
 
+const fn counter(name: &'static str, counter: &'static str, about: &'static str) -> Metric {
+    let aggregations = &["value", "rate"];
+    let source = Source::Counter(counter);
+    Metric { name, unit: Unit::Count, aggregations, tags: &[], about, source }
+}
+
 const fn events(name: &'static str, value: fn(&EventTotals) -> u64, about: &'static str) -> Metric {
     let (aggregations, tags) = (&["count", "rate"], &["kind"]);
     Metric { name, unit: Unit::Count, aggregations, tags, about, source: Source::Events(value) }
@@ -169,17 +175,16 @@ pub static CATALOGUE: &[Metric] = &[
         about: "connections lost after they had been complete; rate: per second",
         source: Source::Disconnects,
     },
-    single(
+    counter(
         "fleet.left",
-        Unit::Count,
-        |t| t.fleet.counter("left"),
-        "times that a node left as its group's churn says; not among the lost connections",
+        "left",
+        "times that a node left as its group's churn says, not among the lost connections; rate: of \
+         the nodes planned",
     ),
-    single(
+    counter(
         "fleet.returned",
-        Unit::Count,
-        |t| t.fleet.counter("returned"),
-        "times that a node that had left was complete again",
+        "returned",
+        "times that a node that had left was complete again; rate: of the nodes planned",
     ),
     events(
         "events.received",
@@ -380,12 +385,15 @@ pub static CATALOGUE: &[Metric] = &[
         |_, waves| micros(waves.first_discovery),
         "action on brokers until a discovery was complete",
     ),
-    recovery(
-        "recovery.nodes_lost",
-        Unit::Count,
-        |r, _| r.began.map(|_| r.lost.total() as f64),
-        "complete connections of nodes lost after an action on brokers",
-    ),
+    Metric {
+        name: "recovery.nodes_lost",
+        unit: Unit::Count,
+        aggregations: COUNTS,
+        tags: STEP,
+        about: "complete connections of nodes lost after an action on brokers; rate: of the nodes connected \
+                when the waves began",
+        source: Source::NodesLost,
+    },
     recovery(
         "recovery.requests_lost",
         Unit::Count,
