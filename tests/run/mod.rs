@@ -5,6 +5,7 @@ mod brokers;
 mod drivers;
 mod external;
 mod host;
+mod loss;
 mod rig;
 mod scenarios;
 mod signals;
