@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::messages::{Answer, Order};
-use crate::driver::{ConnectionOptions, OptionsError, redacted};
+use crate::driver::{ConnectionOptions, OptionsError, failed_tls, redacted};
 
 /// Time for the first connection, and for what is asked of the control broker itself.
 pub const READ_WITHIN: Duration = Duration::from_secs(5);
@@ -39,10 +39,7 @@ pub enum LineError {
     #[error("control broker: {0}")]
     Options(#[from] OptionsError),
     /// It could not be reached.
-    #[error(
-        "control broker {url} cannot be reached: {source}\n\
-         check that a nats-server listens there, and the token or credentials"
-    )]
+    #[error("control broker {url} cannot be reached: {source}\n{}", advice(source))]
     Unreachable {
         /// Its URL, without credentials.
         url: String,
@@ -63,6 +60,17 @@ pub enum LineError {
         /// What the client library said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// What to do about a control broker that cannot be reached.
+fn advice(source: &async_nats::ConnectError) -> &'static str {
+    match failed_tls(source) {
+        true => {
+            "TLS failed: name the authority that vouches for it with --control-tlsca, or \
+             leave TLS out where it has none"
+        }
+        false => "check that a nats-server listens there, and the token or credentials",
+    }
 }
 
 /// Why a question has no answer.

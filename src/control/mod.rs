@@ -61,7 +61,13 @@ impl Silence {
     /// A tick went by; true if that makes the silence too long.
     pub fn tick(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);
-        TICK * self.0 >= LOST_AFTER
+        self.lasts() >= LOST_AFTER
+    }
+
+    /// For how long nobody was heard, in ticks.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        TICK * self.0
     }
 }
 

@@ -12,14 +12,19 @@ use reports::worker::WorkerResult;
 use tokio::sync::Notify;
 
 use crate::child::Exit;
-use crate::control::Silence;
 use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
+use crate::control::{LOST_AFTER, Silence, TICK};
 
 /// Rows of slices that wait to be written down: ten minutes of twenty workers.
 const ROWS_KEPT: usize = 12_000;
 /// Reasons for turning workers away that are kept; a unit that starts its worker again makes one every few
 /// seconds.
 const REFUSALS_KEPT: usize = 20;
+
+/// Workers that fall silent within this time are lost together, not the first of them alone: what they have in
+/// common is told then. Longer than from one pulse to the next and one tick, so that a way that is closed to
+/// all of them is told as such.
+const TOGETHER: Duration = TICK.saturating_mul(2);
 
 /// All workers of a run.
 #[derive(Debug)]
@@ -210,18 +215,10 @@ impl Board {
 
     /// A worker is lost, unless that is known.
     pub(super) fn lose(&self, number: u64, why: &str) {
-        let mut seen = self.seen();
-        let Some(worker) = seen.worker(number) else { return };
-        if worker.lost.is_some() || worker.released {
-            return;
+        let lost = self.seen().lose(number, why);
+        if lost {
+            self.changed.notify_waiters();
         }
-        worker.lost = Some(why.to_owned());
-        let told =
-            format!("worker {} with {} nodes is lost: {why}", worker.in_words(), worker.nodes);
-        tracing::warn!("{told}");
-        seen.untold.push(told);
-        drop(seen);
-        self.changed.notify_waiters();
     }
 
     /// A worker of our own has ended.
@@ -284,15 +281,24 @@ impl Board {
 
     /// A tick of the conductor's timer went by; who was not heard for too long is lost.
     pub(super) fn tick(&self) {
-        let mut gone = Vec::new();
-        for (number, worker) in (0..).zip(&mut self.seen().workers) {
-            if worker.silence.tick() {
-                gone.push(number);
-            }
+        let mut seen = self.seen();
+        let there = |worker: &Worker| worker.lost.is_none() && !worker.released;
+        let mut silent = Vec::new();
+        for (number, worker) in (0..).zip(&mut seen.workers).filter(|(_, worker)| there(worker)) {
+            worker.silence.tick();
+            silent.push((number, worker.silence.lasts()));
         }
-        for number in gone {
-            self.lose(number, "it was not heard for 4 s");
+        let longest = silent.iter().map(|(_, lasts)| *lasts).max().unwrap_or_default();
+        let may_follow = |lasts: Duration| lasts < LOST_AFTER && lasts + TOGETHER >= LOST_AFTER;
+        let some_may = silent.iter().any(|(_, lasts)| may_follow(*lasts));
+        if longest < LOST_AFTER || (some_may && longest < LOST_AFTER + TOGETHER) {
+            return;
         }
+        for (number, _) in silent.into_iter().filter(|(_, lasts)| *lasts >= LOST_AFTER) {
+            seen.lose(number, "it was not heard for 4 s");
+        }
+        drop(seen);
+        self.changed.notify_waiters();
     }
 
     /// The counters of all workers; of a lost one as they were last.
@@ -433,7 +439,24 @@ impl Board {
 }
 
 impl Seen {
+    /// A worker is lost; false if that is known, or it has told what it counted in all.
+    fn lose(&mut self, number: u64, why: &str) -> bool {
+        let Some(worker) = self.worker(number) else { return false };
+        if worker.lost.is_some() || worker.released {
+            return false;
+        }
+        worker.lost = Some(why.to_owned());
+        let told =
+            format!("worker {} with {} nodes is lost: {why}", worker.in_words(), worker.nodes);
+        tracing::warn!("{told}");
+        self.untold.push(told);
+        true
+    }
+
     pub(super) fn worker(&mut self, number: u64) -> Option<&mut Worker> {
         self.workers.get_mut(usize::try_from(number).ok()?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,17 +69,27 @@ pub enum ClientError {
 
 /// What to do about a connection that did not come up.
 fn advice(source: &async_nats::ConnectError) -> &'static str {
+    match failed_tls(source) {
+        true => {
+            "TLS failed: name the authority that vouches for the broker with --tlsca, or \
+             leave TLS out where the broker has none"
+        }
+        false => "check that the broker runs there and takes these credentials",
+    }
+}
+
+/// Whether a connection did not come up for what was wrong with TLS: that does not pass by waiting.
+pub(crate) fn failed_tls(source: &async_nats::ConnectError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
     while let Some(error) = cause {
         // As tokio-rustls wraps what is wrong with a handshake or a certificate.
         let io = error.downcast_ref::<std::io::Error>();
         if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
-            return "TLS failed: name the authority that vouches for the broker with --tlsca, or \
-                    leave TLS out where the broker has none";
+            return true;
         }
         cause = error.source();
     }
-    "check that the broker runs there and takes these credentials"
+    false
 }
 
 /// A client with its connections up.

@@ -38,6 +38,7 @@ use incident::IncidentLog;
 pub use asker::connect_asker;
 pub use bitset::BitSet;
 pub use brokers::SeenBroker;
+pub(crate) use client::failed_tls;
 pub use client::{ClientError, ClientSpec};
 pub use discovery::DiscoverError;
 pub use epoch::Epoch;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, Subscriber};
+use async_nats::{ConnectError, ConnectErrorKind, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::time::sleep;
 
@@ -10,6 +10,7 @@ use super::{Progress, Setup, WorkerError};
 use crate::control::messages::{Beat, Card, Welcome};
 use crate::control::{AskError, Build, Line, LineError, READ_WITHIN, Subjects};
 use crate::doctor::{self, Host};
+use crate::driver::failed_tls;
 
 /// Between two attempts to reach a control broker that is not there yet.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ async fn connect(setup: &Setup, tell: &impl Fn(Progress)) -> Result<Line, LineEr
     loop {
         match Line::connect(&setup.control, &setup.name).await {
             Err(LineError::Unreachable { url, source })
-                if setup.run.is_none() && may_come(source.kind()) =>
+                if setup.run.is_none() && may_come(&source) =>
             {
                 let text = format!("control broker {url} cannot be reached yet: {source}");
                 tell(Progress::Waiting(text));
@@ -79,6 +80,7 @@ async fn connect(setup: &Setup, tell: &impl Fn(Progress)) -> Result<Line, LineEr
 }
 
 /// Whether waiting may help.
-fn may_come(kind: ConnectErrorKind) -> bool {
-    matches!(kind, ConnectErrorKind::Io | ConnectErrorKind::Dns | ConnectErrorKind::TimedOut)
+fn may_come(source: &ConnectError) -> bool {
+    use ConnectErrorKind::{Dns, Io, TimedOut};
+    matches!(source.kind(), Io | Dns | TimedOut) && !failed_tls(source)
 }

@@ -7,6 +7,7 @@ mod external;
 mod host;
 mod joined;
 mod links;
+mod loss;
 mod releases;
 mod rig;
 mod scenarios;

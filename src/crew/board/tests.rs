@@ -1,0 +1,62 @@
+use super::*;
+use crate::control::Build;
+use crate::doctor::Host;
+
+/// Workers a, b and c with ten nodes each.
+fn board() -> Board {
+    let board = Board::new(30);
+    for name in ["a", "b", "c"] {
+        let build = Build { protocol: 1, version: String::new(), digest: String::new() };
+        let card = Card { name: name.to_owned(), build, host: Host::read().unwrap(), pid: 1 };
+        board.seen().workers.push(Worker::new(card, 10));
+    }
+    board
+}
+
+/// Ticks in which `heard` are heard.
+fn ticks(board: &Board, count: usize, heard: &[usize]) {
+    for _ in 0..count {
+        heard.iter().for_each(|at| board.seen().workers[*at].silence.heard());
+        board.tick();
+    }
+}
+
+fn check_lost(board: &Board, names: &[&str]) {
+    let told = board.lost_beyond(0.0).unwrap_or_default();
+    for name in ["a", "b", "c"] {
+        let said = told.contains(&format!("worker {name} "));
+        assert_eq!(said, names.contains(&name), "{name}: {told}");
+    }
+}
+
+#[test]
+fn who_falls_silent_with_another_is_lost_with_it() {
+    let board = board();
+    ticks(&board, 2, &[1, 2]);
+    // For a these are four seconds, for b a tick less.
+    ticks(&board, 14, &[2]);
+    check_lost(&board, &[]);
+    ticks(&board, 1, &[2]);
+    check_lost(&board, &["a", "b"]);
+}
+
+#[test]
+fn who_is_heard_again_at_the_last_moment_is_not_lost_and_holds_up_nobody() {
+    let board = board();
+    ticks(&board, 2, &[1, 2]);
+    ticks(&board, 14, &[2]);
+    check_lost(&board, &[]);
+    ticks(&board, 1, &[1, 2]);
+    check_lost(&board, &["a"]);
+}
+
+#[test]
+fn nobody_waits_for_more_than_half_a_second_for_others_to_follow() {
+    let board = board();
+    ticks(&board, 2, &[1, 2]);
+    ticks(&board, 2, &[2]);
+    ticks(&board, 13, &[]);
+    check_lost(&board, &[]);
+    ticks(&board, 1, &[]);
+    check_lost(&board, &["a", "b"]);
+}

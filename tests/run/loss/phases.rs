@@ -1,0 +1,97 @@
+//! Each process of a run with workers, killed and held still, in each phase.
+
+use nix::sys::signal::Signal::{SIGKILL, SIGSTOP};
+use tokio::runtime::Handle;
+
+use super::stage::{Blow, Phase, Stage, Who};
+use crate::run::rig::real;
+
+const SILENT: &str = "it was not heard for 4 s";
+const NO_CONTROL: &str = "the control broker was ended by signal 9";
+const NO_BROKER: &str = "broker n1 was ended by signal 9";
+const ALL_LOST: &str = "all of them: look at the control broker and the way to it";
+
+/// Deals each of these blows to a run of its own in this phase, side by side: they wait more than they work.
+async fn check(phase: Phase, blows: &[Blow]) {
+    let (brokers, handle) = (real().await, Handle::current());
+    std::thread::scope(|scope| {
+        for blow in blows {
+            let (brokers, handle) = (&brokers, &handle);
+            scope.spawn(move || Stage::reach(phase, brokers, handle).suffer(*blow));
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_workers_muster() {
+    let blows = [
+        Blow { who: Who::Worker, how: SIGKILL, code: Some(5), says: &["worker east on ", SILENT] },
+        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker east on ", SILENT] },
+        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &["worker east on ", SILENT] },
+        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["worker east on "] },
+    ];
+    check(Phase::Muster, &blows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nodes_connect() {
+    let blows = [
+        Blow {
+            who: Who::Worker,
+            how: SIGKILL,
+            code: Some(5),
+            says: &["worker w1 on ", "signal 9"],
+        },
+        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
+        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
+        Blow { who: Who::Broker, how: SIGKILL, code: Some(4), says: &[NO_BROKER] },
+        Blow { who: Who::Broker, how: SIGSTOP, code: Some(99), says: &[] },
+        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
+    ];
+    check(Phase::Connect, &blows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_waves_go_on() {
+    let blows = [
+        Blow {
+            who: Who::Worker,
+            how: SIGKILL,
+            code: Some(5),
+            says: &["worker w1 on ", "signal 9"],
+        },
+        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
+        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
+        Blow { who: Who::Broker, how: SIGKILL, code: Some(4), says: &[NO_BROKER] },
+        Blow { who: Who::Broker, how: SIGSTOP, code: Some(99), says: &[] },
+        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
+    ];
+    check(Phase::Waves, &blows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nodes_leave() {
+    let blows = [
+        Blow {
+            who: Who::Worker,
+            how: SIGKILL,
+            code: Some(5),
+            says: &["worker w1 on ", "signal 9"],
+        },
+        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
+        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
+        Blow { who: Who::Broker, how: SIGKILL, code: Some(0), says: &[] },
+        // It stands still already.
+        Blow { who: Who::Broker, how: SIGSTOP, code: Some(0), says: &[] },
+        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(0), says: &[] },
+    ];
+    check(Phase::Stop, &blows).await;
+}
