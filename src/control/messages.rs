@@ -113,7 +113,8 @@ pub enum Order {
     Halt,
     /// End all nodes in order, and tell everything counted.
     Stop,
-    /// Go, and why: the run ended before it began, or goes on without this worker. Not answered.
+    /// Go, and why: the run ended before it began, or goes on without this worker, which is then told at each of
+    /// its pulses and not waited for.
     Leave(String),
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Seen {
     pub(super) refused: Vec<String>,
     /// Workers of our own that ended before they took part, and how.
     pub(super) stillborn: Vec<String>,
+    /// The run is about to end: nobody is let in any more.
+    pub(super) closed: bool,
     /// Why no worker can be heard any more.
     deaf: Option<String>,
     /// An earlier run that is conducted over the same control broker.
@@ -64,7 +66,7 @@ pub(super) struct Worker {
     pub(super) drives: bool,
     /// Connections of that driver that are away.
     pub(super) clients_away: u64,
-    /// It has told what it counted in all, and may be gone.
+    /// It has told what it counted in all, or nobody wants to know: it may be gone.
     pub(super) released: bool,
     /// As of the last pulse or report.
     pub(super) counts: FleetCounts,
@@ -246,7 +248,12 @@ impl Board {
         self.seen().workers.iter_mut().for_each(|worker| worker.leaving = true);
     }
 
-    /// A worker has told what it counted in all.
+    /// The run is about to end: nobody is let in any more.
+    pub(super) fn close(&self) {
+        self.seen().closed = true;
+    }
+
+    /// A worker has told what it counted in all, or has heard that nobody wants to know.
     pub(super) fn release(&self, number: u64) {
         if let Some(worker) = self.seen().worker(number) {
             worker.released = true;

@@ -65,11 +65,15 @@ impl Registrar {
                  give each worker a name of its own with --name",
                 self.run, worker.card.host.name, worker.card.pid
             ))
-        } else if number >= self.of {
+        } else if number >= self.of || seen.closed {
+            let how = match seen.closed {
+                true => "ends".to_owned(),
+                false => format!("is under way with its {} workers", self.of),
+            };
             Some(format!(
-                "worker {name} comes too late: run {} is under way with its {} workers\n\
+                "worker {name} comes too late: run {} {how}\n\
                  start it before the run, or wait for the next",
-                self.run, self.of
+                self.run
             ))
         } else {
             None

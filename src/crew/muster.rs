@@ -31,6 +31,9 @@ const OWN_WITHIN: Duration = Duration::from_secs(30);
 const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a worker to take its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
+/// Time for workers to hear that they are to leave: one that was welcomed a moment ago does not listen yet, and
+/// one that is not heard at all is lost before.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for the control broker to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -352,10 +355,16 @@ impl Mustered {
     /// Ends everything: workers that have told all they counted go by themselves, the others are made to.
     pub(crate) async fn dismiss(mut self) {
         let board = Arc::clone(self.orders.board());
-        for number in self.orders.present() {
-            let why = "the run has ended without this worker's account".to_owned();
-            self.line.say(&self.subjects.order(number), &Order::Leave(why)).await;
-        }
+        // Whoever is not there yet need not be told to go.
+        board.close();
+        let leave = Order::Leave("the run has ended without this worker's account".to_owned());
+        let told = self.orders.present().into_iter().map(async |number| {
+            match self.orders.give(number, &leave, LEAVE_WITHIN).await {
+                Ok(_) => board.release(number),
+                Err(error) => tracing::warn!(number, "a worker was not told to leave: {error}"),
+            }
+        });
+        join_all(told).await;
         self.tasks.shutdown().await;
         self.children.end(&board).await;
         // A stream in a broker of our own goes with it.

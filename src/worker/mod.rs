@@ -149,6 +149,7 @@ async fn serve(
             Some(message) = orders.next() => {
                 let order = serde_json::from_slice(&message.payload);
                 if let Ok(Order::Leave(why)) = order {
+                    line.answer(&message, &Answer::Done).await;
                     break End::Refused(why);
                 }
                 let last = matches!(order, Ok(Order::Stop));

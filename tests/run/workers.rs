@@ -18,7 +18,7 @@ const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 50
 const NODES: u64 = 60;
 
 /// A run of 60 nodes in three workers.
-async fn text(wave: &str, more: &str) -> String {
+pub(super) async fn text(wave: &str, more: &str) -> String {
     let group = format!("default, nodes: {NODES}");
     format!("{}{more}", scenario(&real().await, &[&group], &[wave]))
 }
@@ -122,7 +122,8 @@ fn check_ended(folder: &Path, ended: Ended, says: &[&str]) -> Left {
     left
 }
 
-const LONG: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
+pub(super) const LONG: &str =
+    "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_while_waves_go_on_fails_the_run_and_is_named() {
@@ -393,7 +394,7 @@ pub(super) fn worker(url: &str, name: &str, token: &str) -> Command {
 }
 
 /// A conductor that waits for workers of other hosts; where its control broker listens.
-fn conductor(folder: &Path, text: &str, workers: &str) -> (Program, String) {
+pub(super) fn conductor(folder: &Path, text: &str, workers: &str) -> (Program, String) {
     let mut command = Program::command(folder, text);
     command.args(["--workers", workers, "--control-listen", "127.0.0.1:0"]);
     command.args(["--control-token", "secret"]);

@@ -1,0 +1,21 @@
+//! Who is let into a run, and how whoever was let in hears that it is over.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use super::handmade::WorkerByHand;
+use super::workers::{LONG, conductor, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_listen_yet_hears_that_it_is_to_leave_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, url) = conductor(folder.path(), &text(LONG, "").await, "2");
+    let mut slow = WorkerByHand::at(&url, "slow").await;
+    let number = slow.join().await;
+    program.signal(Signal::SIGINT);
+    sleep(Duration::from_secs(1)).await;
+    slow.leave(number).await;
+    assert_eq!(program.end().code, Some(130));
+}
