@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use super::messages::{Answer, Order};
 use crate::driver::{ConnectionOptions, OptionsError, redacted};
 
-/// Time for the first connection, and for what is asked of the control broker itself.
-pub const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the first connection.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Time for what is left to say when the connection is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that wait for one of our tasks; a worker sends six a second and a conductor reads them at once.

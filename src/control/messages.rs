@@ -59,6 +59,17 @@ pub struct Card {
     pub pid: u32,
 }
 
+impl Card {
+    /// Whether both are of one process. Hosts may share a kernel and count processes each for itself, so it takes
+    /// the host's name too.
+    pub(crate) fn is_of_same_process(&self, other: &Self) -> bool {
+        let process = |card: &Self| {
+            (card.name.clone(), card.host.name.clone(), card.host.boot_id.clone(), card.pid)
+        };
+        process(self) == process(other)
+    }
+}
+
 /// What a worker is told that wants to take part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

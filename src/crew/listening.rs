@@ -50,51 +50,63 @@ impl Registrar {
     }
 
     fn welcome(&self, card: Card) -> Welcome {
+        let judged = self.judge(card);
+        if let Welcome::Refused(reason) = &judged {
+            self.board.turn_away(reason);
+        }
+        self.board.changed.notify_waiters();
+        judged
+    }
+
+    /// Lets a worker in, unless something speaks against it.
+    fn judge(&self, card: Card) -> Welcome {
         let mut seen = self.board.seen();
         let number = seen.workers.len() as u64;
-        let name = card.name.clone();
-        let again = seen.workers.iter().find(|worker| worker.card.name == name);
-        let refused = if card.build != self.build {
-            Some(format!(
+        let (run, name) = (&self.run, &card.name);
+        if card.build != self.build {
+            return Welcome::Refused(format!(
                 "worker {name} is {}, and the conductor is {}\ninstall the same build on both",
                 card.build, self.build
-            ))
-        } else if let Some(worker) = again {
-            Some(format!(
-                "run {} has a worker {name} already, on {} (process {})\n\
-                 give each worker a name of its own with --name",
-                self.run, worker.card.host.name, worker.card.pid
-            ))
-        } else if number >= self.of || seen.closed {
+            ));
+        }
+        let mut numbered = (0..).zip(&seen.workers);
+        if let Some((number, worker)) = numbered.find(|(_, worker)| worker.card.name == *name) {
+            return self.welcome_again(number, worker, &card);
+        }
+        if number >= self.of || seen.closed {
             let how = match seen.closed {
                 true => "ends".to_owned(),
                 false => format!("is under way with its {} workers", self.of),
             };
-            Some(format!(
-                "worker {name} comes too late: run {} {how}\n\
-                 start it before the run, or wait for the next",
-                self.run
-            ))
-        } else {
-            None
-        };
-        let welcome = match refused {
-            Some(reason) => {
-                drop(seen);
-                self.board.turn_away(&reason);
-                Welcome::Refused(reason)
+            return Welcome::Refused(format!(
+                "worker {name} comes too late: run {run} {how}\n\
+                 start it before the run, or wait for the next"
+            ));
+        }
+        let nodes = usize::try_from(number).ok().and_then(|at| self.nodes.get(at));
+        let worker = Worker::new(card, nodes.copied().unwrap_or(0));
+        tracing::info!(number, "worker {} takes part", worker.in_words());
+        seen.workers.push(worker);
+        Welcome::Accepted { number, of: self.of }
+    }
+
+    /// Answers one whose name is known: where it is the very process that was let in, the answer was lost on its
+    /// way, and is given again.
+    fn welcome_again(&self, number: u64, worker: &Worker, card: &Card) -> Welcome {
+        let (run, name) = (&self.run, &card.name);
+        if !worker.card.is_of_same_process(card) {
+            return Welcome::Refused(format!(
+                "run {run} has a worker {name} already, on {} (process {})\n\
+                 give each worker a name of its own with --name",
+                worker.card.host.name, worker.card.pid
+            ));
+        }
+        match &worker.lost {
+            Some(why) => {
+                Welcome::Refused(format!("run {run} goes on without worker {name}: {why}"))
             }
-            None => {
-                let nodes = usize::try_from(number).ok().and_then(|at| self.nodes.get(at));
-                let worker = Worker::new(card, nodes.copied().unwrap_or(0));
-                tracing::info!(number, "worker {} takes part", worker.in_words());
-                seen.workers.push(worker);
-                drop(seen);
-                Welcome::Accepted { number, of: self.of }
-            }
-        };
-        self.board.changed.notify_waiters();
-        welcome
+            None => Welcome::Accepted { number, of: self.of },
+        }
     }
 }
 
