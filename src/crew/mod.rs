@@ -35,6 +35,9 @@ pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
 pub(crate) use self::muster::{Call, Mustered};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
 
+/// Time for all nodes of a process to end in order, shutdown events included.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
 /// The processes that carry the fleet.
 pub struct Crew(Kind);
 
@@ -295,9 +298,7 @@ impl Crew {
     /// Ends all nodes in order and waits for all tasks and processes. Returns what is known then.
     pub(crate) async fn stop(self) -> Dismissed {
         match self.0 {
-            Kind::Local(local) => {
-                Dismissed { counts: local.fleet.stop().await, ..Dismissed::default() }
-            }
+            Kind::Local(local) => local.stop().await,
             Kind::Remote(remote) => remote.stop().await,
         }
     }

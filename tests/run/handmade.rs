@@ -1,9 +1,12 @@
-//! Workers made by hand: each says what a test wants when the test wants it, and hits at will the instants that real
-//! ones hit once in a thousand runs.
+//! Workers and conductors made by hand: each says what a test wants when the test wants it, and hits at will the
+//! instants that real ones hit once in a thousand runs.
+
+use std::path::Path;
 
 use async_nats::{Message, Subscriber};
-use choria_emulator::control::messages::{Answer, Beat, Card, Order, Pulse, Spent, Welcome};
-use choria_emulator::control::{Build, Line, PULSE_EVERY, Subjects};
+use choria_emulator::broker::Broker;
+use choria_emulator::control::messages::{Answer, Beat, Card, Order, Phase, Pulse, Spent, Welcome};
+use choria_emulator::control::{AskError, BEAT_EVERY, Build, Line, PULSE_EVERY, Subjects};
 use choria_emulator::doctor::Host;
 use choria_emulator::driver::{ConnectionOptions, Secret};
 use futures_util::StreamExt as _;
@@ -11,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::rig::broker_with;
 use crate::support::SOON;
 
 /// A connection to a control broker whose token is `secret`.
@@ -79,5 +83,67 @@ impl WorkerByHand {
         let (message, order) = next::<Order>(&mut orders).await;
         assert!(matches!(order, Order::Leave(_)), "{order:?}");
         self.line.answer(&message, &Answer::Done).await;
+    }
+}
+
+/// A conductor made by hand that wants one worker, with a control broker of its own.
+pub(super) struct ConductorByHand {
+    pub(super) broker: Broker,
+    pub(super) line: Line,
+    subjects: Subjects,
+    joins: Subscriber,
+    /// What shows that it is there; it goes with this.
+    pub(super) beats: JoinSet<()>,
+}
+
+impl ConductorByHand {
+    pub(super) async fn start(folder: &Path) -> Self {
+        let broker = broker_with(folder, "authorization { token: secret }").await;
+        let line = line(&broker.url(), "conductor").await;
+        let beat = Beat {
+            run: "0a0a0a0a".to_owned(),
+            phase: Phase::Mustering,
+            scenario: "by hand".to_owned(),
+            host: String::new(),
+            began: String::new(),
+        };
+        let subjects = Subjects::of(&beat.run);
+        let joins = line.listen(&subjects.join()).await.unwrap();
+        let mut beats = JoinSet::new();
+        let beating = line.clone();
+        beats.spawn(async move {
+            loop {
+                beating.say(Subjects::BEAT, &beat).await;
+                sleep(BEAT_EVERY).await;
+            }
+        });
+        Self { broker, line, subjects, joins, beats }
+    }
+
+    /// Waits until somebody asks to take part, and does not answer.
+    pub(super) async fn asked(&mut self) -> (Message, Card) {
+        next(&mut self.joins).await
+    }
+
+    /// Waits until somebody asks to take part, and lets it in.
+    pub(super) async fn let_in(&mut self) -> Card {
+        let (message, card) = self.asked().await;
+        self.line.answer(&message, &Welcome::Accepted { number: 0, of: 1 }).await;
+        card
+    }
+
+    /// Where the worker takes orders.
+    pub(super) fn orders(&self) -> String {
+        self.subjects.order(0)
+    }
+
+    /// Gives the worker an order; it may not listen yet.
+    pub(super) async fn order(&self, order: &Order) -> Answer {
+        loop {
+            match self.line.order(&self.orders(), order, SOON).await {
+                Err(AskError::Nobody) => sleep(PULSE_EVERY).await,
+                answer => return answer.unwrap(),
+            }
+        }
     }
 }
