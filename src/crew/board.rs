@@ -440,6 +440,19 @@ impl Board {
 }
 
 impl Seen {
+    /// The names of all workers.
+    pub(super) fn names(&self) -> String {
+        let mut names: Vec<_> = self.workers.iter().map(|one| one.card.name.as_str()).collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
+    /// Those of `places` that no worker is called by.
+    pub(super) fn without<'a>(&self, places: &[&'a str]) -> Vec<&'a str> {
+        let is_there = |place: &&str| self.workers.iter().any(|one| one.card.name == **place);
+        places.iter().copied().filter(|place| !is_there(place)).collect()
+    }
+
     pub(super) fn worker(&mut self, number: u64) -> Option<&mut Worker> {
         self.workers.get_mut(usize::try_from(number).ok()?)
     }

@@ -94,37 +94,17 @@ pub(crate) struct FarDriver {
 }
 
 impl Drivers {
-    /// The workers of these names; `None` where there are no names.
-    pub(super) fn find(orders: &Arc<Orders>, names: &[&str]) -> Result<Option<Self>, CrewError> {
-        if names.is_empty() {
-            return Ok(None);
+    /// The workers of these names, all of whom are there; `None` where there are no names.
+    pub(super) fn find(orders: &Arc<Orders>, names: &[&str]) -> Option<Self> {
+        let mut at = Vec::new();
+        for (number, worker) in (0..).zip(&mut orders.board().seen().workers) {
+            let name = worker.card.name.clone();
+            if names.contains(&name.as_str()) {
+                worker.drives = true;
+                at.push(Place { number, name, cores: worker.card.host.cores });
+            }
         }
-        let (mut at, mut unknown) = (Vec::new(), Vec::new());
-        let mut seen = orders.board().seen();
-        for name in names {
-            let found = (0..).zip(&mut seen.workers).find(|(_, one)| one.card.name == *name);
-            let Some((number, worker)) = found else {
-                unknown.push(format!("`{name}`"));
-                continue;
-            };
-            worker.drives = true;
-            at.push(Place { number, name: (*name).to_owned(), cores: worker.card.host.cores });
-        }
-        if unknown.is_empty() {
-            return Ok(Some(Self { orders: Arc::clone(orders), at }));
-        }
-        let mut known: Vec<_> =
-            seen.workers.iter().map(|worker| worker.card.name.as_str()).collect();
-        known.sort_unstable();
-        Err(CrewError {
-            code: ExitCode::Usage,
-            message: format!(
-                "the scenario has clients at {}, and no worker is called so\n\
-                 write one of these for `at`: conductor, {}",
-                unknown.join(", "),
-                known.join(", ")
-            ),
-        })
+        (!at.is_empty()).then(|| Self { orders: Arc::clone(orders), at })
     }
 
     /// Gives all drivers an order of their own at once.

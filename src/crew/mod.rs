@@ -10,6 +10,7 @@ mod driving;
 mod listening;
 mod local;
 mod muster;
+mod places;
 mod remote;
 
 use std::net::SocketAddrV4;
@@ -34,6 +35,7 @@ pub use self::children::TOKEN_VARIABLE;
 pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
 pub(crate) use self::muster::{Call, Mustered};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
+pub(crate) use self::places::check as check_places;
 
 /// Time for all nodes of a process to end in order, shutdown events included.
 const STOP_WITHIN: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::board::{Board, Worker};
 use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
+use super::places::nobody_is_called;
 use super::remote::Orders;
 use super::{CrewError, Drivers, News};
 use crate::broker::obtain::{self, ObtainError};
@@ -202,8 +203,12 @@ impl Mustered {
         Ok(())
     }
 
-    /// Waits until all are there; `told` hears how it goes.
-    pub(crate) async fn complete(&self, told: &impl Fn(News)) -> Result<(), CrewError> {
+    /// Waits until all are there, those of the names `places` among them; `told` hears how it goes.
+    pub(crate) async fn complete(
+        &self,
+        places: &[&str],
+        told: &impl Fn(News),
+    ) -> Result<(), CrewError> {
         let deadline = Instant::now() + self.wait;
         let board = self.orders.board();
         let mut turned_away = 0;
@@ -219,7 +224,13 @@ impl Mustered {
                         "{how}\nits log is in workers/ of the result folder"
                     )));
                 }
-                (seen.workers.len() as u64, seen.refused.clone())
+                let came = seen.workers.len() as u64;
+                // Nobody is waited for where not all of these can come any more.
+                let unknown = seen.without(places);
+                if unknown.len() as u64 > self.count.saturating_sub(came) {
+                    return Err(nobody_is_called(&unknown, &seen.names()));
+                }
+                (came, seen.refused.clone())
             };
             for reason in refused.iter().skip(turned_away) {
                 told(News::TurnedAway(reason.clone()));
@@ -260,7 +271,7 @@ impl Mustered {
     }
 
     /// The workers of these names, which are to have drivers; `None` where there are no names.
-    pub(crate) fn drivers(&self, names: &[&str]) -> Result<Option<Drivers>, CrewError> {
+    pub(crate) fn drivers(&self, names: &[&str]) -> Option<Drivers> {
         Drivers::find(&self.orders, names)
     }
 

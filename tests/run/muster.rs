@@ -127,3 +127,16 @@ async fn a_worker_that_carries_out_an_order_hears_that_it_is_to_leave() {
     assert_eq!(ended.code, Some(3), "{}", ended.said);
     assert!(ended.said.contains("nobody wants it"), "{}", ended.said);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_waited_for_where_a_worker_of_a_name_cannot_come_any_more() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let text = text(&format!("{LONG}, clients: 2"), "client: {at: [east, west]}\n").await;
+    let (program, url) = conductor(folders[0].path(), &text, "2");
+    // The second place is for both of them.
+    let north = Program::start(worker(&url, "north", "secret"), folders[1].path());
+    let ended = program.end();
+    assert_eq!(ended.code, Some(2), "{}", ended.said);
+    assert!(ended.said.contains("clients at `east`, `west`, and no worker"), "{}", ended.said);
+    assert_eq!(north.end().code, Some(3));
+}

@@ -30,6 +30,7 @@ impl Run<'_> {
                 News::TurnedAway(reason) => Progress::Warning(reason),
             });
         };
+        let places = self.setup.plan.clients_places();
         let opened = Mustered::open(self.call()?, &told);
         let mustered = tokio::select! {
             opened = opened => opened.map_err(failed)?,
@@ -38,10 +39,10 @@ impl Run<'_> {
         // Whatever happens from here on, they are dismissed in order.
         let mustered = self.mustered.insert(mustered);
         tokio::select! {
-            complete = mustered.complete(&told) => complete.map_err(failed)?,
+            complete = mustered.complete(&places, &told) => complete.map_err(failed)?,
             reason = self.stop.asked() => return Err(asked(reason)),
         }
-        self.drivers = mustered.drivers(&self.setup.plan.clients_places()).map_err(failed)?;
+        self.drivers = mustered.drivers(&places);
         let hosts = mustered.hosts();
         if matches!(self.setup.workers, Workers::Elsewhere(_)) {
             let here = Host::read().map_err(|error| fault(&error.to_string()))?;
