@@ -63,6 +63,9 @@ async fn three_workers_carry_a_fleet_and_every_figure_adds_up() {
     let workers = summary.workers.iter().map(|w| (w.name.as_str(), w.nodes, w.answered));
     assert!(workers.eq([("w1", 20, 80), ("w2", 20, 80), ("w3", 20, 80)]), "{:?}", summary.workers);
     assert!(summary.workers.iter().all(|worker| worker.slices > 0 && worker.lost.is_none()));
+    let config = std::fs::read_to_string(left.folder.join("control/control.conf")).unwrap();
+    assert_eq!(config.matches("authorization").count(), 1, "{config}");
+    assert!(!config.contains("from the scenario"), "{config}");
     let rows = std::fs::read_to_string(left.folder.join("workers.csv")).unwrap();
     assert!(["w1", "w2", "w3"].iter().all(|name| rows.contains(&format!(",{name},"))), "{rows}");
 }
