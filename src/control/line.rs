@@ -197,6 +197,24 @@ impl Line {
             .map_err(|error| AskError::Broken(format!("the answer cannot be read: {error}")))
     }
 
+    /// Asks all who listen; their answers come as long as the subscription is held.
+    ///
+    /// # Errors
+    /// When the control broker does not take the subscription.
+    pub async fn ask_all(
+        &self,
+        subject: &str,
+        question: &impl Serialize,
+    ) -> Result<Subscriber, LineError> {
+        let inbox = self.client.new_inbox();
+        let answers = self.listen(&inbox).await?;
+        let asked = self.client.publish_with_reply(subject.to_owned(), inbox, bytes(question));
+        if let Err(error) = asked.await {
+            tracing::warn!(subject, "not asked on the control plane: {error}");
+        }
+        Ok(answers)
+    }
+
     /// Gives a worker an order.
     ///
     /// # Errors

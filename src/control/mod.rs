@@ -11,7 +11,7 @@
 //! | subject | who says it | what |
 //! | --- | --- | --- |
 //! | `choria_emulator.beat` | conductor, every 500 ms | [`Beat`](messages::Beat) |
-//! | `choria_emulator.who` | a conductor that begins | answered with its beat by one that is at work |
+//! | `choria_emulator.who` | a conductor that begins | its [`Beat`](messages::Beat), answered with theirs by all others |
 //! | `choria_emulator.RUN.join` | worker, until it is answered | [`Card`](messages::Card), answered with [`Welcome`](messages::Welcome) |
 //! | `choria_emulator.RUN.order.N` | conductor | [`Order`](messages::Order), answered with [`Answer`](messages::Answer) |
 //! | `choria_emulator.RUN.pulse.N` | worker, every 200 ms | [`Pulse`](messages::Pulse) |

@@ -11,6 +11,7 @@ use reports::store::WorkerRow;
 use reports::worker::WorkerResult;
 use tokio::sync::Notify;
 
+use super::CrewError;
 use crate::child::Exit;
 use crate::control::Silence;
 use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
@@ -44,8 +45,8 @@ pub(super) struct Seen {
     pub(super) closed: bool,
     /// Why no worker can be heard any more.
     deaf: Option<String>,
-    /// An earlier run that is conducted over the same control broker.
-    pub(super) rival: Option<String>,
+    /// A run that is conducted over the same control broker and goes before this one.
+    rival: Option<String>,
     /// Workers that were lost within the policy, not yet told.
     untold: Vec<String>,
     rows: Vec<WorkerRow>,
@@ -277,7 +278,7 @@ impl Board {
         seen.workers.iter().any(|worker| worker.card.name == name && worker.released)
     }
 
-    /// Another run was there first.
+    /// Another run goes before this one.
     pub(super) fn yield_to(&self, rival: String) {
         self.seen().rival.get_or_insert(rival);
         self.changed.notify_waiters();
@@ -352,11 +353,15 @@ impl Board {
         seen.workers.iter().flat_map(of).collect()
     }
 
-    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes; a worker with a driver is so in any case.
-    pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<String> {
+    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes; a worker with a driver is so in any case, and
+    /// all of them where another run goes before this one.
+    pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<CrewError> {
         let seen = self.seen();
-        if let Some(why) = seen.deaf.as_ref().or(seen.rival.as_ref()) {
-            return Some(why.clone());
+        if let Some(rival) = &seen.rival {
+            return Some(CrewError::refused(rival.clone()));
+        }
+        if let Some(why) = &seen.deaf {
+            return Some(CrewError::lost(why.clone()));
         }
         let lost: Vec<&Worker> = seen.workers.iter().filter(|w| w.lost.is_some()).collect();
         let nodes: u64 = lost.iter().map(|worker| worker.nodes).sum();
@@ -372,7 +377,7 @@ impl Board {
             if lost.len() > 1 && lost.len() == seen.workers.len() {
                 told.push("all of them: look at the control broker and the way to it".to_owned());
             }
-            told.join("\n")
+            CrewError::lost(told.join("\n"))
         })
     }
 

@@ -214,8 +214,9 @@ impl Drivers {
         }
         if until.is_none() && ears.places.iter().any(|ear| !ear.is_over()) {
             // Its waves cannot be judged, whatever else may be lost.
-            let lost = self.orders.board().lost_beyond(1.0).unwrap_or_default();
-            return Err(CrewError { code: ExitCode::WorkerLost, message: lost });
+            let lost = self.orders.board().lost_beyond(1.0);
+            let unheard = || CrewError::lost("a driver was not heard to its end".to_owned());
+            return Err(lost.unwrap_or_else(unheard));
         }
         ears.known()
     }

@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::board::{Board, Worker};
-use crate::control::messages::{Beat, Card, Order, Phase, Welcome};
-use crate::control::{BEAT_EVERY, Build, Line, Subjects, TICK};
+use crate::control::messages::{Card, Order, Welcome};
+use crate::control::{Build, Line, Subjects, TICK};
 
 /// What a run's slices may take in the control broker: an hour of twenty workers and more. They are read at once;
 /// what goes when it is full has been read.
@@ -106,43 +106,6 @@ impl Registrar {
                 Welcome::Refused(format!("run {run} goes on without worker {name}: {why}"))
             }
             None => Welcome::Accepted { number, of: self.of },
-        }
-    }
-}
-
-/// Shows that the conductor is there, and says so to another that asks.
-pub(super) async fn beat(
-    line: Line,
-    mut beat: Beat,
-    of: u64,
-    board: Arc<Board>,
-    mut who: Subscriber,
-) {
-    let mut beats = interval(BEAT_EVERY);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = beats.tick() => {
-                if board.seen().workers.len() as u64 >= of {
-                    beat.phase = Phase::Running;
-                }
-                line.say(Subjects::BEAT, &beat).await;
-            }
-            Some(asked) = who.next() => line.answer(&asked, &beat).await,
-        }
-    }
-}
-
-/// Ends the run where an earlier one is conducted over the same control broker: both began at once.
-pub(super) async fn rivals(own: Beat, board: Arc<Board>, mut beats: Subscriber) {
-    while let Some(message) = beats.next().await {
-        let Ok(other) = serde_json::from_slice::<Beat>(&message.payload) else { continue };
-        if other.run != own.run && (&other.began, &other.run) < (&own.began, &own.run) {
-            board.yield_to(format!(
-                "run {} ({}, on {}, since {}) is conducted over the same control broker\n\
-                 wait until it is over, or name another control broker",
-                other.run, other.scenario, other.host, other.began
-            ));
         }
     }
 }

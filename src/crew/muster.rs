@@ -17,6 +17,7 @@ use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
 use super::places::nobody_is_called;
 use super::remote::Orders;
+use super::rivals::Standing;
 use super::{CrewError, Drivers, News};
 use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{Obtained, Request, Sources};
@@ -28,8 +29,6 @@ use crate::driver::{ConnectionOptions, Secret};
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
 const OWN_WITHIN: Duration = Duration::from_secs(30);
-/// Time for another conductor to say that it is there; where none listens the answer comes at once.
-const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a worker to take its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
 /// Time for workers to hear that they are to leave: one that was welcomed a moment ago does not listen yet, and
@@ -89,6 +88,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scenario: &'a str,
     /// When the run began: RFC 3339, UTC.
     pub(crate) began: String,
+    /// How long it has been under way.
+    pub(crate) age: Duration,
     /// How children are started.
     pub(crate) launcher: &'a Launcher,
     /// Where a control broker comes from.
@@ -99,6 +100,22 @@ pub(crate) struct Call<'a> {
     pub(crate) control_folder: PathBuf,
     /// Where the workers' logs go.
     pub(crate) workers_folder: PathBuf,
+}
+
+impl Call<'_> {
+    /// What others are shown of the run.
+    fn standing(&self, run: &str, board: &Arc<Board>) -> Standing {
+        let beat = Beat {
+            run: run.to_owned(),
+            phase: Phase::Claiming,
+            scenario: self.scenario.to_owned(),
+            host: Host::read().map_or_else(|_| String::new(), |host| host.name),
+            began: self.began.clone(),
+            age_ms: u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX),
+        };
+        let (board, made) = (Arc::clone(board), std::time::Instant::now());
+        Standing { beat, made, board, of: self.count }
+    }
 }
 
 /// The workers of a run, all there, without shares yet.
@@ -121,23 +138,23 @@ impl Mustered {
     /// be ours. `told` hears how it goes.
     pub(crate) async fn open(call: Call<'_>, told: &impl Fn(News)) -> Result<Self, CrewError> {
         let (server, options, token) = control(&call).await?;
-        let line = Line::connect(&options, "conductor").await.map_err(unreachable)?;
+        let line = Line::connect(&options, "conductor").await.map_err(CrewError::unreachable)?;
         let run = format!("{:08x}", rand::random::<u32>());
         let build = Build::of(call.launcher.image.clone()).await.map_err(|error| {
-            refused(format!("cannot read this program's own file: {error}\nmount /proc"))
+            CrewError::refused(format!("cannot read this program's own file: {error}\nmount /proc"))
         })?;
-        let beat = Beat {
-            run: run.clone(),
-            phase: Phase::Mustering,
-            scenario: call.scenario.to_owned(),
-            host: Host::read().map_or_else(|_| String::new(), |host| host.name),
-            began: call.began.clone(),
-        };
-        nobody_else(&line).await?;
         let (board, subjects) = (Arc::new(Board::new(call.nodes.iter().sum())), Subjects::of(&run));
-        listening::make_stream(&line, &subjects).await.map_err(unreachable)?;
+        let standing = call.standing(&run, &board);
+        let listen =
+            async |subject: String| line.listen(&subject).await.map_err(CrewError::unreachable);
+        let (mut who, mut beats) =
+            (listen(Subjects::WHO.to_owned()).await?, listen(Subjects::BEAT.to_owned()).await?);
+        // A control broker of our own was there for nobody before.
+        if server.is_none() {
+            standing.claim(&line, (&mut who, &mut beats)).await?;
+        }
+        listening::make_stream(&line, &subjects).await.map_err(CrewError::unreachable)?;
         let mut tasks = JoinSet::new();
-        let listen = async |subject: String| line.listen(&subject).await.map_err(unreachable);
         let registrar = Registrar {
             line: line.clone(),
             board: Arc::clone(&board),
@@ -151,10 +168,7 @@ impl Mustered {
         tasks.spawn(listening::hear(to_workers, Arc::clone(&board), pulses, left));
         tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
         tasks.spawn(registrar.receive(listen(subjects.join()).await?));
-        let (who, others) =
-            (listen(Subjects::WHO.to_owned()).await?, listen(Subjects::BEAT.to_owned()).await?);
-        tasks.spawn(listening::rivals(beat.clone(), Arc::clone(&board), others));
-        tasks.spawn(listening::beat(line.clone(), beat, call.count, Arc::clone(&board), who));
+        tasks.spawn(standing.keep(line.clone(), who, beats));
         if let Some(server) = &server {
             let (died, board) = (server.died(), Arc::clone(&board));
             tasks.spawn(async move { board.deafen(died.await) });
@@ -216,11 +230,8 @@ impl Mustered {
             let changed = board.changed.notified();
             let (came, refused) = {
                 let seen = board.seen();
-                if let Some(rival) = seen.rival.clone() {
-                    return Err(refused(rival));
-                }
                 if let Some(how) = seen.stillborn.first() {
-                    return Err(lost(format!(
+                    return Err(CrewError::lost(format!(
                         "{how}\nits log is in workers/ of the result folder"
                     )));
                 }
@@ -238,13 +249,13 @@ impl Mustered {
             turned_away = refused.len();
             told(News::Mustering { came, wanted: self.count });
             if let Some(gone) = self.lost() {
-                return Err(lost(gone));
+                return Err(gone);
             }
             if came >= self.count {
                 return Ok(());
             }
             if timeout_at(deadline, changed).await.is_err() {
-                return Err(lost(self.incomplete(&refused)));
+                return Err(CrewError::lost(self.incomplete(&refused)));
             }
         }
     }
@@ -329,7 +340,7 @@ impl Mustered {
     }
 
     /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub(super) fn lost(&self) -> Option<CrewError> {
         self.orders.board().lost_beyond(self.tolerated)
     }
 
@@ -357,7 +368,7 @@ impl Mustered {
         said.sort();
         said.dedup();
         match self.lost() {
-            Some(gone) => Err(lost(gone)),
+            Some(gone) => Err(gone),
             None if said.is_empty() => Ok(()),
             None => Err(CrewError { code, message: said.join("\n") }),
         }
@@ -405,10 +416,10 @@ async fn control(
     };
     // A letter first: a token of digits alone would be read as a number.
     let token = token.unwrap_or_else(|| Secret::new(format!("t{:032x}", rand::random::<u128>())));
-    let program = program(call).await.map_err(unreachable)?;
+    let program = program(call).await.map_err(CrewError::unreachable)?;
     let folder = call.control_folder.clone();
     let server = ControlServer::start(program, folder, call.launcher, token.clone(), listen).await;
-    let server = server.map_err(unreachable)?;
+    let server = server.map_err(CrewError::unreachable)?;
     let options = server.options();
     Ok((Some(server), options, token))
 }
@@ -423,28 +434,4 @@ async fn program(call: &Call<'_>) -> Result<Obtained, ObtainError> {
         }
     }
     obtained(Request::default()).await
-}
-
-/// Refuses where another conductor is at work.
-async fn nobody_else(line: &Line) -> Result<(), CrewError> {
-    match line.ask::<Beat>(Subjects::WHO, &(), WHO_WITHIN).await {
-        Ok(Beat { run, scenario, host, began, .. }) => Err(refused(format!(
-            "run {run} ({scenario}, on {host}, since {began}) is conducted over the control broker {}\n\
-             wait until it is over, or name another control broker",
-            line.url()
-        ))),
-        Err(_) => Ok(()),
-    }
-}
-
-fn unreachable(error: impl std::fmt::Display) -> CrewError {
-    CrewError { code: ExitCode::BrokerUnreachable, message: error.to_string() }
-}
-
-fn refused(message: String) -> CrewError {
-    CrewError { code: ExitCode::Refused, message }
-}
-
-fn lost(message: String) -> CrewError {
-    CrewError { code: ExitCode::WorkerLost, message }
 }

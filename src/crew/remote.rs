@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
-use super::{Cost, Dismissed, Presence, Reason, STOP_WITHIN};
+use super::{Cost, CrewError, Dismissed, Presence, Reason, STOP_WITHIN};
 use crate::control::messages::{Answer, Order, Outcome};
 use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
 
@@ -155,7 +155,7 @@ impl Remote {
     }
 
     /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub(super) fn lost(&self) -> Option<CrewError> {
         self.mustered.lost()
     }
 

@@ -8,6 +8,7 @@ mod handmade;
 mod host;
 mod muster;
 mod rig;
+mod rivals;
 mod scenarios;
 mod signals;
 mod strangers;

@@ -1,6 +1,7 @@
 //! Who is let into a run, and how whoever was let in hears that it is over.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welcome};
@@ -12,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use super::handmade::{ConductorByHand, WorkerByHand};
-use super::rig::{Ended, Program};
-use super::workers::{LONG, conductor, text, worker};
-use crate::support::SOON;
+use super::rig::{Ended, Program, broker_with, left_in};
+use super::workers::{LONG, conduct, conductor, conductor_over, conductor_with, text, worker};
+use crate::support::{SOON, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_does_not_listen_yet_hears_that_it_is_to_leave_all_the_same() {
@@ -139,4 +140,106 @@ async fn nobody_is_waited_for_where_a_worker_of_a_name_cannot_come_any_more() {
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     assert!(ended.said.contains("clients at `east`, `west`, and no worker"), "{}", ended.said);
     assert_eq!(north.end().code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_a_broker_would_read_as_something_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for token in ["12345", "$HOME", "a b", "", "\"quo"] {
+        let more = ["--control-listen", "127.0.0.1:0", "--control-token", token];
+        let ended = conduct(folder.path(), &text(LONG, "").await, "1", &more).end();
+        assert_eq!(ended.code, Some(2), "{token:?}: {}", ended.said);
+        assert!(ended.said.contains("openssl rand"), "{}", ended.said);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_may_not_open_enough_files_for_their_share_are_refused_with_the_arithmetic() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
+    let like = worker(&url, "narrow", "secret");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]).arg(like.get_program());
+    command.args(like.get_args());
+    let narrow = Program::start(command, folders[1].path());
+    let ended = program.end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    assert!(ended.said.contains("open files, each worker"), "{}", ended.said);
+    assert_eq!(narrow.end().code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_other_hosts_dial_out_and_who_comes_too_late_or_twice_is_told_so() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
+    let east = Program::start(worker(&url, "east", "secret"), folders[1].path());
+    east.wait_until_said("worker 1 of 2");
+    let twice = Program::start(worker(&url, "east", "secret"), folders[3].path()).end();
+    assert_eq!(twice.code, Some(3), "{}", twice.said);
+    assert!(twice.said.contains("has a worker east already"), "{}", twice.said);
+    let west = Program::start(worker(&url, "west", "secret"), folders[2].path());
+    program.wait_for("wave", 1);
+    let late = Program::start(worker(&url, "late", "secret"), folders[3].path()).end();
+    assert_eq!(late.code, Some(3), "{}", late.said);
+    assert!(late.said.contains("comes too late"), "{}", late.said);
+    let stranger = Program::start(worker(&url, "stranger", "guess"), folders[3].path()).end();
+    assert_eq!(stranger.code, Some(4), "{}", stranger.said);
+    program.signal(Signal::SIGINT);
+    assert_eq!(program.end().code, Some(130));
+    for worker in [east, west] {
+        let ended = worker.end();
+        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
+    }
+    let left = left_in(folders[0].path());
+    assert_eq!(left.summary.fleet.workers, 2);
+    assert!(left.summary.workers.iter().map(|worker| worker.name.as_str()).eq(["east", "west"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_another_build_is_turned_away_with_both_builds_named() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
+    // The same program with a byte more is another build.
+    let other = folders[1].path().join("other-build");
+    let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_choria-emulator")).unwrap();
+    bytes.push(0);
+    std::fs::write(&other, bytes).unwrap();
+    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let like = worker(&url, "other", "secret");
+    let mut command = Command::new(&other);
+    command.args(like.get_args());
+    let turned_away = Program::start(command, folders[1].path()).end();
+    assert_eq!(turned_away.code, Some(3), "{}", turned_away.said);
+    assert!(turned_away.said.contains("and the conductor is"), "{}", turned_away.said);
+    assert!(turned_away.said.contains("install the same build on both"), "{}", turned_away.said);
+    program.wait_until_said("install the same build on both");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code, Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_do_not_come_in_time_are_told_with_those_that_did() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let wait = ["--expect-max-wait", "5s"];
+    let (program, url) = conductor_with(folders[0].path(), &text(LONG, "").await, "2", &wait);
+    let only = Program::start(worker(&url, "only", "secret"), folders[1].path());
+    let ended = program.end();
+    assert_eq!(ended.code, Some(5), "{}", ended.said);
+    for text in ["1 of 2 workers came within 5s", "only on ", "--expect-max-wait"] {
+        assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);
+    }
+    let alone = only.end();
+    assert_eq!(alone.code, Some(3), "{}", alone.said);
+    assert!(alone.said.contains("the run has ended"), "{}", alone.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_that_lets_anybody_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_with(folder.path(), "").await;
+    let ended = conductor_over(&broker.url(), folder.path(), &text(LONG, "").await, "1");
+    let said = || std::fs::read_to_string(folder.path().join("said")).unwrap();
+    wait_until("the refusal", || said().contains("lets anybody in"));
+    broker.stop(Duration::ZERO).await;
+    assert_eq!(ended.end().code, Some(4), "{}", said());
 }

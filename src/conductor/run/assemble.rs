@@ -73,6 +73,7 @@ impl Run<'_> {
             tolerated: plan.tolerated_loss,
             scenario: &plan.name,
             began: self.book.run.about.started_at.clone(),
+            age: self.book.now(),
             launcher: &self.setup.launcher,
             sources: &self.setup.sources,
             programs: {

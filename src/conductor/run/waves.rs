@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reports::run::Ending;
 use reports::store::StoreError;
-use reports::verdict::{ExitCode, Severity};
+use reports::verdict::Severity;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -111,7 +111,7 @@ impl Run<'_> {
     async fn clocks(&mut self) -> Result<Vec<Clock>, Ending> {
         let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
         let clocks = tokio::select! {
-            clocks = drivers.clocks(self.epoch) => clocks.map_err(failed)?,
+            clocks = drivers.clocks(self.epoch) => clocks.map_err(without)?,
             early = trouble(&self.network, &self.crew, self.stop) => return Err(early),
         };
         for Clock { name, within, .. } in &clocks {
@@ -152,7 +152,7 @@ impl Run<'_> {
             }
             Ok(Driven::Far(drivers, heard)) => {
                 self.drivers = Some(drivers);
-                self.far = heard.map_err(failed)?;
+                self.far = heard.map_err(without)?;
                 Ok(())
             }
             Err(error) => Err(fault(&format!("the driver broke: {error}"))),
@@ -218,13 +218,6 @@ impl Run<'_> {
         };
         self.wave_failures.push((text, severity));
         Ok(())
-    }
-}
-
-fn failed(CrewError { code, message }: CrewError) -> Ending {
-    match code {
-        ExitCode::WorkerLost => without(message),
-        code => Ending::Failed(code, message),
     }
 }
 
