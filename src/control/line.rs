@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::messages::{Answer, Order};
+use super::stranger;
 use crate::driver::{ConnectionOptions, OptionsError, redacted};
 
 /// Time for the first connection.
@@ -49,7 +50,7 @@ pub enum LineError {
         /// What the client library said.
         source: async_nats::ConnectError,
     },
-    /// It lets anybody in.
+    /// It lets anybody in, and wherever workers listen.
     #[error(
         "control broker {0} lets anybody in, and whoever is in commands all workers\n\
          give it a token, for example: nats-server -js --auth TOKEN"
@@ -91,7 +92,7 @@ pub enum AskError {
 }
 
 impl Line {
-    /// Connects as `name`; a control broker that asks for no credentials is refused.
+    /// Connects as `name`; a control broker that lets strangers command workers is refused.
     ///
     /// # Errors
     /// When the options do not hold, it cannot be reached, or it lets anybody in.
@@ -120,7 +121,7 @@ impl Line {
             .connect(options.addresses()?)
             .await
             .map_err(|source| LineError::Unreachable { url: url.clone(), source })?;
-        if !client.server_info().auth_required {
+        if !client.server_info().auth_required && stranger::commands(options, &client).await {
             return Err(LineError::Open(url));
         }
         Ok(Self { client, url, closing })

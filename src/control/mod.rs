@@ -25,6 +25,7 @@ pub mod messages;
 pub mod parcel;
 mod runs;
 mod server;
+mod stranger;
 mod subjects;
 pub mod waves;
 

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welcome};
-use choria_emulator::driver::ConnectionOptions;
+use choria_emulator::control::{Line, LineError};
+use choria_emulator::driver::{ConnectionOptions, Secret};
 use emulator::spec::{Login, Server, Share};
 use futures_util::{FutureExt as _, StreamExt as _};
 use nix::sys::signal::Signal;
@@ -242,4 +243,52 @@ async fn a_control_broker_that_lets_anybody_in_is_refused() {
     wait_until("the refusal", || said().contains("lets anybody in"));
     broker.stop(Duration::ZERO).await;
     assert_eq!(ended.end().code, Some(4), "{}", said());
+}
+
+/// Whether a control broker with this configuration lets strangers command workers, as far as we find.
+async fn is_open(config: &str, options: ConnectionOptions) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_with(folder.path(), config).await;
+    let options = ConnectionOptions { servers: vec![broker.url()], ..options };
+    let connected = Line::connect(&options, "test").await.map(drop);
+    broker.stop(Duration::ZERO).await;
+    match connected {
+        Err(LineError::Open(_)) => true,
+        connected => connected.map(|()| false).unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_is_open_if_a_stranger_commands_workers_whatever_it_asks_for() {
+    let user = |name: &str| ConnectionOptions {
+        user: Some(name.to_owned()),
+        password: Some(Secret::new("secret")),
+        ..ConnectionOptions::default()
+    };
+    let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let users = "{user: ours, password: secret}";
+    let guest = "no_auth_user: guest\n";
+    let same = format!("{guest}authorization {{ users: [{users}, {{user: guest, password: x}}] }}");
+    let elsewhere = format!(
+        "{guest}accounts {{ a: {{users: [{users}]}}, b: {{users: [{{user: guest, password: x}}]}} }}"
+    );
+    let mute = "{user: guest, password: x, permissions: {publish: {deny: \">\"}}}";
+    let mute = format!("{guest}authorization {{ users: [{users}, {mute}] }}");
+    let tls = format!("cert_file: {cert:?}, key_file: {key:?}, ca_file: {cert:?}, verify: true");
+    let mutual = ConnectionOptions {
+        tls_cert: Some(cert.clone().into()),
+        tls_key: Some(key.into()),
+        tls_ca: Some(cert.into()),
+        ..ConnectionOptions::default()
+    };
+    for (config, options, open) in [
+        ("", ConnectionOptions::default(), true),
+        (&same, user("ours"), true),
+        (&elsewhere, user("ours"), false),
+        (&mute, user("ours"), false),
+        (&format!("tls {{ {tls} }}"), mutual, false),
+    ] {
+        assert_eq!(is_open(config, options).await, open, "{config}");
+    }
 }
