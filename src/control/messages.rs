@@ -139,7 +139,11 @@ pub enum Order {
     /// Tell what the clock of the driver shows.
     Clock,
     /// Let the driver send its waves.
-    Go(Go),
+    Go {
+        /// The instant from which the plan's schedule counts, on the driver's own clock: all that it measures
+        /// is a difference of readings of that one.
+        at_us: u64,
+    },
     /// End the driver's waves at once, with what they have.
     Halt,
     /// End all nodes in order, and tell everything counted.
@@ -179,6 +183,8 @@ pub struct Reach {
     pub urls: Vec<String>,
     /// Everything else; files that it names are those of the worker's host.
     pub connection: ConnectionOptions,
+    /// What sets the run's request ids apart.
+    pub nonce: u64,
 }
 
 impl std::fmt::Debug for Reach {
@@ -186,16 +192,6 @@ impl std::fmt::Debug for Reach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reach").field("connection", &self.connection).finish_non_exhaustive()
     }
-}
-
-/// When a driver's waves begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Go {
-    /// The instant from which the plan's schedule counts, on the driver's own clock: all that it measures
-    /// is a difference of readings of that one.
-    pub at_us: u64,
-    /// What sets the run's request ids apart.
-    pub nonce: u64,
 }
 
 /// What became of a request at a node, and the position of the broker that the node was on, where there are

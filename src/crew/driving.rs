@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CrewError;
 use super::remote::Orders;
-use crate::control::messages::{Answer, Go, Order, Reach, micros};
+use crate::control::messages::{Answer, Order, Reach, micros};
 use crate::control::parcel::{Parcel, Receipt, Unpacking};
 use crate::control::waves::{DriverAccount, FromDriver};
 use crate::control::{AskError, Subjects};
@@ -73,8 +73,6 @@ impl Clock {
 pub(crate) struct Start {
     /// The instant from which the schedule counts, on the conductor's clock.
     pub(crate) go: Duration,
-    /// What sets the run's request ids apart.
-    pub(crate) nonce: u64,
     /// Entries of the roster.
     pub(crate) roster: u32,
     /// From [`Drivers::clocks`].
@@ -225,7 +223,7 @@ impl Drivers {
         let clock = |place: &Place| start.clocks.iter().find(|clock| clock.name == place.name);
         let go = |place: &Place| {
             let at = clock(place).map_or(Duration::ZERO, |clock| clock.at(start.go));
-            Order::Go(Go { at_us: micros(at), nonce: start.nonce })
+            Order::Go { at_us: micros(at) }
         };
         for (place, answer) in self.give(go, ANSWER_WITHIN).await {
             if !matches!(answer, Ok(Answer::Done)) {

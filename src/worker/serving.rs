@@ -203,7 +203,10 @@ impl Hands {
                 Err(reason) => Answer::Refused(reason),
             },
             Order::Clock => Answer::Clock { at_us: micros(desk.clock()) },
-            Order::Go(go) => refused_or_done(desk.go(go, line, subjects.wave(*number))),
+            Order::Go { at_us } => {
+                let go = Duration::from_micros(at_us);
+                refused_or_done(desk.go(go, line, subjects.wave(*number)))
+            }
             Order::Halt => {
                 desk.halt();
                 Answer::Done

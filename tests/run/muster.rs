@@ -78,7 +78,7 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
     // The worker gives up after 20 s.
     let connection =
         ConnectionOptions { timeout: Some(Duration::from_secs(60)), ..Default::default() };
-    (mute, assignment, Reach { urls: vec![url], connection })
+    (mute, assignment, Reach { urls: vec![url], connection, nonce: 0 })
 }
 
 /// Does something to a worker while it tries to connect a client to a broker that says nothing: it ends so, and not
