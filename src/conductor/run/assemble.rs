@@ -43,11 +43,14 @@ impl Run<'_> {
             reason = self.stop.asked() => return Err(asked(reason)),
         }
         self.drivers = mustered.drivers(&places);
-        let hosts = mustered.hosts();
+        let of_driver =
+            |(name, ..): (String, String, u32)| self.setup.plan.client_connections(&name);
+        let of_drivers = mustered.workers().map(of_driver);
+        let workers: Vec<_> = mustered.hosts().into_iter().zip(of_drivers).collect();
         if matches!(self.setup.workers, Workers::Elsewhere(_)) {
             let here = Host::read().map_err(|error| fault(&error.to_string()))?;
             let demand = Demand::of(&self.setup.plan);
-            let examined = passed(Examination::of_workers(demand, &here, &hosts));
+            let examined = passed(Examination::of_workers(demand, &here, &workers));
             let refused = |RunError { code, message }| Ending::Failed(code, message);
             self.preflight.extend(examined.map_err(refused)?);
         }
