@@ -49,7 +49,7 @@ pub enum WaveMode {
 
 /// One wave as one client saw it. `on_time + late + missing() == expected`. Its latencies are whole
 /// distributions, or what stays of them (`L`).
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WaveResult<L = Latency> {
     /// What was asked.
     pub kind: WaveKind,
@@ -85,7 +85,9 @@ pub struct WaveResult<L = Latency> {
     pub service_time: L,
     /// Intended instant to sending, one value a message.
     pub send_delay: L,
-    /// The answers by where the nodes are; empty where all are in one place.
+    /// The answers by where the nodes are; empty where all are in one place. Whoever reads a result knows the
+    /// places by the plan.
+    #[serde(skip)]
     pub places: Places<L>,
 }
 

@@ -4,7 +4,15 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+/// The only key of a map that stands for a variable: nats-server has no key of that name.
+const VARIABLE: &str = "$";
+
+/// A value that the server takes from a variable of its environment, so that no file holds it.
+pub(crate) fn variable(name: &str) -> Value {
+    json!({ VARIABLE: name })
+}
 
 /// Writes `more` into `map`; maps in maps are merged, everything else is replaced.
 pub(crate) fn merge(map: &mut Map<String, Value>, more: &Map<String, Value>) {
@@ -55,6 +63,10 @@ fn write_value(text: &mut String, value: &Value, indent: usize) {
             }
             text.push(']');
         }
+        Value::Object(keys) if keys.contains_key(VARIABLE) => {
+            let name = keys.get(VARIABLE).and_then(Value::as_str).unwrap_or_default();
+            let _ = write!(text, "${name}");
+        }
         Value::Object(keys) => {
             text.push_str("{\n");
             write_keys(text, keys, indent + 2);
@@ -89,7 +101,7 @@ mod tests {
     fn values_of_every_kind_are_written_as_the_server_reads_them() {
         let value = serde_json::json!({
             "plain": "a \"b\"\\\n", "number": 8, "share": 0.5, "on": true, "$SYS": {"x": []},
-            "list": ["a", 1], "maps": [{"a": 1}, {"b": {"c": 2}}],
+            "list": ["a", 1], "maps": [{"a": 1}, {"b": {"c": 2}}], "token": variable("TOKEN"),
         });
         let mut text = String::new();
         write(&mut text, value.as_object().unwrap());
@@ -112,6 +124,7 @@ mod tests {
             }
           }
         ]
+        token: $TOKEN
         "#);
     }
 }

@@ -24,7 +24,7 @@ mod together;
 pub mod version;
 
 pub use again::{By, Control, ControlError};
-pub(crate) use conf::merge;
+pub(crate) use conf::{merge, variable};
 pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
 pub use links::LinkSample;

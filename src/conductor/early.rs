@@ -6,7 +6,7 @@ use reports::verdict::ExitCode;
 
 use super::network::Network;
 use super::{Stop, StopReason};
-use crate::crew::Crew;
+use crate::crew::{Crew, CrewError};
 
 /// How often nodes are asked whether one of them broke.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
@@ -28,8 +28,8 @@ pub(super) async fn trouble(network: &Option<Network>, crew: &Option<Crew>, stop
     }
 }
 
-/// Ends when workers are lost beyond what the run tolerates, with their names.
-pub(super) async fn lost(crew: &Option<Crew>) -> String {
+/// Ends when the run cannot go on with its crew, with the reason.
+pub(super) async fn lost(crew: &Option<Crew>) -> CrewError {
     loop {
         if let Some(lost) = crew.as_ref().and_then(Crew::lost) {
             return lost;
@@ -63,11 +63,12 @@ pub(super) fn died(told: String) -> Ending {
     )
 }
 
-pub(super) fn without(told: String) -> Ending {
-    Ending::Failed(
-        ExitCode::WorkerLost,
-        format!("{told}\nsee workers/ in the result folder, or run.log of that host"),
-    )
+pub(super) fn without(CrewError { code, message }: CrewError) -> Ending {
+    let more = match code {
+        ExitCode::WorkerLost => "\nsee workers/ in the result folder, or run.log of that host",
+        _ => "",
+    };
+    Ending::Failed(code, format!("{message}{more}"))
 }
 
 pub(super) fn fault(what: &str) -> Ending {

@@ -30,7 +30,7 @@ pub use progress::Progress;
 
 use crate::broker::Sources;
 use crate::child::Launcher;
-use crate::crew::Workers;
+use crate::crew::{CrewError, Workers, check_places};
 use crate::doctor::{self, Check, Examination, Hands, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::Plan;
@@ -131,6 +131,12 @@ pub struct RunError {
     pub message: String,
 }
 
+impl From<CrewError> for RunError {
+    fn from(CrewError { code, message }: CrewError) -> Self {
+        Self { code, message }
+    }
+}
+
 impl RunError {
     fn refused(message: String) -> Self {
         Self { code: ExitCode::Refused, message }
@@ -211,8 +217,11 @@ struct Preflight {
 fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
     let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
     doctor::raise_open_files().map_err(unknown)?;
+    let places = setup.plan.clients_places();
+    let named = |workers| check_places(&places, &setup.workers, workers).map_err(RunError::from);
     let hands = match &setup.workers {
         Workers::Elsewhere(elsewhere) => {
+            named(elsewhere.count)?;
             return Ok(Preflight { checks: Vec::new(), workers: elsewhere.count });
         }
         Workers::Here(workers) => Hands::Workers(*workers),
@@ -220,22 +229,8 @@ fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
     };
     let examination = Examination::of(&setup.plan, hands).map_err(unknown)?;
     let workers = examination.hosts.first().map_or(0, |host| host.duty.workers);
-    let places = setup.plan.clients_places();
-    if workers == 0 && !places.is_empty() {
-        return Err(RunError::refused(without_workers(&places)));
-    }
+    named(workers)?;
     Ok(Preflight { checks: passed(examination)?, workers })
-}
-
-/// Why clients cannot be where the plan has them.
-fn without_workers(places: &[&str]) -> String {
-    let number = |place: &&str| place.strip_prefix('w')?.parse::<usize>().ok();
-    let workers = places.iter().filter_map(number).max().unwrap_or(0).max(places.len());
-    format!(
-        "the scenario has clients at {}, and no worker is part of this run\n\
-         run it with --workers {workers} (they are called w1, w2, ...), or write `at: conductor`",
-        places.join(", "),
-    )
 }
 
 /// What the doctor found, unless the hosts cannot carry the plan.

@@ -30,7 +30,7 @@ use super::{Finished, Preflight, Progress, Reporter, RunError, Setup, StartUp, S
 use crate::crew::{Crew, Drivers, FarDriver, Mustered};
 use crate::doctor::Check;
 use crate::driver::{ConnectionOptions, Driver, Epoch, Listener, SeenBroker};
-use crate::orders::{Crowd, clients};
+use crate::orders::{Crowd, clients, nonce};
 use crate::scenario::CONDUCTOR;
 use crate::watch::{Backlog, LagWatch, Usage};
 
@@ -70,6 +70,8 @@ pub(super) struct Run<'a> {
     pub(super) backlog: Option<Backlog>,
     replies: u64,
     programs: Programs,
+    /// What sets the request ids of this run apart.
+    nonce: u64,
 }
 
 /// Runs the plan of `setup`; see [`super::run`].
@@ -110,6 +112,7 @@ pub(super) async fn run(
         backlog: None,
         replies: 0,
         programs: Programs::new(),
+        nonce: nonce(&setup.plan),
     };
     let ending = match run.phases().await {
         Ok(()) => Ending::Completed,

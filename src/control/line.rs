@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::messages::{Answer, Order};
+use super::stranger;
 use crate::driver::{ConnectionOptions, OptionsError, failed_tls, redacted};
 
-/// Time for the first connection, and for what is asked of the control broker itself.
-pub const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the first connection.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Time for what is left to say when the connection is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that wait for one of our tasks; a worker sends six a second and a conductor reads them at once.
@@ -46,7 +47,7 @@ pub enum LineError {
         /// What the client library said.
         source: async_nats::ConnectError,
     },
-    /// It lets anybody in.
+    /// It lets anybody in, and wherever workers listen.
     #[error(
         "control broker {0} lets anybody in, and whoever is in commands all workers\n\
          give it a token, for example: nats-server -js --auth TOKEN"
@@ -99,7 +100,7 @@ pub enum AskError {
 }
 
 impl Line {
-    /// Connects as `name`; a control broker that asks for no credentials is refused.
+    /// Connects as `name`; a control broker that lets strangers command workers is refused.
     ///
     /// # Errors
     /// When the options do not hold, it cannot be reached, or it lets anybody in.
@@ -128,7 +129,7 @@ impl Line {
             .connect(options.addresses()?)
             .await
             .map_err(|source| LineError::Unreachable { url: url.clone(), source })?;
-        if !client.server_info().auth_required {
+        if !client.server_info().auth_required && stranger::commands(options, &client).await {
             return Err(LineError::Open(url));
         }
         Ok(Self { client, url, closing })
@@ -203,6 +204,24 @@ impl Line {
         })?;
         serde_json::from_slice(&answer.payload)
             .map_err(|error| AskError::Broken(format!("the answer cannot be read: {error}")))
+    }
+
+    /// Asks all who listen; their answers come as long as the subscription is held.
+    ///
+    /// # Errors
+    /// When the control broker does not take the subscription.
+    pub async fn ask_all(
+        &self,
+        subject: &str,
+        question: &impl Serialize,
+    ) -> Result<Subscriber, LineError> {
+        let inbox = self.client.new_inbox();
+        let answers = self.listen(&inbox).await?;
+        let asked = self.client.publish_with_reply(subject.to_owned(), inbox, bytes(question));
+        if let Err(error) = asked.await {
+            tracing::warn!(subject, "not asked on the control plane: {error}");
+        }
+        Ok(answers)
     }
 
     /// Gives a worker an order.

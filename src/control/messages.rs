@@ -32,14 +32,34 @@ pub struct Beat {
     pub scenario: String,
     /// Name of the conductor's host.
     pub host: String,
-    /// When the run began: RFC 3339, UTC. Of two conductors on one control broker the earlier goes on.
+    /// When the run began, by the clock of that host: RFC 3339, UTC. For people.
     pub began: String,
+    /// How long it has been under way, by a clock that nobody sets.
+    pub age_ms: u64,
 }
 
-/// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Two runs whose ages differ by less are of one age: it takes a beat some time to be heard.
+const OF_ONE_AGE_MS: u64 = 2_000;
+
+impl Beat {
+    /// Whether this run goes on where another is conducted over the same control broker, and the other ends. Both
+    /// conductors find the same, each by its own beat and the other's.
+    #[must_use]
+    pub fn goes_before(&self, other: &Self) -> bool {
+        let by_age = match self.age_ms.abs_diff(other.age_ms) {
+            apart if apart < OF_ONE_AGE_MS => other.run.cmp(&self.run),
+            _ => self.age_ms.cmp(&other.age_ms),
+        };
+        self.phase.cmp(&other.phase).then(by_age).is_gt()
+    }
+}
+
+/// What a run is doing, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// It asks whether another run is conducted over the same control broker.
+    Claiming,
     /// It waits for workers.
     Mustering,
     /// It has all of them.
@@ -57,6 +77,17 @@ pub struct Card {
     pub host: Host,
     /// Its process there.
     pub pid: u32,
+}
+
+impl Card {
+    /// Whether both are of one process. Hosts may share a kernel and count processes each for itself, so it takes
+    /// the host's name too.
+    pub(crate) fn is_of_same_process(&self, other: &Self) -> bool {
+        let process = |card: &Self| {
+            (card.name.clone(), card.host.name.clone(), card.host.boot_id.clone(), card.pid)
+        };
+        process(self) == process(other)
+    }
 }
 
 /// What a worker is told that wants to take part.
@@ -108,12 +139,17 @@ pub enum Order {
     /// Tell what the clock of the driver shows.
     Clock,
     /// Let the driver send its waves.
-    Go(Go),
+    Go {
+        /// The instant from which the plan's schedule counts, on the driver's own clock: all that it measures
+        /// is a difference of readings of that one.
+        at_us: u64,
+    },
     /// End the driver's waves at once, with what they have.
     Halt,
     /// End all nodes in order, and tell everything counted.
     Stop,
-    /// Go, and why: the run ended before it began, or goes on without this worker. Not answered.
+    /// Go, and why: the run ended before it began, or goes on without this worker, which is then told at each of
+    /// its pulses and not waited for.
     Leave(String),
 }
 
@@ -147,6 +183,8 @@ pub struct Reach {
     pub urls: Vec<String>,
     /// Everything else; files that it names are those of the worker's host.
     pub connection: ConnectionOptions,
+    /// What sets the run's request ids apart.
+    pub nonce: u64,
 }
 
 impl std::fmt::Debug for Reach {
@@ -154,16 +192,6 @@ impl std::fmt::Debug for Reach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reach").field("connection", &self.connection).finish_non_exhaustive()
     }
-}
-
-/// When a driver's waves begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Go {
-    /// The instant from which the plan's schedule counts, on the driver's own clock: all that it measures
-    /// is a difference of readings of that one.
-    pub at_us: u64,
-    /// What sets the run's request ids apart.
-    pub nonce: u64,
 }
 
 /// What became of a request at a node, and the position of the broker that the node was on, where there are
@@ -357,6 +385,34 @@ mod tests {
         for step in ConnectStep::ALL {
             assert_eq!(read.of(step), times.of(step), "{step:?}");
         }
+    }
+
+    #[test]
+    fn of_two_runs_one_goes_on_and_clocks_of_hosts_have_no_say() {
+        let beat = |run: &str, phase, age_ms, began: &str| Beat {
+            run: run.to_owned(),
+            phase,
+            scenario: String::new(),
+            host: String::new(),
+            began: began.to_owned(),
+            age_ms,
+        };
+        let own = beat("5", Phase::Mustering, 60_000, "2026-01-01T00:00:00Z");
+        for (run, phase, age_ms, goes_before) in [
+            ("1", Phase::Claiming, 900_000, false),
+            ("9", Phase::Running, 0, true),
+            ("1", Phase::Mustering, 50_000, false),
+            ("9", Phase::Mustering, 70_000, true),
+            ("1", Phase::Mustering, 59_000, true),
+            ("9", Phase::Mustering, 61_000, false),
+        ] {
+            for began in ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"] {
+                let other = beat(run, phase, age_ms, began);
+                assert_eq!(other.goes_before(&own), goes_before, "{other:?}");
+                assert_eq!(own.goes_before(&other), !goes_before, "{other:?}");
+            }
+        }
+        assert!(!own.goes_before(&own));
     }
 
     #[test]

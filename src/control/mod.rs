@@ -11,8 +11,8 @@
 //! | subject | who says it | what |
 //! | --- | --- | --- |
 //! | `choria_emulator.beat` | conductor, every 500 ms | [`Beat`](messages::Beat) |
-//! | `choria_emulator.who` | a conductor that begins | answered with its beat by one that is at work |
-//! | `choria_emulator.RUN.join` | worker, once | [`Card`](messages::Card), answered with [`Welcome`](messages::Welcome) |
+//! | `choria_emulator.who` | a conductor that begins | its [`Beat`](messages::Beat), answered with theirs by all others |
+//! | `choria_emulator.RUN.join` | worker, until it is answered | [`Card`](messages::Card), answered with [`Welcome`](messages::Welcome) |
 //! | `choria_emulator.RUN.order.N` | conductor | [`Order`](messages::Order), answered with [`Answer`](messages::Answer) |
 //! | `choria_emulator.RUN.pulse.N` | worker, every 200 ms | [`Pulse`](messages::Pulse) |
 //! | `choria_emulator.RUN.slice.N` | worker, once a second, JetStream | [`Slice`](messages::Slice) |
@@ -25,11 +25,12 @@ pub mod messages;
 pub mod parcel;
 mod runs;
 mod server;
+mod stranger;
 mod subjects;
 pub mod waves;
 
 pub use build::{Build, PROTOCOL, WORKER_NAME, is_worker_name};
-pub use line::{AskError, Line, LineError, READ_WITHIN};
+pub use line::{AskError, Line, LineError};
 pub use runs::{IndexRuns, Runs};
 pub use server::{ControlServer, ServerError};
 pub use subjects::Subjects;

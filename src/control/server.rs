@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::broker::{Broker, Limits, Obtained, PortChoice, StartError, StartSpec, Version, Wiring};
+use crate::broker::{
+    Broker, Limits, Obtained, PortChoice, StartError, StartSpec, Version, Wiring, variable,
+};
 use crate::child::Launcher;
 use crate::driver::{ConnectionOptions, Secret};
 
@@ -63,6 +65,7 @@ impl ControlServer {
         }
         let store = folder.join("jetstream");
         let mut own = serde_json::Map::new();
+        own.insert("authorization".to_owned(), json!({ "token": variable(TOKEN) }));
         own.insert(
             "jetstream".to_owned(),
             json!({ "store_dir": store.to_string_lossy(), "max_mem": 256 << 20, "max_file": 64 << 20 }),
@@ -80,7 +83,7 @@ impl ControlServer {
             profiling: false,
             wiring: Wiring::default(),
             own_config: own,
-            extra_config: format!("authorization {{ token: ${TOKEN}, timeout: 10 }}"),
+            extra_config: String::new(),
             environment: vec![(TOKEN.into(), token.reveal().into())],
             ready_within: READY_WITHIN,
         };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use reports::latency::Latency;
-use reports::place::{PlaceResult, Places};
-use reports::wave::{WaveKey, WaveKind, WaveMode, WaveResult};
+use reports::place::PlaceResult;
+use reports::wave::{WaveKey, WaveResult};
 use serde::{Deserialize, Serialize};
 
 use super::IndexRuns;
@@ -50,22 +50,9 @@ pub struct DriverAccount {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WaveReport {
     key: WaveKey,
-    kind: WaveKind,
-    mode: WaveMode,
-    expected: u64,
+    result: WaveResult,
     on_time: IndexRuns,
     late: IndexRuns,
-    duplicate: u64,
-    unexpected: u64,
-    errors: u64,
-    undecodable: u64,
-    payload_bytes: u64,
-    discovered: u64,
-    publish_duration: Duration,
-    request_duration: Duration,
-    response_time: Latency,
-    service_time: Latency,
-    send_delay: Latency,
     by_tag: Vec<PlaceResult>,
     unsent: u64,
     offsets: Offsets,
@@ -90,46 +77,13 @@ impl From<WaveDone> for WaveReport {
             interrupted,
             failure,
         } = done;
-        let WaveResult {
-            kind,
-            mode,
-            intended_at: _,
-            expected,
-            // They are as many as the sets below have.
-            on_time: _,
-            late: _,
-            duplicate,
-            unexpected,
-            errors,
-            undecodable,
-            payload_bytes,
-            discovered,
-            publish_duration,
-            request_duration,
-            response_time,
-            service_time,
-            send_delay,
-            places: _,
-        } = result;
         let set = |set: &BitSet| IndexRuns::of(1, set.iter().map(u64::from));
+        let result = WaveResult { intended_at: Duration::ZERO, ..result };
         Self {
             key,
-            kind,
-            mode,
-            expected,
+            result,
             on_time: set(&on_time),
             late: set(&late),
-            duplicate,
-            unexpected,
-            errors,
-            undecodable,
-            payload_bytes,
-            discovered,
-            publish_duration,
-            request_duration,
-            response_time,
-            service_time,
-            send_delay,
             by_tag,
             unsent,
             offsets: Offsets::of(&reply_offsets_ns),
@@ -151,29 +105,11 @@ impl WaveReport {
             BitSet::of(size, indexes.filter_map(|index| u32::try_from(index).ok()))
         };
         let (on_time, late) = (set(&self.on_time), set(&self.late));
-        let result = WaveResult {
-            kind: self.kind,
-            mode: self.mode,
-            intended_at: Duration::ZERO,
-            expected: self.expected,
-            on_time: on_time.count(),
-            late: late.count(),
-            duplicate: self.duplicate,
-            unexpected: self.unexpected,
-            errors: self.errors,
-            undecodable: self.undecodable,
-            payload_bytes: self.payload_bytes,
-            discovered: self.discovered,
-            publish_duration: self.publish_duration,
-            request_duration: self.request_duration,
-            response_time: self.response_time,
-            service_time: self.service_time,
-            send_delay: self.send_delay,
-            places: Places::new(),
-        };
+        // Who is not in the roster does not count.
+        let counted = WaveResult { on_time: on_time.count(), late: late.count(), ..self.result };
         Some(WaveDone {
             key: self.key,
-            result,
+            result: counted,
             on_time,
             late,
             by_tag: self.by_tag,
@@ -238,6 +174,7 @@ impl Offsets {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use reports::wave::{WaveKind, WaveMode};
 
     use super::*;
 

@@ -11,6 +11,7 @@ use reports::store::WorkerRow;
 use reports::worker::WorkerResult;
 use tokio::sync::Notify;
 
+use super::CrewError;
 use crate::child::Exit;
 use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
 use crate::control::{LOST_AFTER, Silence, TICK};
@@ -45,10 +46,12 @@ pub(super) struct Seen {
     pub(super) refused: Vec<String>,
     /// Workers of our own that ended before they took part, and how.
     pub(super) stillborn: Vec<String>,
+    /// The run is about to end: nobody is let in any more.
+    pub(super) closed: bool,
     /// Why no worker can be heard any more.
     deaf: Option<String>,
-    /// An earlier run that is conducted over the same control broker.
-    pub(super) rival: Option<String>,
+    /// A run that is conducted over the same control broker and goes before this one.
+    rival: Option<String>,
     /// Workers that were lost within the policy, not yet told.
     untold: Vec<String>,
     rows: Vec<WorkerRow>,
@@ -69,7 +72,7 @@ pub(super) struct Worker {
     pub(super) drives: bool,
     /// Connections of that driver that are away.
     pub(super) clients_away: u64,
-    /// It has told what it counted in all, and may be gone.
+    /// It has told what it counted in all, or nobody wants to know: it may be gone.
     pub(super) released: bool,
     /// As of the last pulse or report.
     pub(super) counts: FleetCounts,
@@ -243,7 +246,12 @@ impl Board {
         self.seen().workers.iter_mut().for_each(|worker| worker.leaving = true);
     }
 
-    /// A worker has told what it counted in all.
+    /// The run is about to end: nobody is let in any more.
+    pub(super) fn close(&self) {
+        self.seen().closed = true;
+    }
+
+    /// A worker has told what it counted in all, or has heard that nobody wants to know.
     pub(super) fn release(&self, number: u64) {
         if let Some(worker) = self.seen().worker(number) {
             worker.released = true;
@@ -267,7 +275,7 @@ impl Board {
         seen.workers.iter().any(|worker| worker.card.name == name && worker.released)
     }
 
-    /// Another run was there first.
+    /// Another run goes before this one.
     pub(super) fn yield_to(&self, rival: String) {
         self.seen().rival.get_or_insert(rival);
         self.changed.notify_waiters();
@@ -351,11 +359,15 @@ impl Board {
         seen.workers.iter().flat_map(of).collect()
     }
 
-    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes; a worker with a driver is so in any case.
-    pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<String> {
+    /// What is lost beyond `tolerated`, a share (0 to 1) of all nodes; a worker with a driver is so in any case, and
+    /// all of them where another run goes before this one.
+    pub(super) fn lost_beyond(&self, tolerated: f64) -> Option<CrewError> {
         let seen = self.seen();
-        if let Some(why) = seen.deaf.as_ref().or(seen.rival.as_ref()) {
-            return Some(why.clone());
+        if let Some(rival) = &seen.rival {
+            return Some(CrewError::refused(rival.clone()));
+        }
+        if let Some(why) = &seen.deaf {
+            return Some(CrewError::lost(why.clone()));
         }
         let lost: Vec<&Worker> = seen.workers.iter().filter(|w| w.lost.is_some()).collect();
         let nodes: u64 = lost.iter().map(|worker| worker.nodes).sum();
@@ -371,7 +383,7 @@ impl Board {
             if lost.len() > 1 && lost.len() == seen.workers.len() {
                 told.push("all of them: look at the control broker and the way to it".to_owned());
             }
-            told.join("\n")
+            CrewError::lost(told.join("\n"))
         })
     }
 
@@ -451,6 +463,19 @@ impl Seen {
         tracing::warn!("{told}");
         self.untold.push(told);
         true
+    }
+
+    /// The names of all workers.
+    pub(super) fn names(&self) -> String {
+        let mut names: Vec<_> = self.workers.iter().map(|one| one.card.name.as_str()).collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
+    /// Those of `places` that no worker is called by.
+    pub(super) fn without<'a>(&self, places: &[&'a str]) -> Vec<&'a str> {
+        let is_there = |place: &&str| self.workers.iter().any(|one| one.card.name == **place);
+        places.iter().copied().filter(|place| !is_there(place)).collect()
     }
 
     pub(super) fn worker(&mut self, number: u64) -> Option<&mut Worker> {

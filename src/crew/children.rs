@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use super::board::Board;
+use super::places::own_name;
 use crate::broker::process::{ended, stop};
 use crate::child::{Keeper, Launcher, Log};
 use crate::driver::{ConnectionOptions, Secret};
@@ -41,7 +42,7 @@ impl Children {
         let mut children = Self::default();
         let url = control.servers.first().cloned().unwrap_or_default();
         for number in 1..=count {
-            let name = format!("w{number}");
+            let name = own_name(number);
             let (log, output) = Log::open(&folder.join(format!("{name}.log")))?;
             let program = launcher.program.clone().into_os_string();
             let arguments = [

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CrewError;
 use super::remote::Orders;
-use crate::control::messages::{Answer, Go, Order, Reach, micros};
+use crate::control::messages::{Answer, Order, Reach, micros};
 use crate::control::parcel::{Parcel, Receipt, Unpacking};
 use crate::control::waves::{DriverAccount, FromDriver};
 use crate::control::{AskError, Subjects};
@@ -73,8 +73,6 @@ impl Clock {
 pub(crate) struct Start {
     /// The instant from which the schedule counts, on the conductor's clock.
     pub(crate) go: Duration,
-    /// What sets the run's request ids apart.
-    pub(crate) nonce: u64,
     /// Entries of the roster.
     pub(crate) roster: u32,
     /// From [`Drivers::clocks`].
@@ -94,37 +92,17 @@ pub(crate) struct FarDriver {
 }
 
 impl Drivers {
-    /// The workers of these names; `None` where there are no names.
-    pub(super) fn find(orders: &Arc<Orders>, names: &[&str]) -> Result<Option<Self>, CrewError> {
-        if names.is_empty() {
-            return Ok(None);
+    /// The workers of these names, all of whom are there; `None` where there are no names.
+    pub(super) fn find(orders: &Arc<Orders>, names: &[&str]) -> Option<Self> {
+        let mut at = Vec::new();
+        for (number, worker) in (0..).zip(&mut orders.board().seen().workers) {
+            let name = worker.card.name.clone();
+            if names.contains(&name.as_str()) {
+                worker.drives = true;
+                at.push(Place { number, name, cores: worker.card.host.cores });
+            }
         }
-        let (mut at, mut unknown) = (Vec::new(), Vec::new());
-        let mut seen = orders.board().seen();
-        for name in names {
-            let found = (0..).zip(&mut seen.workers).find(|(_, one)| one.card.name == *name);
-            let Some((number, worker)) = found else {
-                unknown.push(format!("`{name}`"));
-                continue;
-            };
-            worker.drives = true;
-            at.push(Place { number, name: (*name).to_owned(), cores: worker.card.host.cores });
-        }
-        if unknown.is_empty() {
-            return Ok(Some(Self { orders: Arc::clone(orders), at }));
-        }
-        let mut known: Vec<_> =
-            seen.workers.iter().map(|worker| worker.card.name.as_str()).collect();
-        known.sort_unstable();
-        Err(CrewError {
-            code: ExitCode::Usage,
-            message: format!(
-                "the scenario has clients at {}, and no worker is called so\n\
-                 write one of these for `at`: conductor, {}",
-                unknown.join(", "),
-                known.join(", ")
-            ),
-        })
+        (!at.is_empty()).then(|| Self { orders: Arc::clone(orders), at })
     }
 
     /// Gives all drivers an order of their own at once.
@@ -234,8 +212,9 @@ impl Drivers {
         }
         if until.is_none() && ears.places.iter().any(|ear| !ear.is_over()) {
             // Its waves cannot be judged, whatever else may be lost.
-            let lost = self.orders.board().lost_beyond(1.0).unwrap_or_default();
-            return Err(CrewError { code: ExitCode::WorkerLost, message: lost });
+            let lost = self.orders.board().lost_beyond(1.0);
+            let unheard = || CrewError::lost("a driver was not heard to its end".to_owned());
+            return Err(lost.unwrap_or_else(unheard));
         }
         ears.known()
     }
@@ -244,7 +223,7 @@ impl Drivers {
         let clock = |place: &Place| start.clocks.iter().find(|clock| clock.name == place.name);
         let go = |place: &Place| {
             let at = clock(place).map_or(Duration::ZERO, |clock| clock.at(start.go));
-            Order::Go(Go { at_us: micros(at), nonce: start.nonce })
+            Order::Go { at_us: micros(at) }
         };
         for (place, answer) in self.give(go, ANSWER_WITHIN).await {
             if !matches!(answer, Ok(Answer::Done)) {

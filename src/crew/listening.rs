@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::board::{Board, Worker};
-use crate::control::messages::{Beat, Card, Order, Phase, Welcome};
-use crate::control::{BEAT_EVERY, Build, Line, Subjects, TICK};
+use crate::control::messages::{Card, Order, Welcome};
+use crate::control::{Build, Line, Subjects, TICK};
 
 /// What a run's slices may take in the control broker: an hour of twenty workers and more. They are read at once;
 /// what goes when it is full has been read.
@@ -50,83 +50,62 @@ impl Registrar {
     }
 
     fn welcome(&self, card: Card) -> Welcome {
+        let judged = self.judge(card);
+        if let Welcome::Refused(reason) = &judged {
+            self.board.turn_away(reason);
+        }
+        self.board.changed.notify_waiters();
+        judged
+    }
+
+    /// Lets a worker in, unless something speaks against it.
+    fn judge(&self, card: Card) -> Welcome {
         let mut seen = self.board.seen();
         let number = seen.workers.len() as u64;
-        let name = card.name.clone();
-        let again = seen.workers.iter().find(|worker| worker.card.name == name);
-        let refused = if card.build != self.build {
-            Some(format!(
+        let (run, name) = (&self.run, &card.name);
+        if card.build != self.build {
+            return Welcome::Refused(format!(
                 "worker {name} is {}, and the conductor is {}\ninstall the same build on both",
                 card.build, self.build
-            ))
-        } else if let Some(worker) = again {
-            Some(format!(
-                "run {} has a worker {name} already, on {} (process {})\n\
-                 give each worker a name of its own with --name",
-                self.run, worker.card.host.name, worker.card.pid
-            ))
-        } else if number >= self.of {
-            Some(format!(
-                "worker {name} comes too late: run {} is under way with its {} workers\n\
-                 start it before the run, or wait for the next",
-                self.run, self.of
-            ))
-        } else {
-            None
-        };
-        let welcome = match refused {
-            Some(reason) => {
-                drop(seen);
-                self.board.turn_away(&reason);
-                Welcome::Refused(reason)
-            }
-            None => {
-                let nodes = usize::try_from(number).ok().and_then(|at| self.nodes.get(at));
-                let worker = Worker::new(card, nodes.copied().unwrap_or(0));
-                tracing::info!(number, "worker {} takes part", worker.in_words());
-                seen.workers.push(worker);
-                drop(seen);
-                Welcome::Accepted { number, of: self.of }
-            }
-        };
-        self.board.changed.notify_waiters();
-        welcome
-    }
-}
-
-/// Shows that the conductor is there, and says so to another that asks.
-pub(super) async fn beat(
-    line: Line,
-    mut beat: Beat,
-    of: u64,
-    board: Arc<Board>,
-    mut who: Subscriber,
-) {
-    let mut beats = interval(BEAT_EVERY);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = beats.tick() => {
-                if board.seen().workers.len() as u64 >= of {
-                    beat.phase = Phase::Running;
-                }
-                line.say(Subjects::BEAT, &beat).await;
-            }
-            Some(asked) = who.next() => line.answer(&asked, &beat).await,
-        }
-    }
-}
-
-/// Ends the run where an earlier one is conducted over the same control broker: both began at once.
-pub(super) async fn rivals(own: Beat, board: Arc<Board>, mut beats: Subscriber) {
-    while let Some(message) = beats.next().await {
-        let Ok(other) = serde_json::from_slice::<Beat>(&message.payload) else { continue };
-        if other.run != own.run && (&other.began, &other.run) < (&own.began, &own.run) {
-            board.yield_to(format!(
-                "run {} ({}, on {}, since {}) is conducted over the same control broker\n\
-                 wait until it is over, or name another control broker",
-                other.run, other.scenario, other.host, other.began
             ));
+        }
+        let mut numbered = (0..).zip(&seen.workers);
+        if let Some((number, worker)) = numbered.find(|(_, worker)| worker.card.name == *name) {
+            return self.welcome_again(number, worker, &card);
+        }
+        if number >= self.of || seen.closed {
+            let how = match seen.closed {
+                true => "ends".to_owned(),
+                false => format!("is under way with its {} workers", self.of),
+            };
+            return Welcome::Refused(format!(
+                "worker {name} comes too late: run {run} {how}\n\
+                 start it before the run, or wait for the next"
+            ));
+        }
+        let nodes = usize::try_from(number).ok().and_then(|at| self.nodes.get(at));
+        let worker = Worker::new(card, nodes.copied().unwrap_or(0));
+        tracing::info!(number, "worker {} takes part", worker.in_words());
+        seen.workers.push(worker);
+        Welcome::Accepted { number, of: self.of }
+    }
+
+    /// Answers one whose name is known: where it is the very process that was let in, the answer was lost on its
+    /// way, and is given again.
+    fn welcome_again(&self, number: u64, worker: &Worker, card: &Card) -> Welcome {
+        let (run, name) = (&self.run, &card.name);
+        if !worker.card.is_of_same_process(card) {
+            return Welcome::Refused(format!(
+                "run {run} has a worker {name} already, on {} (process {})\n\
+                 give each worker a name of its own with --name",
+                worker.card.host.name, worker.card.pid
+            ));
+        }
+        match &worker.lost {
+            Some(why) => {
+                Welcome::Refused(format!("run {run} goes on without worker {name}: {why}"))
+            }
+            None => Welcome::Accepted { number, of: self.of },
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use emulator::fleet::{Fleet, FleetError};
 use emulator::spec::FleetSpec;
+use tokio::time::timeout;
 
-use super::{Presence, Reason};
+use super::{Dismissed, Presence, Reason, STOP_WITHIN};
 
 /// All nodes in this process.
 pub(super) struct Local {
@@ -16,6 +17,19 @@ impl Local {
     pub(super) fn start(spec: FleetSpec) -> Result<Self, FleetError> {
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         Ok(Self { fleet: Fleet::start(spec)?, end })
+    }
+
+    /// Ends all nodes in order. Those that do not end in time are left, and go with the process.
+    pub(super) async fn stop(self) -> Dismissed {
+        let meter = self.fleet.meter();
+        match timeout(STOP_WITHIN, self.fleet.stop()).await {
+            Ok(counts) => Dismissed { counts, ..Dismissed::default() },
+            Err(_) => Dismissed {
+                counts: meter.counts(),
+                differences: vec![format!("not all nodes ended within {STOP_WITHIN:?}")],
+                ..Dismissed::default()
+            },
+        }
     }
 
     pub(super) fn presence(&self) -> Presence {

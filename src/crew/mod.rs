@@ -10,7 +10,9 @@ mod driving;
 mod listening;
 mod local;
 mod muster;
+mod places;
 mod remote;
+mod rivals;
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -34,6 +36,10 @@ pub use self::children::TOKEN_VARIABLE;
 pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
 pub(crate) use self::muster::{Call, Mustered};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
+pub(crate) use self::places::check as check_places;
+
+/// Time for all nodes of a process to end in order, shutdown events included.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// The processes that carry the fleet.
 pub struct Crew(Kind);
@@ -45,14 +51,28 @@ enum Kind {
     Remote(Box<Remote>),
 }
 
-/// Why there is no crew.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no crew, or not the whole of it any more.
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct CrewError {
     /// The exit code that it stands for.
     pub(crate) code: ExitCode,
     /// What happened, and what to do.
     pub(crate) message: String,
+}
+
+impl CrewError {
+    fn lost(message: String) -> Self {
+        Self { code: ExitCode::WorkerLost, message }
+    }
+
+    fn refused(message: String) -> Self {
+        Self { code: ExitCode::Refused, message }
+    }
+
+    fn unreachable(error: impl std::fmt::Display) -> Self {
+        Self { code: ExitCode::BrokerUnreachable, message: error.to_string() }
+    }
 }
 
 /// How a muster goes.
@@ -91,8 +111,8 @@ pub(crate) struct Cost {
 pub(crate) struct Dismissed {
     /// The counters as they were last.
     pub(crate) counts: FleetCounts,
-    /// What was lost beyond the policy, in words.
-    pub(crate) lost: Option<String>,
+    /// What was lost beyond the policy.
+    pub(crate) lost: Option<CrewError>,
     /// Workers that were lost at the end, in words.
     pub(crate) losses: Vec<String>,
     /// Where the account of a worker differs from what it had sent, in words.
@@ -221,9 +241,10 @@ impl Crew {
         }
     }
 
-    /// Workers that are lost beyond what the run tolerates, in words.
+    /// Why the run cannot go on with this crew: workers are lost beyond what it tolerates, or another run goes
+    /// before it.
     #[must_use]
-    pub fn lost(&self) -> Option<String> {
+    pub(crate) fn lost(&self) -> Option<CrewError> {
         match &self.0 {
             Kind::Local(_) => None,
             Kind::Remote(remote) => remote.lost(),
@@ -295,9 +316,7 @@ impl Crew {
     /// Ends all nodes in order and waits for all tasks and processes. Returns what is known then.
     pub(crate) async fn stop(self) -> Dismissed {
         match self.0 {
-            Kind::Local(local) => {
-                Dismissed { counts: local.fleet.stop().await, ..Dismissed::default() }
-            }
+            Kind::Local(local) => local.stop().await,
             Kind::Remote(remote) => remote.stop().await,
         }
     }

@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use super::board::{Board, Worker};
 use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
+use super::places::nobody_is_called;
 use super::remote::Orders;
+use super::rivals::Standing;
 use super::{CrewError, Drivers, News};
 use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{Obtained, Request, Sources};
@@ -27,10 +29,11 @@ use crate::driver::{ConnectionOptions, Secret};
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
 const OWN_WITHIN: Duration = Duration::from_secs(30);
-/// Time for another conductor to say that it is there; where none listens the answer comes at once.
-const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a worker to take its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
+/// Time for workers to hear that they are to leave: one that was welcomed a moment ago does not listen yet, and
+/// one that is not heard at all is lost before.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for the control broker to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,8 @@ pub(crate) struct Call<'a> {
     pub(crate) scenario: &'a str,
     /// When the run began: RFC 3339, UTC.
     pub(crate) began: String,
+    /// How long it has been under way.
+    pub(crate) age: Duration,
     /// How children are started.
     pub(crate) launcher: &'a Launcher,
     /// Where a control broker comes from.
@@ -95,6 +100,22 @@ pub(crate) struct Call<'a> {
     pub(crate) control_folder: PathBuf,
     /// Where the workers' logs go.
     pub(crate) workers_folder: PathBuf,
+}
+
+impl Call<'_> {
+    /// What others are shown of the run.
+    fn standing(&self, run: &str, board: &Arc<Board>) -> Standing {
+        let beat = Beat {
+            run: run.to_owned(),
+            phase: Phase::Claiming,
+            scenario: self.scenario.to_owned(),
+            host: Host::read().map_or_else(|_| String::new(), |host| host.name),
+            began: self.began.clone(),
+            age_ms: u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX),
+        };
+        let (board, made) = (Arc::clone(board), std::time::Instant::now());
+        Standing { beat, made, board, of: self.count }
+    }
 }
 
 /// The workers of a run, all there, without shares yet.
@@ -117,23 +138,23 @@ impl Mustered {
     /// be ours. `told` hears how it goes.
     pub(crate) async fn open(call: Call<'_>, told: &impl Fn(News)) -> Result<Self, CrewError> {
         let (server, options, token) = control(&call).await?;
-        let line = Line::connect(&options, "conductor").await.map_err(unreachable)?;
+        let line = Line::connect(&options, "conductor").await.map_err(CrewError::unreachable)?;
         let run = format!("{:08x}", rand::random::<u32>());
         let build = Build::of(call.launcher.image.clone()).await.map_err(|error| {
-            refused(format!("cannot read this program's own file: {error}\nmount /proc"))
+            CrewError::refused(format!("cannot read this program's own file: {error}\nmount /proc"))
         })?;
-        let beat = Beat {
-            run: run.clone(),
-            phase: Phase::Mustering,
-            scenario: call.scenario.to_owned(),
-            host: Host::read().map_or_else(|_| String::new(), |host| host.name),
-            began: call.began.clone(),
-        };
-        nobody_else(&line).await?;
         let (board, subjects) = (Arc::new(Board::new(call.nodes.iter().sum())), Subjects::of(&run));
-        listening::make_stream(&line, &subjects).await.map_err(unreachable)?;
+        let standing = call.standing(&run, &board);
+        let listen =
+            async |subject: String| line.listen(&subject).await.map_err(CrewError::unreachable);
+        let (mut who, mut beats) =
+            (listen(Subjects::WHO.to_owned()).await?, listen(Subjects::BEAT.to_owned()).await?);
+        // A control broker of our own was there for nobody before.
+        if server.is_none() {
+            standing.claim(&line, (&mut who, &mut beats)).await?;
+        }
+        listening::make_stream(&line, &subjects).await.map_err(CrewError::unreachable)?;
         let mut tasks = JoinSet::new();
-        let listen = async |subject: String| line.listen(&subject).await.map_err(unreachable);
         let registrar = Registrar {
             line: line.clone(),
             board: Arc::clone(&board),
@@ -147,10 +168,7 @@ impl Mustered {
         tasks.spawn(listening::hear(to_workers, Arc::clone(&board), pulses, left));
         tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
         tasks.spawn(registrar.receive(listen(subjects.join()).await?));
-        let (who, others) =
-            (listen(Subjects::WHO.to_owned()).await?, listen(Subjects::BEAT.to_owned()).await?);
-        tasks.spawn(listening::rivals(beat.clone(), Arc::clone(&board), others));
-        tasks.spawn(listening::beat(line.clone(), beat, call.count, Arc::clone(&board), who));
+        tasks.spawn(standing.keep(line.clone(), who, beats));
         if let Some(server) = &server {
             let (died, board) = (server.died(), Arc::clone(&board));
             tasks.spawn(async move { board.deafen(died.await) });
@@ -199,8 +217,12 @@ impl Mustered {
         Ok(())
     }
 
-    /// Waits until all are there; `told` hears how it goes.
-    pub(crate) async fn complete(&self, told: &impl Fn(News)) -> Result<(), CrewError> {
+    /// Waits until all are there, those of the names `places` among them; `told` hears how it goes.
+    pub(crate) async fn complete(
+        &self,
+        places: &[&str],
+        told: &impl Fn(News),
+    ) -> Result<(), CrewError> {
         let deadline = Instant::now() + self.wait;
         let board = self.orders.board();
         let mut turned_away = 0;
@@ -208,15 +230,18 @@ impl Mustered {
             let changed = board.changed.notified();
             let (came, refused) = {
                 let seen = board.seen();
-                if let Some(rival) = seen.rival.clone() {
-                    return Err(refused(rival));
-                }
                 if let Some(how) = seen.stillborn.first() {
-                    return Err(lost(format!(
+                    return Err(CrewError::lost(format!(
                         "{how}\nits log is in workers/ of the result folder"
                     )));
                 }
-                (seen.workers.len() as u64, seen.refused.clone())
+                let came = seen.workers.len() as u64;
+                // Nobody is waited for where not all of these can come any more.
+                let unknown = seen.without(places);
+                if unknown.len() as u64 > self.count.saturating_sub(came) {
+                    return Err(nobody_is_called(&unknown, &seen.names()));
+                }
+                (came, seen.refused.clone())
             };
             for reason in refused.iter().skip(turned_away) {
                 told(News::TurnedAway(reason.clone()));
@@ -224,13 +249,13 @@ impl Mustered {
             turned_away = refused.len();
             told(News::Mustering { came, wanted: self.count });
             if let Some(gone) = self.lost() {
-                return Err(lost(gone));
+                return Err(gone);
             }
             if came >= self.count {
                 return Ok(());
             }
             if timeout_at(deadline, changed).await.is_err() {
-                return Err(lost(self.incomplete(&refused)));
+                return Err(CrewError::lost(self.incomplete(&refused)));
             }
         }
     }
@@ -257,7 +282,7 @@ impl Mustered {
     }
 
     /// The workers of these names, which are to have drivers; `None` where there are no names.
-    pub(crate) fn drivers(&self, names: &[&str]) -> Result<Option<Drivers>, CrewError> {
+    pub(crate) fn drivers(&self, names: &[&str]) -> Option<Drivers> {
         Drivers::find(&self.orders, names)
     }
 
@@ -315,7 +340,7 @@ impl Mustered {
     }
 
     /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub(super) fn lost(&self) -> Option<CrewError> {
         self.orders.board().lost_beyond(self.tolerated)
     }
 
@@ -343,7 +368,7 @@ impl Mustered {
         said.sort();
         said.dedup();
         match self.lost() {
-            Some(gone) => Err(lost(gone)),
+            Some(gone) => Err(gone),
             None if said.is_empty() => Ok(()),
             None => Err(CrewError { code, message: said.join("\n") }),
         }
@@ -352,10 +377,16 @@ impl Mustered {
     /// Ends everything: workers that have told all they counted go by themselves, the others are made to.
     pub(crate) async fn dismiss(mut self) {
         let board = Arc::clone(self.orders.board());
-        for number in self.orders.present() {
-            let why = "the run has ended without this worker's account".to_owned();
-            self.line.say(&self.subjects.order(number), &Order::Leave(why)).await;
-        }
+        // Whoever is not there yet need not be told to go.
+        board.close();
+        let leave = Order::Leave("the run has ended without this worker's account".to_owned());
+        let told = self.orders.present().into_iter().map(async |number| {
+            match self.orders.give(number, &leave, LEAVE_WITHIN).await {
+                Ok(_) => board.release(number),
+                Err(error) => tracing::warn!(number, "a worker was not told to leave: {error}"),
+            }
+        });
+        join_all(told).await;
         self.tasks.shutdown().await;
         self.children.end(&board).await;
         // A stream in a broker of our own goes with it.
@@ -385,10 +416,10 @@ async fn control(
     };
     // A letter first: a token of digits alone would be read as a number.
     let token = token.unwrap_or_else(|| Secret::new(format!("t{:032x}", rand::random::<u128>())));
-    let program = program(call).await.map_err(unreachable)?;
+    let program = program(call).await.map_err(CrewError::unreachable)?;
     let folder = call.control_folder.clone();
     let server = ControlServer::start(program, folder, call.launcher, token.clone(), listen).await;
-    let server = server.map_err(unreachable)?;
+    let server = server.map_err(CrewError::unreachable)?;
     let options = server.options();
     Ok((Some(server), options, token))
 }
@@ -403,28 +434,4 @@ async fn program(call: &Call<'_>) -> Result<Obtained, ObtainError> {
         }
     }
     obtained(Request::default()).await
-}
-
-/// Refuses where another conductor is at work.
-async fn nobody_else(line: &Line) -> Result<(), CrewError> {
-    match line.ask::<Beat>(Subjects::WHO, &(), WHO_WITHIN).await {
-        Ok(Beat { run, scenario, host, began, .. }) => Err(refused(format!(
-            "run {run} ({scenario}, on {host}, since {began}) is conducted over the control broker {}\n\
-             wait until it is over, or name another control broker",
-            line.url()
-        ))),
-        Err(_) => Ok(()),
-    }
-}
-
-fn unreachable(error: impl std::fmt::Display) -> CrewError {
-    CrewError { code: ExitCode::BrokerUnreachable, message: error.to_string() }
-}
-
-fn refused(message: String) -> CrewError {
-    CrewError { code: ExitCode::Refused, message }
-}
-
-fn lost(message: String) -> CrewError {
-    CrewError { code: ExitCode::WorkerLost, message }
 }

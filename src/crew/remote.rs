@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
-use super::{Cost, Dismissed, Presence, Reason};
+use super::{Cost, CrewError, Dismissed, Presence, Reason, STOP_WITHIN};
 use crate::control::messages::{Answer, Order, Outcome};
 use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
 
@@ -25,8 +25,6 @@ use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Time to open a book: the driver waits no longer before it sends.
 const OPEN_WITHIN: Duration = Duration::from_millis(400);
-/// Time for all nodes of a worker to end in order, shutdown events included.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
 /// Time for the last slices to arrive after the worker said how many there are.
 const SLICES_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts at a worker that does not listen yet.
@@ -157,7 +155,7 @@ impl Remote {
     }
 
     /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub(super) fn lost(&self) -> Option<CrewError> {
         self.mustered.lost()
     }
 

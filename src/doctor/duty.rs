@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use crate::plan::{Demand, FILES_ASIDE_EMULATOR, source_addresses, thousands, with_reserve};
+use crate::plan::{
+    AtWorkers, Demand, FILES_ASIDE_EMULATOR, source_addresses, thousands, with_reserve,
+};
 
 /// Files of a conductor for each worker that it started: its pipes and its log.
 const FILES_PER_WORKER: u64 = 4;
@@ -36,6 +38,8 @@ pub struct Duty {
     pub largest_share: u64,
     /// Whether the driver is here, and the conductor with it.
     pub driver: bool,
+    /// The drivers at workers that are here.
+    pub at_workers: AtWorkers,
     /// Brokers that run here.
     pub brokers: u64,
     /// Hosts that carry the plan together, this one included.
@@ -56,20 +60,28 @@ impl Duty {
             nodes: demand.nodes,
             largest_share: demand.largest_share(workers),
             driver: true,
+            at_workers: if workers > 0 { demand.at_workers } else { AtWorkers::default() },
             brokers: brokers_here(demand),
             hosts: 1,
         }
     }
 
-    /// `here` of `all` workers, beside them perhaps driver and managed brokers.
+    /// `here` of `all` workers with their drivers, beside them perhaps the conductor's driver and managed brokers.
     #[must_use]
-    pub fn of_workers(demand: &Demand, here: u64, all: u64, driver: bool, hosts: u64) -> Self {
+    pub fn of_workers(
+        demand: &Demand,
+        (here, at_workers): (u64, AtWorkers),
+        all: u64,
+        driver: bool,
+        hosts: u64,
+    ) -> Self {
         let largest_share = demand.largest_share(all);
         Self {
             workers: here,
             nodes: demand.nodes.min(largest_share * here),
             largest_share: if here > 0 { largest_share } else { 0 },
             driver,
+            at_workers,
             brokers: if driver { brokers_here(demand) } else { 0 },
             hosts,
         }
@@ -92,6 +104,11 @@ impl Duty {
         let parts = [
             carried,
             driver.then(|| "the driver".to_owned()),
+            match self.at_workers.drivers {
+                0 => None,
+                1 => Some("a driver at a worker".to_owned()),
+                drivers => Some(format!("{} drivers at workers", thousands(drivers))),
+            },
             (self.brokers > 0).then(|| counted(self.brokers, "broker")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
@@ -144,20 +161,23 @@ impl Need {
     #[must_use]
     pub fn of(demand: &Demand, duty: &Duty, port_range: u64, cores: u64) -> Self {
         let driver = if duty.driver { demand.driver_connections } else { 0 };
-        let own = duty.nodes + driver;
+        let drivers = u64::from(duty.driver) + duty.at_workers.drivers;
+        let of_drivers = driver + duty.at_workers.connections;
+        let own = duty.nodes + of_drivers;
         let at_brokers =
-            if duty.brokers > 0 { demand.nodes + demand.driver_connections } else { 0 };
+            if duty.brokers > 0 { demand.nodes + demand.connections_of_drivers() } else { 0 };
         // The nodes of a host are dealt out to brokers as all are.
         let share = u128::from(duty.nodes) * u128::from(demand.busiest_nodes);
         let share = share.div_ceil(u128::from(demand.nodes.max(1)));
-        let to_busiest = u64::try_from(share).unwrap_or(u64::MAX) + driver;
+        let to_busiest = u64::try_from(share).unwrap_or(u64::MAX) + of_drivers;
         let in_process = if duty.workers == 0 { duty.nodes } else { 0 };
         let ends = own + at_brokers;
         let processes = duty.workers + u64::from(duty.driver);
         let per_process = 2 * cores + THREADS_ASIDE;
         Self {
-            files_of_worker: (duty.workers > 0)
-                .then(|| with_reserve(duty.largest_share) + FILES_ASIDE_EMULATOR),
+            files_of_worker: (duty.workers > 0).then(|| {
+                with_reserve(duty.largest_share + duty.at_workers.most) + FILES_ASIDE_EMULATOR
+            }),
             files_of_driver: duty.driver.then(|| {
                 let aside = FILES_ASIDE_EMULATOR + duty.workers * FILES_PER_WORKER;
                 with_reserve(in_process + driver) + aside
@@ -169,7 +189,7 @@ impl Need {
             // Where both ends are here, both see the same connection.
             connections: own.max(at_brokers),
             ours_bytes: Demand::bytes_of_ours(processes, duty.nodes)
-                + if duty.driver { demand.bytes_of_driver() } else { 0 },
+                + drivers * demand.bytes_of_driver(),
             brokers_bytes: if duty.brokers > 0 { demand.bytes_of_brokers() } else { 0 },
             kernel_bytes: Demand::bytes_of_kernel(ends),
             tcp_bytes: ends * TCP_BYTES_PER_END,

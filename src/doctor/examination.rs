@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::examine::need;
 use super::{Check, Duty, Hands, Host, HostError, Need, Verdict, examine, largest, render, worst};
-use crate::plan::{Budget, DEFAULT_PORT_RANGE, Demand, Plan};
+use crate::plan::{AtWorkers, Budget, DEFAULT_PORT_RANGE, Demand, Plan};
 
 /// What the doctor found.
 #[derive(Debug, Clone)]
@@ -54,21 +54,22 @@ impl Examination {
         Self::of_duties(demand, |demand| vec![(duty(demand), &host)])
     }
 
-    /// Holds `demand` against the host of conductor, driver and managed brokers, and those of the workers,
-    /// one entry a worker. Those of one kernel are one host, whatever network they are in.
+    /// Holds `demand` against the host of conductor, driver and managed brokers, and those of the workers, one entry
+    /// a worker with the connections of its own driver. Those of one kernel are one host, whatever network they are in.
     #[must_use]
-    pub fn of_workers(demand: Demand, conductor: &Host, workers: &[Host]) -> Self {
-        let mut hosts = vec![(conductor.clone(), 0)];
-        for worker in workers {
-            let same = |(host, _): &&mut (Host, u64)| {
+    pub fn of_workers(demand: Demand, conductor: &Host, workers: &[(Host, u64)]) -> Self {
+        let mut hosts = vec![(conductor.clone(), 0, AtWorkers::default())];
+        for (worker, of_driver) in workers {
+            let same = |(host, ..): &&mut (Host, u64, AtWorkers)| {
                 (&host.name, &host.boot_id) == (&worker.name, &worker.boot_id)
             };
             match hosts.iter_mut().find(same) {
-                Some((host, carried)) => {
+                Some((host, carried, drivers)) => {
                     *host = host.clone().narrower(worker);
                     *carried += 1;
+                    *drivers = drivers.with(*of_driver);
                 }
-                None => hosts.push((worker.clone(), 1)),
+                None => hosts.push((worker.clone(), 1, AtWorkers::default().with(*of_driver))),
             }
         }
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
@@ -76,7 +77,7 @@ impl Examination {
         Self::of_duties(demand, |demand| {
             let duty = |at, here| Duty::of_workers(demand, here, all, at == 0, many);
             let hosts = hosts.iter().enumerate();
-            hosts.map(|(at, (host, here))| (duty(at, *here), host)).collect()
+            hosts.map(|(at, (host, here, drivers))| (duty(at, (*here, *drivers)), host)).collect()
         })
     }
 

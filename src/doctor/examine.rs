@@ -122,8 +122,9 @@ impl Case<'_> {
     fn files_of_broker(&self) -> Option<Check> {
         // A managed broker inherits the hard limit of the process that starts it.
         let need = self.need.files_of_broker?;
-        let Demand { nodes, driver_connections, brokers, .. } = *self.demand;
-        let enough = brokers_needed(nodes, driver_connections, self.host.open_files_hard);
+        let Demand { nodes, brokers, .. } = *self.demand;
+        let drivers = self.demand.connections_of_drivers();
+        let enough = brokers_needed(nodes, drivers, self.host.open_files_hard);
         let more = enough.filter(|enough| *enough > brokers);
         let more = more.map(|enough| format!("brokers: {{topology: cluster, size: {enough}}}"));
         Some(self.files("open files, each broker", need, more))

@@ -68,12 +68,11 @@ pub(crate) fn draft(
     })
 }
 
-/// All orders of all places in the order of their intended instants; `go` is the epoch of the plan's
-/// schedule, `nonce` what sets this run's request ids apart ([`nonce`]).
+/// All orders of all places in the order of their intended instants, which count from that of [`begin_at`];
+/// `nonce` is what sets this run's request ids apart ([`nonce`]).
 pub(crate) fn orders(
     plan: &Plan,
     crowd: &Crowd,
-    go: Duration,
     nonce: u64,
 ) -> Result<Vec<WaveOrder>, FactFilterError> {
     let main = plan.groups.first().and_then(|group| group.collectives.first());
@@ -97,7 +96,7 @@ pub(crate) fn orders(
                 },
                 kind: entry.question.kind(),
                 mode: mode(entry),
-                intended_at: go + wave.intended_at,
+                intended_at: wave.intended_at,
                 deadline: entry.deadline,
                 late_grace: plan.late_grace,
                 linger: plan.late_grace.min(LINGER_MAX),
@@ -114,6 +113,11 @@ pub(crate) fn orders(
         }
     }
     Ok(orders)
+}
+
+/// Lets the schedule begin at `go`. Of all that there is to do for many waves this alone is left for when that is known.
+pub(crate) fn begin_at(orders: &mut [WaveOrder], go: Duration) {
+    orders.iter_mut().for_each(|order| order.intended_at += go);
 }
 
 /// Those of `orders` whose clients are at `place`.
@@ -151,7 +155,7 @@ fn mode(entry: &Entry) -> SendMode {
 mod tests {
     use std::time::Duration;
 
-    use super::{Crowd, WaveOrder, nonce, orders};
+    use super::{Crowd, WaveOrder, begin_at, nonce, orders};
     use crate::plan::resolve;
     use crate::scenario::Scenario;
 
@@ -168,7 +172,7 @@ waves: [{name: all, discover: {}, every: 2s, count: 5, clients: 2}]
         let scenario = Scenario::parse(&text, "small.yaml", &[]).unwrap_or_else(|e| panic!("{e}"));
         let plan = resolve(&scenario).expect("resolves");
         let crowd = Crowd::of_strangers(&plan, &["a".to_owned()]).expect("a crowd");
-        orders(&plan, &crowd, Duration::ZERO, nonce(&plan)).expect("orders")
+        orders(&plan, &crowd, nonce(&plan)).expect("orders")
     }
 
     #[test]
@@ -179,6 +183,16 @@ waves: [{name: all, discover: {}, every: 2s, count: 5, clients: 2}]
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 3 * 5 * 2);
+    }
+
+    #[test]
+    fn waves_are_as_far_apart_wherever_the_schedule_begins() {
+        let mut orders = orders_of("");
+        let before: Vec<_> = orders.iter().map(|order| order.intended_at).collect();
+        assert_eq!(before.first(), Some(&Duration::ZERO));
+        let go = Duration::from_millis(1_234);
+        begin_at(&mut orders, go);
+        assert!(orders.iter().map(|order| order.intended_at - go).eq(before));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::processes::FILES_ASIDE_EMULATOR;
 use super::{Brokers, Entry, Group, Plan, micros};
-use crate::scenario::STOCK_AGENTS;
+use crate::scenario::{CONDUCTOR, STOCK_AGENTS};
 
 /// Size of Linux' default `ip_local_port_range`, 32768 to 60999.
 pub const DEFAULT_PORT_RANGE: u64 = 28_232;
@@ -42,6 +42,29 @@ const CONNECTS_PER_S: f64 = 8_000.0;
 /// A broadcast and its replies, per node, on two cores (measured: 18 to 21 us).
 const WAVE_US_PER_NODE: u64 = 20;
 
+/// Drivers at workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct AtWorkers {
+    /// How many, each at a worker of its own.
+    pub drivers: u64,
+    /// Their connections.
+    pub connections: u64,
+    /// Those of the driver that has most of them.
+    pub most: u64,
+}
+
+impl AtWorkers {
+    /// One more worker, whose driver has so many connections; 0: it has no driver.
+    #[must_use]
+    pub fn with(self, connections: u64) -> Self {
+        Self {
+            drivers: self.drivers + u64::from(connections > 0),
+            connections: self.connections + connections,
+            most: self.most.max(connections),
+        }
+    }
+}
+
 /// What a plan asks of hosts, in numbers that scale with its nodes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Demand {
@@ -51,8 +74,10 @@ pub struct Demand {
     pub group_nodes: Vec<u64>,
     /// Subscriptions of all nodes.
     pub subscriptions: u64,
-    /// Connections of the driver.
+    /// Connections of the conductor's driver.
     pub driver_connections: u64,
+    /// The drivers that are at workers.
+    pub at_workers: AtWorkers,
     /// Brokers that nodes can be at home on.
     pub brokers: u64,
     /// Nodes at home on the broker that has most of them.
@@ -98,7 +123,7 @@ impl Demand {
     /// What `plan` asks.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let clients = plan.entries.iter().map(|entry| u64::from(entry.clients)).max().unwrap_or(0);
+        let at_workers = plan.clients_places().into_iter();
         let mut at_home = vec![0; plan.brokers.count()];
         for dealt in plan.at_home() {
             at_home.iter_mut().zip(dealt).for_each(|(sum, nodes)| *sum += nodes);
@@ -109,8 +134,10 @@ impl Demand {
             subscriptions: plan.groups.iter().map(|g| g.nodes * g.subscriptions_per_node()).sum(),
             // Each client has one connection that publishes beside those that receive; one more
             // listens to what nodes publish without being asked.
-            driver_connections: clients * (1 + u64::from(plan.client.receivers))
+            driver_connections: plan.client_connections(CONDUCTOR)
                 + u64::from(!plan.event_kinds().is_empty()),
+            at_workers: at_workers
+                .fold(AtWorkers::default(), |all, place| all.with(plan.client_connections(place))),
             brokers: count(plan.brokers.count()).max(1),
             busiest_nodes: at_home.into_iter().max().unwrap_or(0),
             own_subjects: plan.groups.iter().map(|g| g.nodes * count(g.collectives.len())).sum(),
@@ -121,6 +148,12 @@ impl Demand {
             },
             in_flight: plan.groups.iter().map(|g| g.connect.in_flight.min(g.nodes)).sum(),
         }
+    }
+
+    /// Connections of all drivers, wherever they are.
+    #[must_use]
+    pub fn connections_of_drivers(&self) -> u64 {
+        self.driver_connections + self.at_workers.connections
     }
 
     /// The same with another number of nodes.
@@ -147,7 +180,7 @@ impl Demand {
         processes * EMULATOR_BASE + nodes * NODE
     }
 
-    /// What the driver remembers, whoever carries the nodes.
+    /// What a driver remembers, whoever carries the nodes.
     #[must_use]
     pub fn bytes_of_driver(&self) -> u64 {
         self.nodes * DRIVER_PER_NODE
@@ -156,7 +189,7 @@ impl Demand {
     /// Memory of all brokers.
     #[must_use]
     pub fn bytes_of_brokers(&self) -> u64 {
-        let connections = self.nodes + self.driver_connections;
+        let connections = self.nodes + self.connections_of_drivers();
         let joined = self.brokers.saturating_sub(1) * self.own_subjects;
         self.brokers * BROKER_BASE
             + connections * BROKER_CONNECTION
@@ -180,8 +213,8 @@ impl Budget {
     /// What `demand` costs where one source address has `port_range` local ports.
     #[must_use]
     pub fn for_demand(demand: Demand, port_range: u64) -> Self {
-        let connections = demand.nodes + demand.driver_connections;
-        let per_broker = demand.busiest_nodes + demand.driver_connections;
+        let connections = demand.nodes + demand.connections_of_drivers();
+        let per_broker = demand.busiest_nodes + demand.connections_of_drivers();
         // Nodes of a broker that goes away flee to others.
         let at_most = if demand.managed { connections } else { per_broker };
         Self {

@@ -137,6 +137,11 @@ mod tests {
                 (1..).zip(at).filter(|(_, at)| **at == "w2").map(|(n, _)| n).collect();
             assert_eq!(plan.clients_at("w2"), numbers);
             assert_eq!(plan.client_connections("w2"), 2 * numbers.len() as u64);
+            let demand = crate::plan::Demand::of(&plan);
+            assert_eq!(demand.at_workers.drivers, workers.len() as u64);
+            let listener = u64::from(!plan.event_kinds().is_empty());
+            let clients = 2 * u64::from(entry.clients);
+            assert_eq!(demand.connections_of_drivers(), clients + listener, "each once");
         }
     }
 

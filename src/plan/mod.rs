@@ -21,7 +21,9 @@ mod timeline;
 mod types;
 
 pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, Topology};
-pub use budget::{Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages};
+pub use budget::{
+    AtWorkers, Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages,
+};
 pub(crate) use budget::{source_addresses, with_reserve};
 pub use clients::Asked;
 pub use fleet::Seat;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
 use super::{
-    Act, Brokers, Budget, By, Entry, EntryClient, Expected, Filter, Group, NatsServer, Plan,
-    Question, Rolling, When,
+    Act, Brokers, Budget, By, Demand, Entry, EntryClient, Expected, Filter, Group, NatsServer,
+    Plan, Question, Rolling, When,
 };
 
 mod network;
@@ -285,6 +285,17 @@ fn write_timeline(out: &mut String, plan: &Plan) -> fmt::Result {
     )
 }
 
+fn connections_in_words(demand: &Demand) -> String {
+    let Demand { nodes, driver_connections, at_workers, .. } = demand;
+    let nodes = thousands(*nodes);
+    match at_workers.connections {
+        0 => format!("{nodes} nodes + {driver_connections} of the driver"),
+        more => format!(
+            "{nodes} nodes + {driver_connections} of the driver + {more} of those at workers"
+        ),
+    }
+}
+
 fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
     let demand = &budget.demand;
     let ports = format!(
@@ -308,15 +319,7 @@ fn write_budget(out: &mut String, plan: &Plan, budget: &Budget) -> fmt::Result {
     writeln!(out, "\nBudget")?;
     let mut table = Table::new(&["what", "need", "how"]);
     let rows = [
-        (
-            "connections",
-            thousands(budget.connections),
-            format!(
-                "{} nodes + {} of the driver",
-                thousands(demand.nodes),
-                demand.driver_connections
-            ),
-        ),
+        ("connections", thousands(budget.connections), connections_in_words(demand)),
         ("subscriptions", thousands(demand.subscriptions), "nodes x subscriptions each".to_owned()),
         ("source addresses", sources, ports),
         (

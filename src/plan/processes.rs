@@ -50,7 +50,7 @@ impl Demand {
     /// Files that the busiest broker opens.
     #[must_use]
     pub fn files_of_broker(&self) -> u64 {
-        with_reserve(self.busiest_nodes + self.driver_connections) + FILES_ASIDE_BROKER
+        with_reserve(self.busiest_nodes + self.connections_of_drivers()) + FILES_ASIDE_BROKER
     }
 
     /// Processes that carry nodes where each may open `open_files`; 1: the process that has the driver
@@ -58,11 +58,12 @@ impl Demand {
     #[must_use]
     pub fn workers_needed(&self, open_files: u64) -> Option<u64> {
         let most = connections_of_emulator(open_files);
-        if self.nodes + self.driver_connections <= most {
+        if self.nodes + self.connections_of_drivers() <= most {
             return Some(1);
         }
         // A share has at least one node of each group, as long as the group has any left.
         let at_least = self.nodes.div_ceil(most.max(1)).max(2);
+        let most = most.saturating_sub(self.at_workers.most);
         let fits = |workers: &u64| self.largest_share(*workers) <= most;
         let at_most = self.group_nodes.iter().copied().max().unwrap_or(0).max(at_least);
         (at_least..=at_most).find(fits)
@@ -90,6 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::AtWorkers;
 
     fn demand(group_nodes: &[u64]) -> Demand {
         Demand {
@@ -97,6 +99,7 @@ mod tests {
             group_nodes: group_nodes.to_vec(),
             subscriptions: 0,
             driver_connections: 4,
+            at_workers: AtWorkers::default(),
             brokers: 1,
             busiest_nodes: 0,
             own_subjects: 0,

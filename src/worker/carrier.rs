@@ -7,6 +7,9 @@ use emulator::fleet::counts::FleetCounts;
 use emulator::fleet::ledger::Ledger;
 use emulator::fleet::{Fleet, Meter};
 use emulator::spec::{FleetSpec, Share};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::time::timeout;
 
 use super::reporting::Outbox;
 use crate::control::messages::{Assignment, Outcome, Pulse, Report, Spent, Steps, micros};
@@ -15,6 +18,9 @@ use crate::doctor::Host;
 use crate::driver::Presence;
 use crate::plan::{Demand, Seat, connections_of_emulator, thousands};
 use crate::watch::{Activity, Usage};
+
+/// Time for all nodes to end in order; the conductor waits a little longer.
+const END_WITHIN: Duration = Duration::from_secs(40);
 
 /// The nodes of a worker, from the order that prepares them to the one that ends them.
 pub(super) struct Carrier {
@@ -28,10 +34,15 @@ pub(super) struct Carrier {
     clients: OnceLock<Presence>,
 }
 
+/// The end of all nodes, for whoever waits for it.
+type Ending = Shared<BoxFuture<'static, FleetCounts>>;
+
 #[derive(Default)]
 struct State {
     prepared: Option<FleetSpec>,
     fleet: Option<Fleet>,
+    /// Since they are to end.
+    ending: Option<Ending>,
     share: Option<Share>,
     /// Global indexes are below this.
     end: u64,
@@ -195,15 +206,28 @@ impl Carrier {
         IndexRuns::of(share.of, mine.filter(|index| fleet.is_connected(*index)))
     }
 
-    /// Ends all nodes in order and sends the last figures; tells everything counted.
-    pub(super) async fn stop(&self) -> Report {
-        let fleet = self.state().fleet.take();
-        if let Some(fleet) = fleet {
-            fleet.stop().await;
+    /// Ends all nodes in order and sends the last figures; tells everything counted. Where it is called again after
+    /// somebody did not wait for it, it goes on with the same nodes.
+    pub(super) async fn stop(&self) -> Result<Report, String> {
+        if let Some(ending) = self.ending()
+            && timeout(END_WITHIN, ending).await.is_err()
+        {
+            let patience = END_WITHIN.as_secs();
+            return Err(format!("{}: its nodes did not end within {patience} s", self.name));
         }
         let outbox = self.state().outbox.take();
-        let Some((meter, outbox)) = self.meter.get().zip(outbox) else { return self.report() };
+        let Some((meter, outbox)) = self.meter.get().zip(outbox) else { return Ok(self.report()) };
         let slices = outbox.finish(meter.counts(), meter.step_times(), self.spent()).await;
-        Report { slices, ..self.report() }
+        Ok(Report { slices, ..self.report() })
+    }
+
+    /// The end of the nodes, from now on or for some time already; `None`: there are none.
+    fn ending(&self) -> Option<Ending> {
+        let mut state = self.state();
+        let State { fleet, ending, .. } = &mut *state;
+        if let Some(fleet) = fleet.take() {
+            *ending = Some(fleet.stop().boxed().shared());
+        }
+        ending.clone()
     }
 }

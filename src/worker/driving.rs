@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::messages::{Assignment, Go, Reach};
+use crate::control::messages::{Assignment, Reach};
 use crate::control::parcel::{Parcel, Receipt};
 use crate::control::waves::{DriverAccount, FromDriver, WaveReport};
 use crate::control::{AskError, Line};
@@ -22,7 +22,7 @@ use crate::driver::{
     ConnectionOptions, Driver, DriverError, DriverIncident, Epoch, Presence, RunSummary,
     SeenBroker, WaveOrder,
 };
-use crate::orders::{Crowd, at_place, client_urls, clients, orders};
+use crate::orders::{Crowd, at_place, begin_at, client_urls, clients, orders};
 use crate::plan::{Plan, Seat};
 use crate::watch::{Activity, LagWatch, Usage, note_beginnings};
 
@@ -50,10 +50,10 @@ pub(super) struct Desk {
     tasks: JoinSet<()>,
 }
 
-/// A driver that waits for the word.
+/// A driver that waits for the word, with everything worked out that it will do.
 struct Ready {
     driver: Arc<Driver>,
-    crowd: Crowd,
+    orders: Vec<WaveOrder>,
 }
 
 impl Desk {
@@ -94,10 +94,12 @@ impl Desk {
             return Err(format!("{}: no client of the plan is here", self.name));
         };
         let crowd = Crowd::of_plan(plan, spec).map_err(|error| self.says(&error))?;
-        let Reach { urls, connection } = reach;
+        let Reach { urls, connection, nonce } = reach;
         let clients = clients(plan, &self.name, &urls);
         let options = ConnectionOptions { servers: client_urls(plan, 1, &urls), ..connection };
         let roster = Arc::clone(&crowd.roster);
+        let all = orders(plan, &crowd, nonce).map_err(|error| self.says(&error))?;
+        let orders = at_place(plan, &all, &self.name);
         let connect = async {
             let driver = Driver::connect(clients, &options, roster, self.epoch).await?;
             driver.settle(SETTLE_WITHIN).await?;
@@ -110,7 +112,7 @@ impl Desk {
         })?;
         let driver = Arc::new(connected.map_err(|error| self.says(&error))?);
         let seen = (driver.brokers(), driver.presence());
-        self.ready = Some(Ready { driver, crowd });
+        self.ready = Some(Ready { driver, orders });
         Ok(seen)
     }
 
@@ -119,20 +121,18 @@ impl Desk {
         self.epoch.now()
     }
 
-    /// Lets the waves begin; they are sent to `subject` as they end.
-    pub(super) fn go(&mut self, go: Go, line: &Line, subject: String) -> Result<(), String> {
-        let Some(((plan, _), Ready { driver, crowd })) =
-            self.given.as_ref().zip(self.ready.as_ref())
-        else {
+    /// Lets the waves begin, their schedule at `go` of the clock; they are sent to `subject` as they end.
+    pub(super) fn go(&mut self, go: Duration, line: &Line, subject: String) -> Result<(), String> {
+        let Some(Ready { driver, orders }) = &mut self.ready else {
             return Err(format!("{}: no driver is connected here", self.name));
         };
-        let at = Duration::from_micros(go.at_us);
-        let all = orders(plan, crowd, at, go.nonce).map_err(|error| self.says(&error))?;
+        let mut orders = std::mem::take(orders);
+        begin_at(&mut orders, go);
         let waves = Waves {
             driver: Arc::clone(driver),
-            orders: at_place(plan, &all, &self.name),
+            orders,
             epoch: self.epoch,
-            go: at,
+            go,
             halt: self.halt.clone(),
             post: Post { line: line.clone(), subject, sent: 0 },
         };

@@ -8,12 +8,17 @@ use tokio::time::sleep;
 
 use super::{Progress, Setup, WorkerError};
 use crate::control::messages::{Beat, Card, Welcome};
-use crate::control::{AskError, Build, Line, LineError, READ_WITHIN, Subjects};
+use crate::control::{AskError, Build, LOST_AFTER, Line, LineError, Subjects};
 use crate::doctor::{self, Host};
 use crate::driver::failed_tls;
 
 /// Between two attempts to reach a control broker that is not there yet.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Time for the conductor to say whether it wants this worker, before it is asked again: far less than it takes to
+/// miss a worker that it has let in, should only the answer have been lost.
+const WELCOME_WITHIN: Duration = Duration::from_secs(1);
+const _: () = assert!(2 * WELCOME_WITHIN.as_millis() < LOST_AFTER.as_millis());
 
 /// A worker's place in a run.
 pub(super) struct Joined {
@@ -44,7 +49,7 @@ pub(super) async fn join(
             continue;
         }
         let subjects = Subjects::of(&beat.run);
-        match line.ask::<Welcome>(&subjects.join(), &card, READ_WITHIN).await {
+        match line.ask::<Welcome>(&subjects.join(), &card, WELCOME_WITHIN).await {
             Ok(Welcome::Accepted { number, of }) => {
                 let orders = line.listen(&subjects.order(number)).await?;
                 let Beat { run, scenario, .. } = beat;
@@ -52,7 +57,8 @@ pub(super) async fn join(
                 return Ok(Ok(Joined { line, subjects, run, number, orders, beats }));
             }
             Ok(Welcome::Refused(reason)) => return Ok(Err(reason)),
-            // Its conductor ended since it said so: another may come.
+            // Its conductor ended since it said so, and another may come; or the answer was lost, and it says
+            // again that it is there.
             Err(AskError::Nobody | AskError::Silent(_)) => {}
             Err(error) => return Ok(Err(format!("run {}: {error}", beat.run))),
         }

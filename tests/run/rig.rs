@@ -253,6 +253,11 @@ impl Program {
         self
     }
 
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(super) fn pid(&self) -> i32 {
         self.child.id().cast_signed()
     }

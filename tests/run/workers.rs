@@ -18,15 +18,13 @@ const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 50
 const NODES: u64 = 60;
 
 /// A run of 60 nodes in three workers.
-async fn text(wave: &str, more: &str) -> String {
+pub(super) async fn text(wave: &str, more: &str) -> String {
     let group = format!("default, nodes: {NODES}");
     format!("{}{more}", scenario(&real().await, &[&group], &[wave]))
 }
 
-fn start(folder: &Path, text: &str, more: &[&str]) -> Program {
-    let mut command = Program::command(folder, text);
-    command.args(["--workers", "3"]).args(more);
-    Program::start(command, folder)
+fn start(folder: &Path, text: &str) -> Program {
+    conduct(folder, text, "3", &[])
 }
 
 /// Processes of the run by name, as the event `mustered` tells them; `control` is the control broker.
@@ -50,7 +48,7 @@ fn signal(pid: i32, signal: Signal) {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_workers_carry_a_fleet_and_every_figure_adds_up() {
     let folder = tempfile::tempdir().unwrap();
-    let ended = start(folder.path(), &text(&format!("{RPC}, count: 4"), "").await, &[]).end();
+    let ended = start(folder.path(), &text(&format!("{RPC}, count: 4"), "").await).end();
     let left = left_in(folder.path());
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
     let summary = &left.summary;
@@ -63,6 +61,9 @@ async fn three_workers_carry_a_fleet_and_every_figure_adds_up() {
     let workers = summary.workers.iter().map(|w| (w.name.as_str(), w.nodes, w.answered));
     assert!(workers.eq([("w1", 20, 80), ("w2", 20, 80), ("w3", 20, 80)]), "{:?}", summary.workers);
     assert!(summary.workers.iter().all(|worker| worker.slices > 0 && worker.lost.is_none()));
+    let config = std::fs::read_to_string(left.folder.join("control/control.conf")).unwrap();
+    assert_eq!(config.matches("authorization").count(), 1, "{config}");
+    assert!(!config.contains("from the scenario"), "{config}");
     let rows = std::fs::read_to_string(left.folder.join("workers.csv")).unwrap();
     assert!(["w1", "w2", "w3"].iter().all(|name| rows.contains(&format!(",{name},"))), "{rows}");
 }
@@ -104,7 +105,7 @@ async fn check_lost(
     says: &[&str],
 ) -> Left {
     let folder = tempfile::tempdir().unwrap();
-    let program = start(folder.path(), &text(wave, "").await, &[]);
+    let program = start(folder.path(), &text(wave, "").await);
     program.wait_for("mustered", 1);
     reached(&program);
     signal(processes(folder.path())[victim], how);
@@ -122,7 +123,8 @@ fn check_ended(folder: &Path, ended: Ended, says: &[&str]) -> Left {
     left
 }
 
-const LONG: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
+pub(super) const LONG: &str =
+    "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed_while_waves_go_on_fails_the_run_and_is_named() {
@@ -148,7 +150,7 @@ async fn a_worker_that_is_lost_before_its_nodes_are_connected_fails_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let group = format!("default, nodes: {NODES}, connect: {{rate: 2/s}}");
         let text = scenario(&real().await, &[&group], &[LONG]);
-        let program = start(folder.path(), &text, &[]);
+        let program = start(folder.path(), &text);
         program.wait_until_series("connected", 2);
         signal(processes(folder.path())["w1"], how);
         check_ended(folder.path(), program.end(), &["worker w1 on ", says]);
@@ -158,7 +160,7 @@ async fn a_worker_that_is_lost_before_its_nodes_are_connected_fails_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_hangs_when_all_waves_are_over_fails_the_run_too() {
     let folder = tempfile::tempdir().unwrap();
-    let program = start(folder.path(), &text(&format!("{RPC}, count: 3"), "").await, &[]);
+    let program = start(folder.path(), &text(&format!("{RPC}, count: 3"), "").await);
     program.wait_for("wave", 2);
     // The third wave has its answers before anybody misses the worker.
     program.wait_for("wave", 3);
@@ -170,7 +172,7 @@ async fn a_worker_that_hangs_when_all_waves_are_over_fails_the_run_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_do_not_outlive_a_conductor_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
-    let program = start(folder.path(), &text(LONG, "").await, &[]);
+    let program = start(folder.path(), &text(LONG, "").await);
     program.wait_for("wave", 1);
     let mut all = processes(folder.path());
     all.remove("control");
@@ -210,7 +212,7 @@ async fn without_its_control_broker_a_run_ends_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_under_test_that_dies_ends_a_run_with_workers_as_any_other() {
     let folder = tempfile::tempdir().unwrap();
-    let program = start(folder.path(), &text(LONG, "").await, &[]);
+    let program = start(folder.path(), &text(LONG, "").await);
     program.wait_for("wave", 1);
     let brokers = processes_about(folder.path()).into_iter().filter(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -226,7 +228,7 @@ async fn a_broker_under_test_that_dies_ends_a_run_with_workers_as_any_other() {
 async fn a_conductor_that_is_killed_takes_workers_and_brokers_with_it() {
     for reached in ["mustered", "wave"] {
         let folder = tempfile::tempdir().unwrap();
-        let program = start(folder.path(), &text(LONG, "").await, &[]);
+        let program = start(folder.path(), &text(LONG, "").await);
         program.wait_for(reached, 1);
         program.signal(Signal::SIGKILL);
         let ended = program.end();
@@ -243,7 +245,7 @@ async fn ctrl_c_reaches_workers_while_they_muster_connect_and_answer() {
         [(slow.clone(), "network"), (slow, "mustered"), (text(LONG, "").await, "wave")]
     {
         let folder = tempfile::tempdir().unwrap();
-        let program = start(folder.path(), &text, &[]);
+        let program = start(folder.path(), &text);
         program.wait_for(reached, 1);
         program.signal(Signal::SIGINT);
         let ended = program.end();
@@ -259,7 +261,7 @@ async fn a_loss_within_what_the_scenario_tolerates_is_told_and_the_rest_is_measu
         "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 8, deadline: 1s";
     let tolerant =
         text(wave, "workers: {tolerate: 40%}\nthresholds: {completeness: [\"min > 60%\"]}\n");
-    let program = start(folder.path(), &tolerant.await, &[]);
+    let program = start(folder.path(), &tolerant.await);
     program.wait_for("wave", 1);
     signal(processes(folder.path())["w2"], Signal::SIGKILL);
     let ended = program.end();
@@ -282,7 +284,7 @@ async fn a_worker_that_is_lost_and_comes_back_is_told_so_and_leaves() {
     let folder = tempfile::tempdir().unwrap();
     let wave =
         "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 14, deadline: 1s";
-    let program = start(folder.path(), &text(wave, "workers: {tolerate: 50%}\n").await, &[]);
+    let program = start(folder.path(), &text(wave, "workers: {tolerate: 50%}\n").await);
     program.wait_for("wave", 1);
     let back = processes(folder.path())["w2"];
     signal(back, Signal::SIGSTOP);
@@ -325,7 +327,7 @@ async fn a_control_broker_that_is_away_for_two_seconds_loses_no_figure() {
     let folder = tempfile::tempdir().unwrap();
     let wave =
         "rpc, request: {agent: emulated0, action: generate}, every: 3s, count: 3, deadline: 2s";
-    let program = start(folder.path(), &text(wave, "").await, &[]);
+    let program = start(folder.path(), &text(wave, "").await);
     program.wait_for("wave", 1);
     let control = processes(folder.path())["control"];
     signal(control, Signal::SIGSTOP);
@@ -340,39 +342,11 @@ async fn a_control_broker_that_is_away_for_two_seconds_loses_no_figure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_a_broker_would_read_as_something_else_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    for token in ["12345", "$HOME", "a b", "", "\"quo"] {
-        let mut command = Program::command(folder.path(), &text(LONG, "").await);
-        command.args(["--workers", "1", "--control-listen", "127.0.0.1:0"]);
-        command.args(["--control-token", token]);
-        let ended = Program::start(command, folder.path()).end();
-        assert_eq!(ended.code, Some(2), "{token:?}: {}", ended.said);
-        assert!(ended.said.contains("openssl rand"), "{}", ended.said);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_that_may_not_open_enough_files_for_their_share_are_refused_with_the_arithmetic() {
-    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
-    let like = worker(&url, "narrow", "secret");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]).arg(like.get_program());
-    command.args(like.get_args());
-    let narrow = Program::start(command, folders[1].path());
-    let ended = program.end();
-    assert_eq!(ended.code, Some(3), "{}", ended.said);
-    assert!(ended.said.contains("open files, each worker"), "{}", ended.said);
-    assert_eq!(narrow.end().code, Some(3));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_held_up_for_two_seconds_is_not_lost() {
     let folder = tempfile::tempdir().unwrap();
     let wave =
         "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 6, deadline: 10s";
-    let program = start(folder.path(), &text(wave, "").await, &[]);
+    let program = start(folder.path(), &text(wave, "").await);
     program.wait_for("wave", 1);
     let slow = processes(folder.path())["w1"];
     signal(slow, Signal::SIGSTOP);
@@ -392,110 +366,37 @@ pub(super) fn worker(url: &str, name: &str, token: &str) -> Command {
     command
 }
 
+/// What lets conductors and workers in.
+pub(super) const TOKEN: [&str; 2] = ["--control-token", "secret"];
+
 /// A conductor that waits for workers of other hosts; where its control broker listens.
-fn conductor(folder: &Path, text: &str, workers: &str) -> (Program, String) {
-    let mut command = Program::command(folder, text);
-    command.args(["--workers", workers, "--control-listen", "127.0.0.1:0"]);
-    command.args(["--control-token", "secret"]);
-    let program = Program::start(command, folder);
+pub(super) fn conductor(folder: &Path, text: &str, workers: &str) -> (Program, String) {
+    conductor_with(folder, text, workers, &[])
+}
+
+/// The same with more options.
+pub(super) fn conductor_with(
+    folder: &Path,
+    text: &str,
+    workers: &str,
+    more: &[&str],
+) -> (Program, String) {
+    let listen = [&["--control-listen", "127.0.0.1:0"], &TOKEN[..], more].concat();
+    let program = conduct(folder, text, workers, &listen);
     program.wait_until_said("worker --control nats://");
     let said = std::fs::read_to_string(folder.join("said")).unwrap();
     let url = said.split("--control ").nth(1).unwrap().split_whitespace().next().unwrap();
     (program, url.to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_of_other_hosts_dial_out_and_who_comes_too_late_or_twice_is_told_so() {
-    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
-    let east = Program::start(worker(&url, "east", "secret"), folders[1].path());
-    east.wait_until_said("worker 1 of 2");
-    let twice = Program::start(worker(&url, "east", "secret"), folders[3].path()).end();
-    assert_eq!(twice.code, Some(3), "{}", twice.said);
-    assert!(twice.said.contains("has a worker east already"), "{}", twice.said);
-    let west = Program::start(worker(&url, "west", "secret"), folders[2].path());
-    program.wait_for("wave", 1);
-    let late = Program::start(worker(&url, "late", "secret"), folders[3].path()).end();
-    assert_eq!(late.code, Some(3), "{}", late.said);
-    assert!(late.said.contains("comes too late"), "{}", late.said);
-    let stranger = Program::start(worker(&url, "stranger", "guess"), folders[3].path()).end();
-    assert_eq!(stranger.code, Some(4), "{}", stranger.said);
-    program.signal(Signal::SIGINT);
-    assert_eq!(program.end().code, Some(130));
-    for worker in [east, west] {
-        let ended = worker.end();
-        assert_eq!(ended.code, Some(0), "the run is over: {}", ended.said);
-    }
-    let left = left_in(folders[0].path());
-    assert_eq!(left.summary.fleet.workers, 2);
-    assert!(left.summary.workers.iter().map(|worker| worker.name.as_str()).eq(["east", "west"]));
+/// A conductor that waits for workers over this control broker.
+pub(super) fn conductor_over(url: &str, folder: &Path, text: &str, workers: &str) -> Program {
+    conduct(folder, text, workers, &[&["--control", url], &TOKEN[..]].concat())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_of_another_build_is_turned_away_with_both_builds_named() {
-    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
-    // The same program with a byte more is another build.
-    let other = folders[1].path().join("other-build");
-    let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_choria-emulator")).unwrap();
-    bytes.push(0);
-    std::fs::write(&other, bytes).unwrap();
-    std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let like = worker(&url, "other", "secret");
-    let mut command = Command::new(&other);
-    command.args(like.get_args());
-    let turned_away = Program::start(command, folders[1].path()).end();
-    assert_eq!(turned_away.code, Some(3), "{}", turned_away.said);
-    assert!(turned_away.said.contains("and the conductor is"), "{}", turned_away.said);
-    assert!(turned_away.said.contains("install the same build on both"), "{}", turned_away.said);
-    program.wait_until_said("install the same build on both");
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.end().code, Some(143));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_conductors_on_one_control_broker_do_not_share_workers() {
-    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (first, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
-    let mut command = Program::command(folders[1].path(), &text(LONG, "").await);
-    command.args(["--workers", "1", "--control", &url, "--control-token", "secret"]);
-    let second = Program::start(command, folders[1].path()).end();
-    assert_eq!(second.code, Some(3), "{}", second.said);
-    assert!(second.said.contains("is conducted over the control broker"), "{}", second.said);
-    first.signal(Signal::SIGINT);
-    assert_eq!(first.end().code, Some(130));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_that_do_not_come_in_time_are_told_with_those_that_did() {
-    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let mut command = Program::command(folders[0].path(), &text(LONG, "").await);
-    command.args(["--workers", "2", "--control-listen", "127.0.0.1:0"]);
-    command.args(["--control-token", "secret", "--expect-max-wait", "5s"]);
-    let program = Program::start(command, folders[0].path());
-    program.wait_until_said("worker --control nats://");
-    let said = std::fs::read_to_string(folders[0].path().join("said")).unwrap();
-    let url = said.split("--control ").nth(1).unwrap().split_whitespace().next().unwrap();
-    let only = Program::start(worker(url, "only", "secret"), folders[1].path());
-    let ended = program.end();
-    assert_eq!(ended.code, Some(5), "{}", ended.said);
-    for text in ["1 of 2 workers came within 5s", "only on ", "--expect-max-wait"] {
-        assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);
-    }
-    let alone = only.end();
-    assert_eq!(alone.code, Some(3), "{}", alone.said);
-    assert!(alone.said.contains("the run has ended"), "{}", alone.said);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_control_broker_that_lets_anybody_in_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = super::rig::broker_with(folder.path(), "").await;
-    let mut command = Program::command(folder.path(), &text(LONG, "").await);
-    command.args(["--workers", "1", "--control", &broker.url(), "--control-token", "secret"]);
-    let ended = Program::start(command, folder.path());
-    let said = || std::fs::read_to_string(folder.path().join("said")).unwrap();
-    wait_until("the refusal", || said().contains("lets anybody in"));
-    broker.stop(Duration::ZERO).await;
-    assert_eq!(ended.end().code, Some(4), "{}", said());
+/// A conductor of so many workers.
+pub(super) fn conduct(folder: &Path, text: &str, workers: &str, more: &[&str]) -> Program {
+    let mut command = Program::command(folder, text);
+    command.args(["--workers", workers]).args(more);
+    Program::start(command, folder)
 }

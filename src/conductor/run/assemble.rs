@@ -30,6 +30,7 @@ impl Run<'_> {
                 News::TurnedAway(reason) => Progress::Warning(reason),
             });
         };
+        let places = self.setup.plan.clients_places();
         let opened = Mustered::open(self.call()?, &told);
         let mustered = tokio::select! {
             opened = opened => opened.map_err(failed)?,
@@ -38,15 +39,18 @@ impl Run<'_> {
         // Whatever happens from here on, they are dismissed in order.
         let mustered = self.mustered.insert(mustered);
         tokio::select! {
-            complete = mustered.complete(&told) => complete.map_err(failed)?,
+            complete = mustered.complete(&places, &told) => complete.map_err(failed)?,
             reason = self.stop.asked() => return Err(asked(reason)),
         }
-        self.drivers = mustered.drivers(&self.setup.plan.clients_places()).map_err(failed)?;
-        let hosts = mustered.hosts();
+        self.drivers = mustered.drivers(&places);
+        let of_driver =
+            |(name, ..): (String, String, u32)| self.setup.plan.client_connections(&name);
+        let of_drivers = mustered.workers().map(of_driver);
+        let workers: Vec<_> = mustered.hosts().into_iter().zip(of_drivers).collect();
         if matches!(self.setup.workers, Workers::Elsewhere(_)) {
             let here = Host::read().map_err(|error| fault(&error.to_string()))?;
             let demand = Demand::of(&self.setup.plan);
-            let examined = passed(Examination::of_workers(demand, &here, &hosts));
+            let examined = passed(Examination::of_workers(demand, &here, &workers));
             let refused = |RunError { code, message }| Ending::Failed(code, message);
             self.preflight.extend(examined.map_err(refused)?);
         }
@@ -72,6 +76,7 @@ impl Run<'_> {
             tolerated: plan.tolerated_loss,
             scenario: &plan.name,
             began: self.book.run.about.started_at.clone(),
+            age: self.book.now(),
             launcher: &self.setup.launcher,
             sources: &self.setup.sources,
             programs: {

@@ -71,8 +71,8 @@ impl Run<'_> {
         };
         let Some(mustered) = &self.mustered else { return Err(fault("no workers")) };
         let Some(network) = &self.network else { return Err(fault("no network")) };
-        let reach =
-            Reach { urls: network.urls().to_vec(), connection: self.setup.connection.clone() };
+        let (urls, connection) = (network.urls().to_vec(), self.setup.connection.clone());
+        let reach = Reach { urls, connection, nonce: self.nonce };
         let give = async {
             mustered.give_shares(assignment).await?;
             // As here: drivers come before nodes.

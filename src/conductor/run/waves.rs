@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reports::run::Ending;
 use reports::store::StoreError;
-use reports::verdict::{ExitCode, Severity};
+use reports::verdict::Severity;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,12 +24,14 @@ use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
 use crate::crew::{Clock, Crew, CrewError, Drivers, FarDriver, Start};
 use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure, WaveOrder};
-use crate::orders::{Crowd, at_place, nonce, orders};
+use crate::orders::{Crowd, at_place, begin_at, orders};
 use crate::scenario::CONDUCTOR;
 use crate::watch::{Activity, Backlog, Usage};
 
-/// From the last preparation to the first wave.
+/// From the last preparation to the first wave, beside what the way to drivers on workers takes.
 const LEAD: Duration = Duration::from_millis(500);
+/// Ways to a worker and back until its driver has its word: one to listen to it, one to give it, and as many again.
+const WAYS: u32 = 4;
 /// Finished waves that may wait to be written down; then finished waves wait, running ones do not.
 const WAVES_WAITING: usize = 64;
 
@@ -52,10 +54,10 @@ impl Run<'_> {
         self.inspect("before waves").await;
         self.enter(WAVES);
         let plan = &self.setup.plan;
+        let mut orders = orders(plan, crowd, self.nonce).map_err(|e| fault(&e.to_string()))?;
         let clocks = self.clocks().await?;
-        let go = self.epoch.now() + LEAD;
-        let nonce = nonce(plan);
-        let orders = orders(plan, crowd, go, nonce).map_err(|error| fault(&error.to_string()))?;
+        let go = self.epoch.now() + lead(&clocks);
+        begin_at(&mut orders, go);
         self.reporter.tell(Progress::Waves { total: orders.len() as u64, longest: plan.longest() });
         let mut pending = Pending::new(&orders);
         let activity = Arc::new(Mutex::new(Activity::default()));
@@ -66,7 +68,7 @@ impl Run<'_> {
         attending.spawn(attendant.attend());
         let presence = self.driver.as_ref().map(Driver::presence);
         let Some(presence) = presence else { return Err(fault("no driver")) };
-        let start = Start { go, nonce, roster: crowd.roster.len(), clocks };
+        let start = Start { go, roster: crowd.roster.len(), clocks };
         let mut driving = self.drive(&orders, start)?;
         let mut course = Course::begin(self, presence, go);
         self.lag.record(true);
@@ -111,7 +113,7 @@ impl Run<'_> {
     async fn clocks(&mut self) -> Result<Vec<Clock>, Ending> {
         let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
         let clocks = tokio::select! {
-            clocks = drivers.clocks(self.epoch) => clocks.map_err(failed)?,
+            clocks = drivers.clocks(self.epoch) => clocks.map_err(without)?,
             early = trouble(&self.network, &self.crew, self.stop) => return Err(early),
         };
         for Clock { name, within, .. } in &clocks {
@@ -152,7 +154,7 @@ impl Run<'_> {
             }
             Ok(Driven::Far(drivers, heard)) => {
                 self.drivers = Some(drivers);
-                self.far = heard.map_err(failed)?;
+                self.far = heard.map_err(without)?;
                 Ok(())
             }
             Err(error) => Err(fault(&format!("the driver broke: {error}"))),
@@ -221,11 +223,11 @@ impl Run<'_> {
     }
 }
 
-fn failed(CrewError { code, message }: CrewError) -> Ending {
-    match code {
-        ExitCode::WorkerLost => without(message),
-        code => Ending::Failed(code, message),
-    }
+/// How long before the schedule's beginning drivers are given the word.
+fn lead(clocks: &[Clock]) -> Duration {
+    // Half a way and back is what a clock may be off.
+    let longest = clocks.iter().map(|clock| 2 * clock.within).max().unwrap_or_default();
+    LEAD + WAYS * longest
 }
 
 fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {

@@ -22,7 +22,7 @@ fn ticks(board: &Board, count: usize, heard: &[usize]) {
 }
 
 fn check_lost(board: &Board, names: &[&str]) {
-    let told = board.lost_beyond(0.0).unwrap_or_default();
+    let told = board.lost_beyond(0.0).map(|lost| lost.message).unwrap_or_default();
     for name in ["a", "b", "c"] {
         let said = told.contains(&format!("worker {name} "));
         assert_eq!(said, names.contains(&name), "{name}: {told}");

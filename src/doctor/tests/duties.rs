@@ -41,6 +41,7 @@ fn few_files_are_answered_with_workers_and_brokers() {
 
 #[test]
 fn a_duty_in_words_and_numbers() {
+    let none = AtWorkers::default();
     let alone = |demand: &Demand, hands| Duty::alone(demand, hands, 20_000);
     for (duty, words) in [
         (
@@ -52,13 +53,16 @@ fn a_duty_in_words_and_numbers() {
             "50,000 nodes in 3 workers of up to 16,667, the driver, 3 brokers",
         ),
         (alone(&remote(), Hands::One), "50,000 nodes in one process with the driver"),
-        (Duty::of_workers(&three(), 0, 20, true, 21), "the driver, 3 brokers"),
-        (Duty::of_workers(&remote(), 1, 20, false, 21), "2,500 nodes in 1 worker of up to 2,500"),
+        (Duty::of_workers(&three(), (0, none), 20, true, 21), "the driver, 3 brokers"),
         (
-            Duty::of_workers(&remote(), 7, 7, true, 1),
+            Duty::of_workers(&remote(), (1, none), 20, false, 21),
+            "2,500 nodes in 1 worker of up to 2,500",
+        ),
+        (
+            Duty::of_workers(&remote(), (7, none), 7, true, 1),
             "50,000 nodes in 7 workers of up to 7,143, the driver",
         ),
-        (Duty::of_workers(&remote(), 0, 1, false, 2), "nothing to do"),
+        (Duty::of_workers(&remote(), (0, none), 1, false, 2), "nothing to do"),
     ] {
         assert_eq!(duty.in_words(), words);
     }
@@ -68,7 +72,7 @@ fn a_duty_in_words_and_numbers() {
 fn all_duties_together_are_the_plan() {
     let demand = Demand { group_nodes: vec![30_000, 20_000], ..remote() };
     let of = |here, driver| {
-        let duty = Duty::of_workers(&demand, here, 4, driver, 4);
+        let duty = Duty::of_workers(&demand, (here, AtWorkers::default()), 4, driver, 4);
         Need::of(&demand, &duty, 28_232, 2)
     };
     let whole = Need::of(&demand, &Duty::alone(&demand, Hands::Workers(4), 20_000), 28_232, 2);
@@ -109,17 +113,17 @@ fn twenty_hosts_carry_what_none_of_them_could() {
         Host { open_files_hard: 4096, memory_available_bytes: Some(GIB / 4), cores: 1, ..roomy() };
     let workers: Vec<_> = (1..=20).map(|k| named(&format!("w{k}"), small.clone())).collect();
     let conductor = named("conductor", small);
-    let all = Examination::of_workers(remote(), &conductor, &workers);
+    let all = Examination::of_workers(remote(), &conductor, &without_drivers(&workers));
     assert_eq!(all.verdict(), Verdict::Ok, "{}", all.to_text());
     assert_eq!(all.hosts.len(), 21);
     assert_eq!(all.hosts.iter().map(|host| host.duty.nodes).sum::<u64>(), 50_000);
     // Three of them are not enough: 16,667 nodes each is more than a process may have files.
-    let few = Examination::of_workers(remote(), &conductor, &workers[..3]);
+    let few = Examination::of_workers(remote(), &conductor, &without_drivers(&workers[..3]));
     assert_eq!(few.verdict(), Verdict::Fail);
     let largest = few.largest.expect("a number");
     let again = |nodes| {
         let demand = remote().with_nodes(nodes);
-        Examination::of_workers(demand, &conductor, &workers[..3]).verdict()
+        Examination::of_workers(demand, &conductor, &without_drivers(&workers[..3])).verdict()
     };
     assert_eq!((again(largest), again(largest + 1)), (Verdict::Ok, Verdict::Fail));
 }
@@ -128,7 +132,8 @@ fn twenty_hosts_carry_what_none_of_them_could() {
 fn the_host_that_cannot_is_named() {
     let mut workers: Vec<_> = (1..=4).map(|k| named(&format!("w{k}"), roomy())).collect();
     workers[2].control_group.memory_left_bytes = Some(GIB / 32);
-    let all = Examination::of_workers(remote(), &named("conductor", roomy()), &workers);
+    let all =
+        Examination::of_workers(remote(), &named("conductor", roomy()), &without_drivers(&workers));
     let text = all.to_text();
     assert!(text.contains("\n1 of 5 hosts cannot carry the plan as it is: w3\n"), "{text}");
     assert!(text.contains("the largest fleet that fits: "), "{text}");
@@ -138,7 +143,7 @@ fn the_host_that_cannot_is_named() {
 fn workers_of_one_kernel_are_one_host_and_bound_by_the_narrowest() {
     let narrow = Host { open_files_hard: 2000, ..roomy() };
     let workers = [vec![roomy(); 19], vec![narrow]].concat();
-    let all = Examination::of_workers(remote(), &roomy(), &workers);
+    let all = Examination::of_workers(remote(), &roomy(), &without_drivers(&workers));
     let [host] = &all.hosts[..] else { panic!("{:?}", all.hosts) };
     assert_eq!((host.duty.workers, host.duty.nodes, host.duty.driver), (20, 50_000, true));
     assert_eq!((host.duty.hosts, host.host.open_files_hard), (1, 2000));
@@ -153,7 +158,7 @@ fn brokers_on_loopback_are_out_of_reach_of_other_hosts() {
         (three(), named("w1", roomy()), Verdict::Ok),
         (remote(), named("conductor", roomy()), Verdict::Ok),
     ] {
-        let all = Examination::of_workers(demand, &conductor, &workers);
+        let all = Examination::of_workers(demand, &conductor, &without_drivers(&workers));
         assert_eq!(all.verdict(), expected, "{}", all.to_text());
     }
 }
@@ -165,9 +170,39 @@ fn times_of_day_matter_between_hosts_only() {
         [(Some(true), Verdict::Ok), (Some(false), Verdict::Warn), (None, Verdict::Warn)]
     {
         let workers = workers(in_step);
-        let apart = Examination::of_workers(remote(), &named("conductor", roomy()), &workers);
+        let apart = Examination::of_workers(
+            remote(),
+            &named("conductor", roomy()),
+            &without_drivers(&workers),
+        );
         assert_eq!(apart.verdict(), expected, "{in_step:?}");
-        let together = Examination::of_workers(remote(), &workers[0], &workers);
+        let together = Examination::of_workers(remote(), &workers[0], &without_drivers(&workers));
         assert_eq!(together.verdict(), Verdict::Ok, "{in_step:?}");
     }
+}
+
+#[test]
+fn connections_of_drivers_at_workers_count_where_they_are() {
+    let at_workers = AtWorkers::default().with(0).with(8).with(2);
+    assert_eq!(at_workers, AtWorkers { drivers: 2, connections: 10, most: 8 });
+    let (without, with) = (remote(), Demand { at_workers, ..remote() });
+    let none = AtWorkers::default();
+    let need = |demand: &Demand, at| {
+        Need::of(demand, &Duty::of_workers(demand, (2, at), 4, false, 3), 28_232, 2)
+    };
+    let (bare, busy) = (need(&without, none), need(&with, at_workers));
+    assert_eq!(busy.connections, bare.connections + 10);
+    assert_eq!(busy.to_busiest, bare.to_busiest + 10);
+    assert_eq!(busy.ours_bytes, bare.ours_bytes + 2 * with.bytes_of_driver());
+    // With five per cent: one worker has eight of them.
+    assert_eq!((bare.files_of_worker, busy.files_of_worker), (Some(13_381), Some(13_390)));
+    assert_eq!(need(&with, none), bare, "they are on other hosts");
+    let (mut demand, hosts) = (with, [(roomy(), 8), (named("b", roomy()), 2)]);
+    demand.managed = true;
+    let all = Examination::of_workers(demand, &roomy(), &hosts);
+    let at: Vec<_> = all.hosts.iter().map(|host| host.duty.at_workers.connections).collect();
+    assert_eq!(at, [8, 2]);
+    assert_eq!(all.hosts[0].need.connections, 50_012, "all end at brokers here");
+    let words = all.hosts[0].duty.in_words();
+    assert!(words.ends_with("the driver, a driver at a worker, 3 brokers"), "{words}");
 }

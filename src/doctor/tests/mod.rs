@@ -6,7 +6,7 @@ mod limits;
 mod reports;
 
 use super::*;
-use crate::plan::Demand;
+use crate::plan::{AtWorkers, Demand};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -38,6 +38,7 @@ fn demand() -> Demand {
         group_nodes: vec![50_000],
         subscriptions: 250_000,
         driver_connections: 2,
+        at_workers: AtWorkers::default(),
         brokers: 1,
         busiest_nodes: 50_000,
         own_subjects: 50_000,
@@ -63,6 +64,11 @@ fn examined(demand: &Demand, hands: Hands, host: &Host) -> Vec<Check> {
 
 fn verdict(demand: &Demand, hands: Hands, host: &Host) -> Verdict {
     worst(&examined(demand, hands, host))
+}
+
+/// These hosts, each with a worker that has no driver.
+fn without_drivers(hosts: &[Host]) -> Vec<(Host, u64)> {
+    hosts.iter().map(|host| (host.clone(), 0)).collect()
 }
 
 /// What is said of one thing.
