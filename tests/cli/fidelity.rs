@@ -110,10 +110,19 @@ async fn json_is_the_certificate_and_a_value_of_the_process_may_differ() {
 async fn recordings_that_cannot_be_replayed_are_refused_before_a_broker_is_started() {
     let mut nothing_to_send = recorded(&[NULL]);
     nothing_to_send[0]["request"]["payload"] = Value::Null;
+    let mut miscounted = recorded(&[NULL]);
+    miscounted[0]["counters"] = json!({ "total": 1 });
+    // The first differs, and how the second ends would hide it.
+    let mut twice = recorded(&[NULL]);
+    twice.push(twice[0].clone());
+    twice[0]["replies"] = json!([]);
     for (lines, says) in [
         ("{}\n".to_owned(), "line 1 is no recorded case"),
         (format!("{}nonsense\n", recording(&recorded(&[NULL]))), "line 2 is no recorded case"),
         (recording(&nothing_to_send), "has no payload that can be built"),
+        (recording(&miscounted), "has counters that are no counters"),
+        (recording(&twice), "is there twice"),
+        (String::new(), "no case is in it"),
     ] {
         let folder = folder_with("mine.jsonl", lines.as_bytes());
         let said = fidelity(folder.path(), &["--captures", "mine.jsonl"]).await;

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -150,6 +150,15 @@ pub enum CaseError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// There is nothing in it that could be compared.
+    #[error("no case is in it, and nothing compared proves nothing\ngive one case a line")]
+    Empty,
+    /// Two cases have one id, so that the end of one would hide that of the other.
+    #[error("case {0} is there twice\ngive each case an id of its own")]
+    Twice(String),
+    /// Counters are recorded, but not all of them.
+    #[error("case {0} has counters that are no counters\ngive all seven numbers, or null")]
+    Counters(String),
     /// The payload of a request is missing, or described in words that are not known.
     #[error("case {0} has no payload that can be built\ngive its payload or payload_base64")]
     Payload(String),
@@ -158,13 +167,26 @@ pub enum CaseError {
 /// The cases of a recording, one a line.
 ///
 /// # Errors
-/// Names the first line that is none.
+/// Names the first line that is none, or the first case that cannot be compared.
 pub fn parse(recording: &str) -> Result<Vec<Case>, CaseError> {
     let lines = (1..).zip(recording.lines());
     let case = |(line, text)| {
         serde_json::from_str(text).map_err(|source| CaseError::Line { line, source })
     };
-    lines.map(case).collect()
+    let cases: Vec<Case> = lines.map(case).collect::<Result<_, _>>()?;
+    if cases.is_empty() {
+        return Err(CaseError::Empty);
+    }
+    let mut ids = HashSet::new();
+    for Case { id, counters, .. } in &cases {
+        if !ids.insert(id) {
+            return Err(CaseError::Twice(id.clone()));
+        }
+        if counters.as_ref().is_some_and(|counters| counters_of(counters).is_none()) {
+            return Err(CaseError::Counters(id.clone()));
+        }
+    }
+    Ok(cases)
 }
 
 /// Counters as they are recorded, and as `rpcutil#daemon_stats` replies them; events are not recorded.

@@ -277,7 +277,6 @@ impl<'t> Translator<'t> {
             match self.rest.next()? {
                 ']' if !first => break,
                 '[' if self.posix_class()? => {}
-                '-' if !first && self.rest.peek() != Some(&']') => return None,
                 '\\' => match self.rest.next()? {
                     c @ ('d' | 'D' | 's' | 'S' | 'w' | 'W' | 'p' | 'P') => self.escaped(c)?,
                     c => {
@@ -404,6 +403,14 @@ mod tests {
             ("^[[:^alpha:]]+$", "12", Some(true)),
             ("^[a-c]+$", "abc", Some(true)),
             ("^[c-a]+$", "abc", None),
+            // A dash means itself wherever no range can begin.
+            (r"^[\w-.]+$", "a-b.c", Some(true)),
+            (r"^[\w-.]+$", "a/c", Some(false)),
+            ("^[a-c-e]+$", "a-e", Some(true)),
+            ("^[a-c-e]+$", "d", Some(false)),
+            (r"^[\d--/]+$", "1./", Some(true)),
+            ("^[[:alpha:]-9]+$", "a-9", Some(true)),
+            ("^[[:alpha:]-9]+$", "8", Some(false)),
             (r"^[\--/]+$", "-./", Some(true)),
             ("[[:foo:]]?", "a", None),
             ("[a", "a", None),

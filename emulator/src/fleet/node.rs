@@ -5,13 +5,14 @@ use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::{ShardCounts, add, sub};
@@ -22,10 +23,13 @@ use super::queue::Handler;
 use crate::connection::dial::{Room, dial, out_of_files, out_of_ports};
 use crate::connection::pool::{Directory, Pool, Server};
 use crate::connection::session::{End, Session};
-use crate::lifecycle::Agenda;
+use crate::lifecycle::{Agenda, status};
 use crate::machines::{Machines, Start};
 use crate::node::{self, AnswerKind, Counters, Group, NodeView, Opened, Silence};
 use crate::spec::{Clock, GroupSpec};
+
+/// The broker's URL where there is none: nats.go, `ConnectedUrlRedacted`.
+pub(crate) const NO_BROKER: &str = "";
 
 /// Replies that one node may hold back at once; further requests are dropped and counted.
 const MAX_DUE: usize = 1024;
@@ -210,6 +214,18 @@ impl Context {
             counters: &mut node.counters,
             started_unix: if node.stays == 0 { self.started_unix } else { node.ready_unix },
             machines: &mut node.machines,
+        }
+    }
+
+    /// Writes the node's status file; `broker` is empty while the node has none, as in a real server's.
+    pub(crate) fn write_status(&self, node: &mut Node, broker: &str) {
+        let Some(files) = &self.spec.lifecycle.status_files else { return };
+        let last_message_unix = node.last_message_unix;
+        let now_unix = self.clock.unix_s();
+        let status = status::compose(&self.view(node, broker), last_message_unix, now_unix);
+        if let Err(error) = status::write(&files.folder, &node.identity, &status) {
+            add(&self.counts.status_file_failures, 1);
+            tracing::debug!(node = %node.identity, %error, "status file not written");
         }
     }
 
@@ -404,7 +420,8 @@ pub(crate) async fn live(
         if let Some(pause) = pause {
             // A node that waits does not hold up the start of others.
             node.permit = None;
-            if stop.run_until_cancelled(Box::pin(sleep(pause))).await.is_none() {
+            // On the heap, so that a connected node has no room for it.
+            if Box::pin(unconnected(&mut node, context, stop, Some(pause))).await.is_break() {
                 break;
             }
         }
@@ -413,6 +430,35 @@ pub(crate) async fn live(
         }
     }
     node
+}
+
+/// Waits for so long, or until the node is stopped, and keeps its status file meanwhile: a real server
+/// writes it whether it is connected or not (protocol document 10.1). Breaks if it is stopped.
+async fn unconnected(
+    node: &mut Node,
+    context: &Context,
+    stop: &CancellationToken,
+    pause: Option<Duration>,
+) -> ControlFlow<()> {
+    let until = pause.and_then(|pause| Instant::now().checked_add(pause));
+    loop {
+        let next = [until, node.agenda.next_status()].into_iter().flatten().min();
+        let waiting = async {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        if stop.run_until_cancelled(waiting).await.is_none() {
+            return ControlFlow::Break(());
+        }
+        if node.agenda.take_status(&context.spec.lifecycle, Instant::now()) {
+            context.write_status(node, NO_BROKER);
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return ControlFlow::Continue(());
+        }
+    }
 }
 
 /// The source address of a node, whichever process runs it: dealt out by its index, in no step with the
@@ -443,8 +489,8 @@ async fn connect_once(
     node: &mut Node,
     context: &Context,
     stop: &CancellationToken,
-) -> std::ops::ControlFlow<()> {
-    use std::ops::ControlFlow::{Break, Continue};
+) -> ControlFlow<()> {
+    use ControlFlow::{Break, Continue};
     let Some(server) = context.directory.server(node.pool.current()) else {
         return Break(());
     };
@@ -478,7 +524,7 @@ async fn connect_once(
     if is_final {
         add(&context.counts.closed_for_good, 1);
         context.progress.notify_waiters();
-        stop.cancelled().await;
+        let _ = Box::pin(unconnected(node, context, stop, None)).await;
         if !context.stop.is_cancelled() {
             // It will be started anew.
             sub(&context.counts.closed_for_good, 1);

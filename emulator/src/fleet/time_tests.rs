@@ -1,6 +1,7 @@
 //! What a node does as time passes, with a clock that stands still until everybody waits: real sockets,
 //! no real waiting.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,6 +248,7 @@ async fn a_node_that_leaves_is_stopped_in_order_and_comes_back_as_one_that_has_j
     let spec = Arc::make_mut(&mut context.spec);
     spec.lifecycle.events.shutdown = true;
     spec.fidelity.flush_each_subscription = true;
+    let mut ids = HashSet::new();
     let broker = async {
         let began = Instant::now();
         for stay in 1..4 {
@@ -271,6 +273,8 @@ async fn a_node_that_leaves_is_stopped_in_order_and_comes_back_as_one_that_has_j
             tokio::time::pause();
             let farewell = read_until(&mut peer, "PING\r\n").await;
             assert!(farewell.contains("PUB choria.lifecycle.event.shutdown"), "{farewell}");
+            let id = farewell.split("\"id\":\"").nth(1).map(|rest| rest[..36].to_owned());
+            assert!(ids.insert(id.unwrap()), "the id of an earlier process");
             let left = began.elapsed();
             assert!(left >= stay * Duration::from_secs(60), "{left:?}");
             assert!(left <= stay * Duration::from_secs(60) + Duration::from_secs(51), "{left:?}");

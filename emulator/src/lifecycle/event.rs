@@ -44,16 +44,17 @@ impl Kind {
         }
     }
 
-    /// The id of this event of a node: a UUIDv4. A process publishes a startup and a shutdown once,
-    /// and all its alive events carry one id (protocol document 6.3).
+    /// The id of this event of a node that has been started anew so many times before: a UUIDv4. A
+    /// process publishes a startup and a shutdown once, and all its alive events carry one id (protocol
+    /// document 6.3); the next process of the node has other ids.
     #[must_use]
-    pub fn id(self, seed: u64, index: u64) -> String {
+    pub fn id(self, seed: u64, index: u64, stays: u16) -> String {
         let number = match self {
             Self::Startup => 0,
             Self::Alive => 1,
             Self::Shutdown => 2,
         };
-        uuid(random_bits(seed, index, number))
+        uuid(random_bits(seed, index, u64::from(stays) << 2 | number))
     }
 }
 
@@ -81,6 +82,8 @@ pub struct Source<'a> {
     pub seed: u64,
     /// The node's global index.
     pub index: u64,
+    /// How often it has been started anew.
+    pub stays: u16,
     /// Its identity.
     pub identity: &'a str,
     /// Its version.
@@ -89,7 +92,7 @@ pub struct Source<'a> {
 
 /// Appends the event's payload.
 pub fn write(kind: Kind, source: &Source<'_>, timestamp_unix: i64, out: &mut Vec<u8>) {
-    let (name, id) = (kind.name(), kind.id(source.seed, source.index));
+    let (name, id) = (kind.name(), kind.id(source.seed, source.index, source.stays));
     let protocol = format!("io.choria.lifecycle.v1.{name}");
     let envelope = Envelope {
         source: "io.choria.lifecycle",
@@ -153,13 +156,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn ids_are_version_4_and_differ_by_seed_node_and_kind() {
+    fn ids_are_version_4_and_differ_by_seed_node_process_and_kind() {
         let mut seen = HashSet::new();
         for seed in [0, 1, u64::MAX] {
-            for index in [0, 1, 2, 199_999] {
+            let nodes =
+                [0, 1, 2, 199_999].map(|index| [0, 1, u16::MAX].map(|stays| (index, stays)));
+            for (index, stays) in nodes.into_iter().flatten() {
                 for kind in Kind::ALL {
-                    let id = kind.id(seed, index);
-                    assert_eq!(id, kind.id(seed, index));
+                    let id = kind.id(seed, index, stays);
+                    assert_eq!(id, kind.id(seed, index, stays));
                     let parts: Vec<&str> = id.split('-').collect();
                     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
                     assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");

@@ -34,9 +34,18 @@ pub(crate) enum Due {
 }
 
 impl Agenda {
-    /// The agenda of a node that has just started; `place` is its number within its group.
-    pub(crate) fn new(of: &Lifecycle, seed: u64, index: u64, place: u64, now: Instant) -> Self {
-        let dice = |question| mix(mix(seed, index) ^ 0x6167_656e_6461, question);
+    /// The agenda of a node that has just started: the node with this index, which has been started
+    /// anew so often before; `place` is its number within its group.
+    pub(crate) fn new(
+        of: &Lifecycle,
+        seed: u64,
+        (index, stays): (u64, u16),
+        place: u64,
+        now: Instant,
+    ) -> Self {
+        // Four for each process of the node.
+        let first = u64::from(stays) << 2;
+        let dice = |question| mix(mix(seed, index) ^ 0x6167_656e_6461, first | question);
         let alive = of.events.alive.then(|| {
             let parts = u32::try_from(dice(0) % u64::from(ALIVE_PARTS)).unwrap_or(0);
             of.events.alive_every / ALIVE_PARTS * parts
@@ -72,12 +81,22 @@ impl Agenda {
             self.skip_registrations(of, now);
             return Some(Due::Registration);
         }
-        if due(self.status) {
-            let every = of.status_files.as_ref().map(|files| files.every);
-            self.status = every.and_then(|every| now.checked_add(every));
-            return Some(Due::Status);
+        self.take_status(of, now).then_some(Due::Status)
+    }
+
+    /// When the status file is due next.
+    pub(crate) fn next_status(&self) -> Option<Instant> {
+        self.status
+    }
+
+    /// Takes a status file that is due by `now`; false if none is.
+    pub(crate) fn take_status(&mut self, of: &Lifecycle, now: Instant) -> bool {
+        if self.status.is_none_or(|at| at > now) {
+            return false;
         }
-        None
+        let every = of.status_files.as_ref().map(|files| files.every);
+        self.status = every.and_then(|every| now.checked_add(every));
+        true
     }
 
     /// When the next alive event is due.
@@ -135,7 +154,7 @@ mod tests {
     /// The first `count` things due and when, in milliseconds after the start.
     fn course(of: &Lifecycle, index: u64, count: usize) -> Vec<(Due, u128)> {
         let start = Instant::now();
-        let mut agenda = Agenda::new(of, 7, index, index, start);
+        let mut agenda = Agenda::new(of, 7, (index, 0), index, start);
         let mut course = Vec::new();
         while course.len() < count {
             let at = agenda.next().unwrap();
@@ -160,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn each_process_of_a_node_throws_its_own_dice() {
+        let (of, start) = (lifecycle(300 * S, true), Instant::now());
+        let first = |index, stays| Agenda::new(&of, 7, (index, stays), index, start).next();
+        let same = (0..100).filter(|index| first(*index, 0) == first(*index, 1)).count();
+        assert!(same < 30, "{same} of 100 as before");
+        assert!((0..100).all(|index| first(index, 1) == first(index, 1)));
+    }
+
+    #[test]
     fn registration_waits_for_its_splay_and_one_to_four_seconds() {
         let of = |splay| Lifecycle {
             events: Events { alive: false, ..Events::default() },
@@ -181,7 +209,7 @@ mod tests {
         let events = Events { alive_every: 30 * S, ..Events::default() };
         let of = Lifecycle { events, ..of };
         let start = Instant::now();
-        let mut agenda = Agenda::new(&of, 7, 0, 0, start);
+        let mut agenda = Agenda::new(&of, 7, (0, 0), 0, start);
         let later = start + 95 * S;
         agenda.skip_registrations(&of, later);
         let mut due = Vec::new();
@@ -198,6 +226,6 @@ mod tests {
         let status = StatusFiles { folder: "x".into(), every: 30 * S, nodes: 2 };
         let of = Lifecycle { status_files: Some(status), ..Lifecycle::SILENT };
         assert_eq!(course(&of, 1, 2), [(Due::Status, 0), (Due::Status, 30_000)]);
-        assert!(Agenda::new(&of, 7, 2, 2, Instant::now()).next().is_none());
+        assert!(Agenda::new(&of, 7, (2, 0), 2, Instant::now()).next().is_none());
     }
 }

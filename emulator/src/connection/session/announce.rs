@@ -14,7 +14,7 @@ use crate::connection::wire::{OUT_SIZE, Scratch, Written};
 use crate::fleet::counts::add;
 use crate::lifecycle::event::{self, Kind, Source};
 use crate::lifecycle::registration::{self, Publication};
-use crate::lifecycle::{Agenda, Announcement, Due, status};
+use crate::lifecycle::{Agenda, Announcement, Due};
 
 /// How long a node that takes its leave waits for the broker's last `PONG`: a fleet of any size is
 /// stopped within this, whatever its brokers do.
@@ -31,7 +31,8 @@ impl Session<'_> {
         }
         self.node.ready_unix = self.context.clock.unix_s();
         let place = self.node.index.saturating_sub(context.spec.first);
-        self.node.agenda = Agenda::new(lifecycle, context.seed, self.node.index, place, now);
+        let process = (self.node.index, self.node.stays);
+        self.node.agenda = Agenda::new(lifecycle, context.seed, process, place, now);
         if lifecycle.events.startup {
             self.publish_event(Kind::Startup, self.node.ready_unix, scratch);
         }
@@ -71,7 +72,7 @@ impl Session<'_> {
                 // Its time is that of the start (protocol document 6.3).
                 Due::Alive => self.publish_event(Kind::Alive, self.node.ready_unix, scratch),
                 Due::Registration => self.publish_registration(scratch),
-                Due::Status => self.write_status(),
+                Due::Status => self.context.write_status(self.node, self.url),
             }
         }
         self.node.machines.advance(self.context.clock.unix_s());
@@ -105,6 +106,7 @@ impl Session<'_> {
         let source = Source {
             seed: self.context.seed,
             index: self.node.index,
+            stays: self.node.stays,
             identity: &self.node.identity,
             version: &self.context.group.profile().version,
         };
@@ -137,18 +139,6 @@ impl Session<'_> {
             self.write_ping(&mut scratch.out);
         }
         scratch.written.push(Written::Announcement(Announcement::Registration));
-    }
-
-    fn write_status(&mut self) {
-        let context = self.context;
-        let Some(files) = &context.spec.lifecycle.status_files else { return };
-        let last_message_unix = self.node.last_message_unix;
-        let view = context.view(self.node, self.url);
-        let status = status::compose(&view, last_message_unix, self.context.clock.unix_s());
-        if let Err(error) = status::write(&files.folder, &self.node.identity, &status) {
-            add(&context.counts.status_file_failures, 1);
-            tracing::debug!(node = %self.node.identity, %error, "status file not written");
-        }
     }
 }
 

@@ -9,14 +9,12 @@ use tokio::time::Instant;
 use super::Session;
 use crate::connection::wire::Scratch;
 use crate::fleet::counts::add;
+use crate::fleet::node::NO_BROKER;
 use crate::lifecycle::event::Kind;
 
 /// Bytes from which on the library refuses to keep more (go-choria, `choria/connection.go`:
 /// `nats.ReconnectBufSize(10 * 1024)`); what was let in before may end beyond it.
 const BUFFER: usize = 10 * 1024;
-
-/// The broker's URL in replies that are made while there is none: nats.go, `ConnectedUrlRedacted`.
-const NO_BROKER: &str = "";
 
 impl Session<'_> {
     /// Writes what fell due while the node was not connected, and counts what is lost.

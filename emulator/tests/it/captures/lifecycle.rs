@@ -53,7 +53,7 @@ fn check_event(kind: Kind, line: &Value) {
     let (identity, version) = (text(&theirs["subject"]), theirs["data"]["version"].clone());
     let timestamp = theirs["data"]["timestamp"].as_i64().unwrap();
     let version = version.as_str().unwrap_or("1.2.3");
-    let source = Source { seed: 1, index: 2, identity: &identity, version };
+    let source = Source { seed: 1, index: 2, stays: 0, identity: &identity, version };
     let mut ours = Vec::new();
     event::write(kind, &source, timestamp, &mut ours);
     let mut ours: Value = serde_json::from_slice(&ours).unwrap();

@@ -294,6 +294,30 @@ async fn the_first_nodes_keep_a_status_file() {
 }
 
 #[tokio::test]
+async fn without_a_connection_the_status_file_is_kept_and_names_no_broker() {
+    let broker = Broker::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, every) = (folder.path().to_owned(), Duration::from_millis(10));
+    let status_files = Some(StatusFiles { folder: path, every, nodes: 1 });
+    let fleet = start(vec![saying(Lifecycle { status_files, ..Lifecycle::SILENT }, &broker)]);
+    let file = folder.path().join("web0.example.net.json");
+    let names = |url: &str| {
+        std::fs::read(&file).is_ok_and(|bytes| json_of(&bytes)["connected_server"] == url)
+    };
+    let url = broker.server().url;
+    let peer = broker.accept_ready().await;
+    until(&fleet, "written", |_| names(&url)).await;
+    drop(peer);
+    until(&fleet, "lost", |counts| counts.disconnects == 1 && names("")).await;
+    let mut peer = broker.accept_ready().await;
+    until(&fleet, "back", |counts| counts.reconnects == 1 && names(&url)).await;
+    // Its library never comes back; its process is still there.
+    peer.send("-ERR 'Whatever'\r\n").await;
+    until(&fleet, "closed", |counts| counts.closed_for_good == 1 && names("")).await;
+    assert_eq!(fleet.stop().await.status_file_failures, 0);
+}
+
+#[tokio::test]
 async fn a_status_file_that_cannot_be_written_is_counted_and_costs_nothing_else() {
     let broker = Broker::new().await;
     let parent = tempfile::tempdir().unwrap();
