@@ -17,7 +17,7 @@ use super::run::{self, RunArgs};
 use super::scenario_file;
 use super::signals;
 use crate::conductor::{self, Setup, Stop};
-use crate::doctor::{Examination, Hands, Verdict};
+use crate::doctor::Verdict;
 use crate::scale::{self, Series};
 use crate::scenario::Scenario;
 
@@ -105,10 +105,11 @@ fn step(args: &RunArgs, scenario: &Scenario, nodes: u64, shell: &Shell) -> anyho
     Ok(Step { nodes, setup: run::setup(args, shell)? })
 }
 
-/// Holds every size against this host before the first is run: the doctor's word is known then.
+/// Holds every size against this host, as its run will, before the first is run: the doctor's word is known then.
 fn check_host(steps: &[Step]) -> anyhow::Result<()> {
     for step in steps.iter().rev() {
-        let examined = Examination::of(&step.setup.plan, Hands::One)?;
+        // Workers of other hosts are examined when they are there.
+        let Some(examined) = conductor::examine(&step.setup)? else { return Ok(()) };
         if examined.verdict() == Verdict::Fail {
             let nodes = format::count(step.nodes);
             let text = format!("with {nodes} nodes:\n{}", examined.to_text());

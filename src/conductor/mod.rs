@@ -31,7 +31,7 @@ pub use progress::Progress;
 use crate::broker::Sources;
 use crate::child::Launcher;
 use crate::crew::{CrewError, Workers, check_places};
-use crate::doctor::{self, Check, Examination, Hands, Verdict};
+use crate::doctor::{self, Check, Examination, Hands, HostError, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::Plan;
 
@@ -213,24 +213,33 @@ struct Preflight {
     workers: u64,
 }
 
-/// Holds the plan against this host; where workers come from elsewhere that has to wait for them.
-fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
-    let unknown = |error: doctor::HostError| RunError::refused(error.to_string());
-    doctor::raise_open_files().map_err(unknown)?;
-    let places = setup.plan.clients_places();
-    let named = |workers| check_places(&places, &setup.workers, workers).map_err(RunError::from);
+/// Holds a plan against this host, as its run will; `None`: workers come from elsewhere, and that has to wait for
+/// them.
+///
+/// # Errors
+/// If not even the limit of open files can be read.
+pub fn examine(setup: &Setup) -> Result<Option<Examination>, HostError> {
     let hands = match &setup.workers {
-        Workers::Elsewhere(elsewhere) => {
-            named(elsewhere.count)?;
-            return Ok(Preflight { checks: Vec::new(), workers: elsewhere.count });
-        }
+        Workers::Elsewhere(_) => return Ok(None),
         Workers::Here(workers) => Hands::Workers(*workers),
         Workers::AsNeeded => Hands::AsNeeded,
     };
-    let examination = Examination::of(&setup.plan, hands).map_err(unknown)?;
-    let workers = examination.hosts.first().map_or(0, |host| host.duty.workers);
-    named(workers)?;
-    Ok(Preflight { checks: passed(examination)?, workers })
+    Examination::of(&setup.plan, hands).map(Some)
+}
+
+/// Holds the plan against this host, and works out who carries the nodes.
+fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
+    let unknown = |error: HostError| RunError::refused(error.to_string());
+    doctor::raise_open_files().map_err(unknown)?;
+    let examination = examine(setup).map_err(unknown)?;
+    let here = examination.as_ref().and_then(|examination| examination.hosts.first());
+    let workers = match &setup.workers {
+        Workers::Elsewhere(elsewhere) => elsewhere.count,
+        Workers::Here(_) | Workers::AsNeeded => here.map_or(0, |host| host.duty.workers),
+    };
+    check_places(&setup.plan.clients_places(), &setup.workers, workers)?;
+    let checks = examination.map(passed).transpose()?.unwrap_or_default();
+    Ok(Preflight { checks, workers })
 }
 
 /// What the doctor found, unless the hosts cannot carry the plan.

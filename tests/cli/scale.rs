@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use choria_emulator::broker::Broker;
 use nix::sys::signal::Signal;
 use reports::scaling::Scaling;
 use reports::summary::Summary;
 use tempfile::TempDir;
 
 use super::living::Living;
-use super::{SMALL, ask, folder_with, program};
-use crate::support::{code_on_a_quiet_machine, nats_server};
+use super::{PROGRAM, SMALL, ask, folder_with, in_folder, program, said};
+use crate::support::{code_on_a_quiet_machine, launcher, nats_server, start_spec};
 
 /// Two groups, three to one, on a broker of ours; all waves are over in a second.
 async fn two_groups() -> TempDir {
@@ -66,6 +69,32 @@ async fn every_size_is_a_run_and_the_series_has_laws_and_predictions() {
     let of_wave = csv.lines().filter(|line| line.starts_with("wave:rpc,"));
     assert_eq!(of_wave.count(), 4 + 2, "{csv}");
     assert!(fs::read_to_string(path.join("scaling.md")).unwrap().starts_with("## two-groups"));
+}
+
+#[tokio::test]
+async fn a_size_that_one_process_cannot_carry_is_run_with_workers() {
+    let place = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&start_spec(place.path()).await, &launcher()).await.unwrap();
+    let text = format!(
+        "version: 1\nname: wide\nbrokers: {{topology: external, urls: [\"{}\"]}}\nfleet:\n  \
+         - {{group: default, nodes: 10}}\nwaves:\n  \
+         - {{name: rpc, request: {{agent: rpcutil, action: ping}}, every: 200ms, count: 3}}\n",
+        broker.url()
+    );
+    let folder = folder_with("wide.yaml", text.as_bytes());
+    // 41 connections a process.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh", PROGRAM, "scale", "wide.yaml"]);
+    command.args(["--nodes", "10,20,60", "--depart", "100000%"]);
+    let said = said(in_folder(command, folder.path()).output().unwrap());
+    let (path, scaling) = series(folder.path());
+    assert_eq!(scaling.sizes.len(), 3, "{said:?}");
+    let workers = scaling.sizes.iter().map(|size| {
+        let fleet = Summary::read(&path.join(&size.folder)).unwrap().fleet;
+        (fleet.connected, fleet.workers)
+    });
+    assert!(workers.eq([(10, 1), (20, 1), (60, 2)]), "{said:?}");
+    broker.stop(Duration::ZERO).await;
 }
 
 #[tokio::test]
