@@ -6,8 +6,9 @@
 //! and `R` mean nothing to Go; `a**` and counts above 1000 are errors in Go.
 //!
 //! Known differences: `\B` is the negation of the Unicode word boundary (Go: ASCII); names in
-//! `\p{…}` are read more generously by the crate; `(?)` and a repetition behind flags (`(?i)*`) are
-//! errors; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger and
+//! `\p{…}` are read more generously by the crate; `(?)`, a flag named twice (`(?ii)`), a repetition
+//! behind flags (`(?i)*`) and names of groups that begin with a digit are errors, and such names may
+//! hold dots; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger and
 //! longer expressions than [`Budget`] does, more than 64 Unicode classes in one, and deeper ones than
 //! [`NEST_MAX`]: such a one matches nothing.
 
