@@ -175,7 +175,8 @@ fn check_released(workers: [Program; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn waves_larger_than_a_message_come_in_parts_also_where_the_way_is_closed_for_seconds() {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let (beside, nodes) = (tempfile::tempdir().unwrap(), 900);
+    // At least two bytes a reply, as base64, and 3.5 KiB of text in a message.
+    let (beside, nodes) = (tempfile::tempdir().unwrap(), 2_500);
     let control = control_broker(beside.path(), NARROW).await;
     let listener = line(&control.url(), "listener").await;
     let mut parcels = listener.listen("choria_emulator.*.wave.*").await.unwrap();
