@@ -1,13 +1,20 @@
 //! Brokers that are there already: the addresses behind their URLs.
 
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use emulator::spec::Server;
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use url::Url;
 
 /// Port of a NATS URL that names none.
 const PORT: u16 = 4222;
+/// Most addresses of a name that are tried.
+const ADDRESSES: usize = 8;
+/// An address that takes no connection within this is passed over.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A URL that leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +41,9 @@ pub enum LookUpError {
     },
 }
 
-/// Looks up the first address of each URL: `nats://HOST:PORT`, scheme and port of which may be left
-/// out. What stands before an `@` is neither shown nor kept.
+/// Looks up the address of each URL: `nats://HOST:PORT`, scheme and port of which may be left out. Of a name that
+/// has several it is the first that takes a connection, as `localhost` may be `::1` first where the broker has
+/// `127.0.0.1` only; if none does, the first. What stands before an `@` is neither shown nor kept.
 ///
 /// # Errors
 /// At the first that leads nowhere.
@@ -47,12 +55,25 @@ pub async fn look_up(urls: &[String]) -> Result<Vec<Server>, LookUpError> {
         // The resolver takes the address in brackets without them.
         let plain = host.trim_start_matches('[').trim_end_matches(']');
         let found = lookup_host((plain, port)).await;
-        let mut found =
-            found.map_err(|source| LookUpError::Unknown { url: url.clone(), source })?;
-        let address = found.next().ok_or_else(|| LookUpError::Nowhere { url: url.clone() })?;
+        let found = found.map_err(|source| LookUpError::Unknown { url: url.clone(), source })?;
+        let found: Vec<_> = found.take(ADDRESSES).collect();
+        let address =
+            taking(&found).await.ok_or_else(|| LookUpError::Nowhere { url: url.clone() })?;
         servers.push(Server { address, url });
     }
     Ok(servers)
+}
+
+/// The first of these that takes a connection, else the first. One that stands alone is not asked.
+async fn taking(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    if addresses.len() > 1 {
+        for address in addresses {
+            if let Ok(Ok(_)) = timeout(TAKEN_WITHIN, TcpStream::connect(address)).await {
+                return Some(*address);
+            }
+        }
+    }
+    addresses.first().copied()
 }
 
 /// Host and port of a URL.
@@ -84,6 +105,22 @@ mod tests {
                 (found[0].url.as_str(), found[0].address.to_string().as_str()),
                 (url, address)
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_the_one_counts_that_takes_connections() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let shut = |host: u8| SocketAddr::from(([127, 0, 0, host], open.port()));
+        for (addresses, expected) in [
+            (&[shut(2), open][..], Some(open)),
+            (&[open, shut(2)], Some(open)),
+            (&[shut(3), shut(2)], Some(shut(3))),
+            (&[shut(2)], Some(shut(2))),
+            (&[], None),
+        ] {
+            assert_eq!(taking(addresses).await, expected, "{addresses:?}");
         }
     }
 
