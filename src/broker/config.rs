@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::conf::{self, merge};
+use super::conf;
 use super::version::Version;
 
 /// What a release would allow as connections if nothing were written.
@@ -156,7 +156,7 @@ impl ServerConfig {
         self.tell_settings(&mut told);
         self.tell_wiring(&mut told);
         let Told { mut keys, left_out, .. } = told;
-        merge(&mut keys, &self.own);
+        merge_own(&mut keys, &self.own);
         let mut text = format!("# nats-server {version}, written by choria-emulator\n");
         conf::write(&mut text, &keys);
         if !self.extra.is_empty() {
@@ -269,6 +269,38 @@ impl Told<'_> {
     }
 }
 
+/// The name that we write for a key: nats-server takes keys in capitals too, and some by a second name (its
+/// `server/opts.go`, alike in 2.0.0 and 2.14.5).
+pub(crate) fn our_name(key: &str) -> String {
+    let small = key.to_ascii_lowercase();
+    let ours = match small.as_str() {
+        "net" => "host",
+        "monitor_port" => "http_port",
+        "max_conn" => "max_connections",
+        "leaf" => "leafnodes",
+        _ => return small,
+    };
+    ours.to_owned()
+}
+
+/// The last value that a user gave for the key that we write so.
+pub(crate) fn given<'a>(own: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    own.iter().rev().find(|(key, _)| our_name(key) == name).map(|(_, value)| value)
+}
+
+/// Writes the user's keys over ours, whatever they are called there: where one setting has two names in a file,
+/// it is chance which of them counts, since nats-server goes over its keys in no order.
+fn merge_own(ours: &mut Map<String, Value>, own: &Map<String, Value>) {
+    for (key, value) in own {
+        let name = our_name(key);
+        match (ours.get_mut(&name), value) {
+            (Some(Value::Object(ours)), Value::Object(own)) => merge_own(ours, own),
+            (Some(ours), value) => ours.clone_from(value),
+            (None, value) => drop(ours.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// An address on loopback.
@@ -358,6 +390,37 @@ mod tests {
             let expected =
                 Limits { max_connections, max_payload_bytes: payload, max_pending_bytes: pending };
             assert_eq!(Limits::carrying(connections, message_bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_setting_is_written_once_whatever_the_user_calls_it() {
+        let own = json!({
+            "Max_Conn": 7, "WRITE_DEADLINE": "3s", "Ping_Interval": "9s", "TOKEN": "x",
+            "Cluster": {"POOL_SIZE": 1, "no_advertise": true},
+        });
+        let cluster = Cluster { name: "c1".to_owned(), port: 14_003, routes: vec![] };
+        let wiring = Wiring { cluster: Some(cluster), ..Wiring::default() };
+        let own = own.as_object().unwrap().clone();
+        let text = ServerConfig { wiring, own, ..config() }.render(&Version::NEWEST_KNOWN).text;
+        let set = |name: &str| {
+            let lines = text.lines().map(str::trim_start);
+            let set = lines.filter_map(|line| line.split_once(": "));
+            let of_name = set.filter(|(key, _)| our_name(key) == name);
+            of_name.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>()
+        };
+        for (name, written) in [
+            ("max_connections", "max_connections 7"),
+            ("write_deadline", "write_deadline \"3s\""),
+            ("cluster", "cluster {"),
+            ("pool_size", "pool_size 1"),
+            ("no_advertise", "no_advertise true"),
+            ("listen", "listen \"127.0.0.1:14003\""),
+            // What we do not write stays as it is: a variable is told from another by its capitals.
+            ("ping_interval", "Ping_Interval \"9s\""),
+            ("token", "TOKEN \"x\""),
+        ] {
+            assert_eq!(set(name), [written], "{text}");
         }
     }
 

@@ -26,6 +26,7 @@ pub mod version;
 pub use again::{By, Control, ControlError};
 pub(crate) use conf::{merge, variable};
 pub use config::{LeftOut, Limits, Wiring};
+pub(crate) use config::{given, our_name};
 pub use connections::Connections;
 pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};

@@ -352,6 +352,7 @@ pub(super) async fn start_process(
     let expected = Expectation {
         name: spec.name.clone(),
         version: spec.program.version.clone(),
+        host: spec.host,
         client: reached(spec.host, client),
         monitor: loopback(monitor),
         ports_file: PortsFile::new(&spec.folder, keeper.pid()),

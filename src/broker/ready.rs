@@ -32,6 +32,9 @@ const GREETING_BYTES: u64 = 64 * 1024;
 pub(super) struct Expectation {
     pub(super) name: String,
     pub(super) version: Version,
+    /// Where it is to listen for clients.
+    pub(super) host: Ipv4Addr,
+    /// Where we reach it as a client.
     pub(super) client: SocketAddrV4,
     pub(super) monitor: SocketAddrV4,
     pub(super) ports_file: PortsFile,
@@ -45,11 +48,11 @@ pub enum Unready {
     NoPorts(String),
     /// It listens elsewhere: its configuration was overridden.
     #[error(
-        "it listens on {found} instead of port {expected}: leave the ports out of its configuration"
+        "it listens on {found} instead of {expected} alone: leave the host and the ports out of its configuration"
     )]
     OtherPorts {
-        /// The port it was given.
-        expected: u16,
+        /// The address it was given.
+        expected: SocketAddrV4,
         /// The addresses it named.
         found: String,
     },
@@ -110,8 +113,8 @@ async fn look(expected: &Expectation) -> Result<Shown, Unready> {
         .ports_file
         .read()
         .ok_or_else(|| Unready::NoPorts(expected.ports_file.to_string()))?;
-    Ports::check(&ports.nats, expected.client.port())?;
-    Ports::check(&ports.monitoring, expected.monitor.port())?;
+    Ports::check(&ports.nats, SocketAddrV4::new(expected.host, expected.client.port()))?;
+    Ports::check(&ports.monitoring, expected.monitor)?;
 
     let greeting = greeting(expected.client)
         .await
@@ -152,9 +155,17 @@ impl Ports {
         self.profile.first()?.rsplit(':').next()?.parse().ok()
     }
 
-    fn check(addresses: &[String], expected: u16) -> Result<(), Unready> {
-        let suffix = format!(":{expected}");
-        if addresses.iter().any(|address| address.ends_with(&suffix)) {
+    /// There it listens, and nowhere else: who was to listen everywhere names every address of the host.
+    fn check(addresses: &[String], expected: SocketAddrV4) -> Result<(), Unready> {
+        let everywhere = expected.ip().is_unspecified();
+        let ours = |address: &String| {
+            let place = address.rsplit('/').next().unwrap_or_default();
+            match place.rsplit_once(':') {
+                Some((_, port)) if everywhere => port == expected.port().to_string(),
+                _ => place == expected.to_string(),
+            }
+        };
+        if !addresses.is_empty() && addresses.iter().all(ours) {
             return Ok(());
         }
         Err(Unready::OtherPorts { expected, found: addresses.join(", ") })
@@ -232,4 +243,28 @@ fn first_words(line: &[u8]) -> String {
 /// Loopback with this port.
 pub(super) fn loopback(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_where_it_was_told_to_be_and_nowhere_else() {
+        let (here, everywhere) = (Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED);
+        for (host, found, fits) in [
+            (here, &["nats://127.0.0.1:4000"][..], true),
+            (here, &["nats://127.0.0.1:4000", "nats://192.0.2.2:4000"], false),
+            (here, &["nats://192.0.2.2:4000"], false),
+            (here, &["nats://127.0.0.1:14000"], false),
+            (here, &[], false),
+            (everywhere, &["nats://127.0.0.1:4000", "nats://[fd00::2]:4000"], true),
+            (everywhere, &["nats://127.0.0.1:4001"], false),
+            (everywhere, &[], false),
+        ] {
+            let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+            let checked = Ports::check(&found, SocketAddrV4::new(host, 4000));
+            assert_eq!(checked.is_ok(), fits, "{host}: {found:?}");
+        }
+    }
 }

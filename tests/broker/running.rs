@@ -154,7 +154,8 @@ async fn a_broker_that_does_not_become_ready_is_given_up_and_ended() {
 async fn a_broker_that_is_not_what_it_was_told_to_be_does_not_count_as_started() {
     for (extra, said) in [
         ("server_name: other", "is answered by other, not by n1"),
-        ("http: \"127.0.0.1:-1\"", "leave the ports out of its configuration"),
+        ("http: \"127.0.0.1:-1\"", "leave the host and the ports out of its configuration"),
+        ("host: \"127.0.0.2\"", "leave the host and the ports out of its configuration"),
     ] {
         let folder = folder();
         let spec = StartSpec {

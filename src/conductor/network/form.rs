@@ -9,7 +9,7 @@ use reports::verdict::ExitCode;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::broker::neighbours::Neighbours;
-use crate::broker::{Broker, Version};
+use crate::broker::{Broker, Version, given};
 use crate::conductor::RunError;
 use crate::driver::{ConnectionOptions, Probes};
 use crate::plan::{Link, LinkKind, Managed, Role};
@@ -73,9 +73,9 @@ struct Peer {
 impl Peer {
     fn of(planned: &Managed, at: usize, broker: &Broker) -> Self {
         let own = &planned.brokers[at];
-        let cluster = own.config.get("cluster");
-        let pool = cluster.and_then(|cluster| cluster.get("pool_size"));
-        let pinned = cluster.and_then(|cluster| cluster.get("accounts")?.as_array());
+        let cluster = given(&own.config, "cluster").and_then(serde_json::Value::as_object);
+        let pool = cluster.and_then(|cluster| given(cluster, "pool_size"));
+        let pinned = cluster.and_then(|cluster| given(cluster, "accounts")?.as_array());
         let pools = broker.program().version >= Version::new(2, 10, 0);
         let size = pool.map_or(Some(POOL), serde_json::Value::as_u64).filter(|size| *size > 0);
         let routes = match size.and_then(|size| usize::try_from(size).ok()) {

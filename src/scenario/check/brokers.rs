@@ -1,6 +1,8 @@
 //! Brokers: that keys belong to the topology, that versions are some, and that whoever is named is there.
 
 use super::{at, check_positive, choose};
+use crate::broker::our_name;
+use crate::broker::version::{Version, VersionError};
 use crate::scenario::brokers::{BrokerConfig, Brokers, PerBroker, Placement, Topology};
 use crate::scenario::error::Problem;
 use crate::scenario::layout::{BrokerName, MAX_BROKERS, layout};
@@ -10,6 +12,20 @@ use crate::scenario::units::Count;
 
 /// The largest weight of a broker: shares of a thousandth can be said.
 const MAX_WEIGHT: u64 = 1000;
+
+/// Where and as whom a broker listens, by our names for its keys.
+const OURS: [&str; 10] = [
+    "port",
+    "listen",
+    "host",
+    "http",
+    "http_port",
+    "https",
+    "https_port",
+    "http_base_path",
+    "server_name",
+    "ports_file_dir",
+];
 
 /// Where secrets are said instead of in a scenario.
 const SECRETS_ELSEWHERE: &str = "write `nats://HOST:PORT`, and say who you are with --user and \
@@ -195,6 +211,8 @@ fn check_programs(found: &mut Vec<Problem>, brokers: &Brokers) {
             }
             if key == "nats" {
                 check_version(found, at, text, topology(brokers));
+            } else {
+                check_path(found, at, text);
             }
         }
     }
@@ -213,46 +231,45 @@ fn check_programs(found: &mut Vec<Problem>, brokers: &Brokers) {
     }
 }
 
-/// A version of nats-server in which there is such a topology.
-pub(super) fn check_version(found: &mut Vec<Problem>, at: &[Step], text: &str, topology: Topology) {
-    let Some(major) = major(text) else {
-        let message = format!("`{text}` is no version of nats-server");
-        let advice = "write three numbers, such as `2.12.15`";
-        found.push(Problem::new(at.to_vec(), message, advice));
-        return;
-    };
-    if major < 2 {
-        // Accounts, leafnodes and gateways came with 2.0.0 (its release notes).
-        let lacks = match topology {
-            Topology::Leafnodes => "has no leafnodes: 2.0.0 is the first release that has them",
-            Topology::Supercluster => "has no gateways: 2.0.0 is the first release that has them",
-            _ => "is older than this tool knows: 2.0.0 is the first release that it can start",
-        };
-        let message = format!("nats-server {text} {lacks}");
-        found.push(Problem::new(at.to_vec(), message, "write `2.0.0` or later"));
+/// Something that can be the path of a program.
+pub(super) fn check_path(found: &mut Vec<Problem>, at: &[Step], text: &str) {
+    if text.trim().is_empty() {
+        let advice = "write the path of a nats-server, or leave it out";
+        found.push(Problem::new(at.to_vec(), "an empty path", advice));
     }
 }
 
-/// The first of three numbers, with or without `v` before or a pre-release such as `-RC.1` behind.
-fn major(text: &str) -> Option<u32> {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let numbers = text.split_once('-').map_or(text, |(numbers, _)| numbers);
-    let parts: Vec<u32> =
-        numbers.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    (parts.len() == 3).then(|| parts[0])
+/// A version of nats-server in which there is such a topology.
+pub(super) fn check_version(found: &mut Vec<Problem>, at: &[Step], text: &str, topology: Topology) {
+    let (message, advice) = match text.parse::<Version>() {
+        Ok(_) => return,
+        Err(VersionError::Malformed(_)) => (
+            format!("`{text}` is no version of nats-server"),
+            "write three numbers, such as `2.12.15`",
+        ),
+        Err(VersionError::TooOld(_)) => {
+            // Accounts, leafnodes and gateways came with 2.0.0 (its release notes).
+            let lacks = match topology {
+                Topology::Leafnodes => "has no leafnodes: 2.0.0 is the first release that has them",
+                Topology::Supercluster => {
+                    "has no gateways: 2.0.0 is the first release that has them"
+                }
+                _ => "is older than this tool knows: 2.0.0 is the first release that it can start",
+            };
+            (format!("nats-server {text} {lacks}"), "write `2.0.0` or later")
+        }
+    };
+    found.push(Problem::new(at.to_vec(), message, advice));
 }
 
 fn check_config(found: &mut Vec<Problem>, brokers: &Brokers) {
     let names = layout(Some(brokers));
     let mut ours = |at: Vec<Step>, config: &BrokerConfig| {
         let BrokerConfig::Map(map) = config else { return };
-        for key in ["port", "listen", "host", "http", "http_port", "server_name", "ports_file_dir"]
-        {
-            if map.0.contains_key(key) {
-                let at = at.iter().cloned().chain([key.into()]).collect();
-                let message = format!("`{key}` is ours to say: the run must find the broker");
-                found.push(Problem::new(at, message, "leave it out").of_key());
-            }
+        for key in map.0.keys().filter(|key| OURS.contains(&our_name(key).as_str())) {
+            let at = at.iter().cloned().chain([key.as_str().into()]).collect();
+            let message = format!("`{key}` is ours to say: the run must find the broker");
+            found.push(Problem::new(at, message, "leave it out").of_key());
         }
     };
     if let Some(config) = &brokers.config {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::brokers::check_version;
+use super::brokers::{check_path, check_version};
 use super::{at, check_positive, check_span, check_token, choose};
 use crate::plan;
 use crate::scenario::Topology;
@@ -193,6 +193,6 @@ fn check_program(found: &mut Vec<Problem>, index: usize, step: &Step, scenario: 
             let topology = scenario.brokers.as_ref().and_then(|brokers| brokers.topology);
             check_version(found, &at("nats"), version, topology.unwrap_or(Topology::Single));
         }
-        (None, Some(_)) => {}
+        (None, Some(path)) => check_path(found, &at("path"), path),
     }
 }
