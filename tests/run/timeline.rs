@@ -178,6 +178,29 @@ async fn a_lame_duck_that_outlasts_the_run_goes_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_does_not_end_when_it_is_asked_is_killed_and_that_is_said() {
+    let text = with_steps(&["at: 2s, stop: n1, watch: 1s"], 60, "").await;
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        told.waves(1).await;
+        for pid in processes_about(out.path()) {
+            kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+        }
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    let events = left.lines("events.jsonl");
+    let done = events.iter().find(|event| event["kind"] == "timeline_done").unwrap();
+    assert_eq!(done["killed"], serde_json::json!(["n1"]), "{done}");
+    assert!(done["took_s"].as_f64() > Some(9.0), "{done}");
+    assert!(done["detail"].as_str().unwrap().contains("n1 had to be killed"), "{done}");
+    // One that is killed on purpose has not resisted.
+    let ran = Ran::to_the_end(&with_steps(&["at: 500ms, kill: n1"], 8, "").await).await;
+    let done = ran.events.iter().find(|event| event["kind"] == "timeline_done").unwrap();
+    assert_eq!(done["killed"], serde_json::json!([]), "{done}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_the_run_does_not_come_to_is_in_the_result_as_that() {
     // The last wave is over at once; the step comes after a wave that takes its whole time.
     let groups = ["quick, nodes: 5", "silent, nodes: 5, behaviour: {no_reply: 100%}"];

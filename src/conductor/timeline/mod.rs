@@ -203,12 +203,18 @@ impl Timeline {
     ) -> Result<(), ControlError> {
         let program = self.scene.programs.get(position).and_then(Option::as_ref);
         let meant = self.scene.brokers.iter().filter(|b| brokers.iter().any(|n| n == b.name()));
-        let acting = meant.map(|broker| act(&step.act, broker, program));
-        let acted: Result<Vec<()>, _> = join_all(acting).await.into_iter().collect();
-        if let Err(error) = acted {
-            self.so_far.change(key, |recovery| recovery.began = None);
-            return Err(error);
-        }
+        let acting = meant.map(async |broker| {
+            let killed = act(&step.act, broker, program).await?;
+            Ok(killed.then(|| broker.name().to_owned()))
+        });
+        let acted: Result<Vec<_>, _> = join_all(acting).await.into_iter().collect();
+        let killed: Vec<String> = match acted {
+            Ok(killed) => killed.into_iter().flatten().collect(),
+            Err(error) => {
+                self.so_far.change(key, |recovery| recovery.began = None);
+                return Err(error);
+            }
+        };
         let ready = !matches!(step.act, Act::End { .. });
         let mut took = Duration::ZERO;
         self.so_far.change(key, |recovery| {
@@ -218,14 +224,18 @@ impl Timeline {
             recovery.ready = ready.then_some(took);
         });
         let state = if ready { "ready" } else { "gone" };
+        let had_to = match killed.as_slice() {
+            [] => String::new(),
+            names => format!(", {} had to be killed: asked to end, it went on", names.join(" ")),
+        };
         let text = format!(
-            "{}: {} {state} after {:.3} s",
+            "{}: {} {state} after {:.3} s{had_to}",
             step.name,
             brokers.join(" "),
             took.as_secs_f64()
         );
         let figures = json!({ "step": step.name, "turn": key.turn, "brokers": brokers,
-            "ready": ready, "took_s": took.as_secs_f64() });
+            "ready": ready, "took_s": took.as_secs_f64(), "killed": killed });
         self.tell("timeline_done", text, figures).await;
         Ok(())
     }
@@ -247,17 +257,27 @@ fn key(position: usize, turn: u32, step: &Step) -> RecoveryKey {
     RecoveryKey { number, turn, step: step.name.clone() }
 }
 
-async fn act(act: &Act, broker: &Control, program: Option<&Obtained>) -> Result<(), ControlError> {
+/// Acts on a broker, and says whether it had to be killed although it was asked to end.
+async fn act(
+    act: &Act,
+    broker: &Control,
+    program: Option<&Obtained>,
+) -> Result<bool, ControlError> {
     match act {
-        Act::End { by } => broker.end(ended_by(*by)).await.map(drop),
-        Act::Start => broker.start(None).await,
-        Act::Pause { length } => broker.pause(*length).await,
+        Act::End { by } => end(broker, *by).await,
+        Act::Start => broker.start(None).await.map(|()| false),
+        Act::Pause { length } => broker.pause(*length).await.map(|()| false),
         Act::Restart { by, away, .. } => {
-            broker.end(ended_by(*by)).await?;
+            let killed = end(broker, *by).await?;
             sleep(*away).await;
-            broker.start(program.cloned()).await
+            broker.start(program.cloned()).await.map(|()| killed)
         }
     }
+}
+
+async fn end(broker: &Control, by: plan::By) -> Result<bool, ControlError> {
+    let stopped = broker.end(ended_by(by)).await?;
+    Ok(stopped.killed && by != plan::By::Kill)
 }
 
 fn ended_by(by: plan::By) -> By {
