@@ -39,6 +39,7 @@ pub struct Brokers {
     /// The same for some brokers, by name, cluster or pattern such as `leaf*`; comes after `config`.
     pub config_for: Option<Named<BrokerConfig>>,
     /// Variables in the environment of every broker, for example `{GOMAXPROCS: 2, GOMEMLIMIT: 400MiB}`.
+    #[schemars(with = "Option<Variables>")]
     pub environment: Option<Named<String>>,
     /// Opens a profiling port on loopback in each broker; goroutines, heap and stacks are then looked at
     /// before and after each phase. Default false.
@@ -152,6 +153,22 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
         }
 
         deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+/// Variables of an environment as editors know them: the reader takes a number as the text that it is.
+struct Variables;
+
+impl JsonSchema for Variables {
+    fn schema_name() -> Cow<'static, str> {
+        "Variables".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "additionalProperties": {"type": ["string", "number"]},
+        })
     }
 }
 

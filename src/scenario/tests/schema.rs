@@ -17,6 +17,11 @@ fn the_schema_accepts_what_the_reader_accepts_and_refuses_its_mistakes() {
     let valid = |text: &str| validator.is_valid(&as_json(text).expect("yaml"));
     let quoted = FULL.replace("nats: 2.12.15", "nats: \"2.12.15\"");
     assert!(valid(&quoted));
+    assert!(valid(&quoted.replacen(
+        "topology: single",
+        "topology: single\n  environment: {GOMAXPROCS: 2, GOMEMLIMIT: 400MiB}",
+        1
+    )));
     for (this, that) in [
         ("seed: 7", "sed: 7"),
         ("version: 1", "version: \"1\""),
