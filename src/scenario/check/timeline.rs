@@ -50,6 +50,26 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
             found.push(Problem::new(at!["timeline", index], message, advice));
         }
     }
+    check_starts(found, steps, scenario);
+}
+
+/// What no step ends is running: to start it would end the run.
+fn check_starts(found: &mut Vec<Problem>, steps: &[Step], scenario: &Scenario) {
+    let brokers = layout(scenario.brokers.as_ref());
+    let chosen = |names: &Names| names.choose(&brokers).unwrap_or_default();
+    let ends = |step: &Step| [step.stop.clone(), step.kill.clone(), step.lame_duck.clone()];
+    let ended: Vec<String> =
+        steps.iter().flat_map(ends).flatten().flat_map(|names| chosen(&names)).collect();
+    for (index, step) in steps.iter().enumerate() {
+        let started = step.start.as_ref().map(chosen).unwrap_or_default();
+        if let Some(running) = started.iter().find(|name| !ended.contains(name)) {
+            let message = format!("nothing ends {running} before");
+            let advice = format!(
+                "write a step such as `stop: {running}` before it, or `restart: {running}` instead"
+            );
+            found.push(Problem::new(at!["timeline", index, "start"], message, advice).of_key());
+        }
+    }
 }
 
 fn check_actions(found: &mut Vec<Problem>, index: usize, step: &Step, scenario: &Scenario) {

@@ -108,6 +108,12 @@ fn a_timeline_that_cannot_be_carried_out_is_refused_with_what_to_write() {
         ("timeline: [{at: 1s, restart: n1, rolling: hole}]", &["`whole`"]),
         ("timeline: [{at: 1s, kill: n1}, {at: 2s, kill: n1}]", &["is called `kill` as well"]),
         ("timeline: [{at: 1s, restrat: n1}]", &["did you mean `restart`?"]),
+        ("timeline: [{at: 1s, start: n1}]", &["nothing ends n1 before", "`stop: n1`"]),
+        (
+            "brokers: {topology: cluster}\ntimeline: [{at: 1s, kill: n1}, {at: 2s, start: \"*\"}]",
+            &["nothing ends n2 before"],
+        ),
+        ("timeline: [{at: 1s, replace: n1, path: \"\"}]", &["an empty path"]),
         (
             "brokers: {topology: external, urls: [\"nats://a:4222\"]}\n\
              timeline: [{at: 1s, kill: n1}]",
