@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::config::LeftOut;
+use super::config::{LeftOut, given};
+use super::links::go_duration;
 use super::monitor::{Monitor, Varz};
 use super::obtain::Obtained;
 use super::process::{PortChoice, StartError, StartSpec, Stopped, end, ended, start_process, stop};
@@ -24,7 +26,7 @@ use crate::child::{Exit, Handle, Keeper, Launcher};
 /// Time for a broker to end in order; 15,000 clients take it 0.6 s (brokers-checked, 10).
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// Time for a lame duck to send its clients away: two thirds of the 30 s that it is configured
-/// with, up to 24 s were seen (brokers-checked, 6).
+/// with, up to 24 s were seen (brokers-checked, 6). One whose scenario has it take longer has that besides.
 const LAME_DUCK_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a broker is ended.
@@ -186,7 +188,10 @@ impl Seat {
         let stopped = match by {
             By::Term => stop(&process, END_WITHIN).await,
             By::Kill => stop(&process, Duration::ZERO).await,
-            By::LameDuck => end(&process, Signal::SIGUSR2, LAME_DUCK_WITHIN).await,
+            By::LameDuck => {
+                let within = lame_duck_within(&self.spec.own_config);
+                end(&process, Signal::SIGUSR2, within).await
+            }
         };
         match stopped.exit {
             Some(_) => Ok(stopped),
@@ -221,6 +226,16 @@ impl Seat {
         // It may have been closed while this one came up.
         self.open().inspect_err(|_| self.close())
     }
+}
+
+/// How long a lame duck may take whose user has given these keys; of what is given as text nothing is known.
+fn lame_duck_within(own: &Map<String, Value>) -> Duration {
+    let times = ["lame_duck_duration", "lame_duck_grace_period"].into_iter();
+    let times = times.filter_map(|key| match given(own, key)? {
+        Value::String(text) => go_duration(text),
+        seconds => seconds.as_u64().map(Duration::from_secs),
+    });
+    times.fold(LAME_DUCK_WITHIN, Duration::saturating_add)
 }
 
 /// What takes a broker down and brings it up again.
@@ -312,5 +327,23 @@ impl StandingStill {
 impl Drop for StandingStill {
     fn drop(&mut self) {
         self.go_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lame_duck_has_the_time_that_its_configuration_gives_it_besides() {
+        for (own, seconds) in [
+            (serde_json::json!({}), 60),
+            (serde_json::json!({"lame_duck_duration": "2m"}), 180),
+            (serde_json::json!({"Lame_Duck_Duration": 90, "lame_duck_grace_period": "10s"}), 160),
+            (serde_json::json!({"lame_duck_duration": "soon"}), 60),
+        ] {
+            let within = lame_duck_within(own.as_object().unwrap());
+            assert_eq!(within, Duration::from_secs(seconds), "{own}");
+        }
     }
 }

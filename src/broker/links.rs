@@ -128,7 +128,7 @@ fn rtt(text: Option<String>) -> Option<Duration> {
 }
 
 /// A duration as Go prints it (`time.Duration.String`): `1.5ms`, `1m2.5s`, `0s`.
-fn go_duration(text: &str) -> Option<Duration> {
+pub(super) fn go_duration(text: &str) -> Option<Duration> {
     // Longer units first: `m` begins `ms`.
     const UNITS: [(&str, f64); 8] = [
         ("ns", 1e-9),
