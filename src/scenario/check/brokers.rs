@@ -1,5 +1,7 @@
 //! Brokers: that keys belong to the topology, that versions are some, and that whoever is named is there.
 
+use std::collections::HashMap;
+
 use super::{at, check_positive, choose};
 use crate::broker::our_name;
 use crate::broker::version::{Version, VersionError};
@@ -143,13 +145,18 @@ fn check_sizes(found: &mut Vec<Problem>, brokers: &Brokers) {
 }
 
 fn check_urls(found: &mut Vec<Problem>, brokers: &Brokers) {
+    let mut known = HashMap::new();
     for (index, url) in brokers.urls.iter().flatten().enumerate() {
         let at = at!["brokers", "urls", index];
+        let twice = known.insert(url, index + 1);
         if url.contains('@') {
             let message = "a URL with a user, a password or a token: results repeat the scenario";
             found.push(Problem::new(at, message, SECRETS_ELSEWHERE));
         } else if let Err(why) = check_url(url) {
             found.push(Problem::new(at, why, "write it as in `nats://broker.example.net:4222`"));
+        } else if let Some(first) = twice {
+            let message = format!("the URL of n{first} again: one broker would count as two");
+            found.push(Problem::new(at, message, "write each once"));
         }
     }
 }
@@ -182,6 +189,9 @@ pub(crate) fn monitoring_url(text: &str) -> Result<String, String> {
 fn check_url(text: &str) -> Result<(), String> {
     let url = url::Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error})"))?;
     match url.scheme() {
+        "nats" if !["", "/"].contains(&url.path()) || url.query().is_some() => {
+            Err(format!("`{text}` is more than an address"))
+        }
         "nats" if url.has_host() => Ok(()),
         "nats" => Err(format!("`{text}` names no host")),
         "tls" => {

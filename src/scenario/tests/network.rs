@@ -39,6 +39,8 @@ fn brokers_that_cannot_be_meant_are_refused() {
         ("urls: [\"nats://a\"]", "`topology: external` beside it"),
         ("monitoring: [\"http://a\"]", "`topology: external` beside it"),
         ("system_creds: sys.creds", "`topology: external` beside it"),
+        ("topology: external\n  urls: [\"nats://a\", \"nats://a\"]", "the URL of n1 again"),
+        ("topology: external\n  urls: [\"nats://a/b\"]", "more than an address"),
         (&watched("nats://a:4222"), "no URL of a web server"),
         (&watched("a:8222"), "no URL of a web server"),
         (&watched("http://bob:pass@a"), "a user or a password"),
