@@ -29,8 +29,9 @@ use tokio_util::sync::WaitForCancellationFuture;
 use super::codec::{CodecError, Op};
 use super::server_error::{Remedy, ServerError};
 use super::wire::{Scratch, Wire};
+use crate::fleet::context::Context as NodeContext;
 use crate::fleet::counts::{ConnectStep, add, sub};
-use crate::fleet::node::{Context as NodeContext, Node};
+use crate::fleet::node::Node;
 
 /// The library's ping interval (protocol document 1.2).
 const PING_INTERVAL: Duration = Duration::from_secs(120);

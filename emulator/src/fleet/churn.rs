@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::context::Context;
 use super::counts::add;
-use super::node::{Context, Node, live};
+use super::node::{Node, live};
 use crate::node::{mix, unit};
 use crate::spec::Churn;
 

@@ -4,6 +4,7 @@
 //! that is the driver's, who sees what a client sees.
 
 mod churn;
+pub(crate) mod context;
 pub mod counts;
 pub(crate) mod dice;
 mod failures;
@@ -25,10 +26,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::context::Context;
 use self::counts::{FleetCounts, ShardCounts, StepTimes, add};
 use self::failures::Failures;
 use self::ledger::{Books, Fate, Ledger, Ledgers};
-use self::node::Context;
 use self::shard::{Part, Shard, members};
 use crate::connection::pool::Directory;
 use crate::node::{Group, GroupError};

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::churn::come_and_go;
-use super::node::{Context, Node, live};
+use super::context::Context;
+use super::node::{Node, live};
 use crate::spec::Share;
 
 /// How often a shard looks at the delay with which its tasks run.

@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::churn::come_and_go;
+use super::context::Context;
 use super::counts::ShardCounts;
 use super::ledger::{Fate, Ledgers};
-use super::node::{Context, Node, live};
+use super::node::{Node, live};
 use super::{Fleet, Started};
 use crate::connection::pool::Directory;
 use crate::homes::Homes;
