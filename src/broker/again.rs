@@ -14,7 +14,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::config::{LeftOut, given};
+use super::conf::given;
+use super::config::LeftOut;
 use super::links::go_duration;
 use super::monitor::{Monitor, Varz};
 use super::obtain::Obtained;

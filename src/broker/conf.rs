@@ -14,14 +14,53 @@ pub(crate) fn variable(name: &str) -> Value {
     json!({ VARIABLE: name })
 }
 
-/// Writes `more` into `map`; maps in maps are merged, everything else is replaced.
+/// The name that we write for a key: nats-server takes keys in capitals too, and some by a second name (its
+/// `server/opts.go`, alike in 2.0.0 and 2.14.5).
+pub(crate) fn our_name(key: &str) -> String {
+    let small = key.to_ascii_lowercase();
+    let ours = match small.as_str() {
+        "net" => "host",
+        "monitor_port" => "http_port",
+        "max_conn" => "max_connections",
+        "leaf" => "leafnodes",
+        _ => return small,
+    };
+    ours.to_owned()
+}
+
+/// The value of the key that we write so.
+pub(crate) fn given<'a>(keys: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    keys.iter().find(|(key, _)| our_name(key) == name).map(|(_, value)| value)
+}
+
+/// Writes `more` into `map`; maps in maps are merged, everything else is replaced, whatever a setting is called there:
+/// where it has two names in a file, it is chance which of them counts, since nats-server goes over its keys in no
+/// order.
 pub(crate) fn merge(map: &mut Map<String, Value>, more: &Map<String, Value>) {
+    merge_where(is_same_setting, map, more);
+}
+
+fn merge_where(
+    is_same: fn(&str, &str) -> bool,
+    map: &mut Map<String, Value>,
+    more: &Map<String, Value>,
+) {
     for (key, value) in more {
-        match (map.get_mut(key), value) {
-            (Some(Value::Object(ours)), Value::Object(theirs)) => merge(ours, theirs),
-            _ => drop(map.insert(key.clone(), value.clone())),
+        let known = map.keys().find(|known| is_same(known, key)).unwrap_or(key).clone();
+        // Accounts are told from each other by their capitals.
+        let names = our_name(&known) == "accounts";
+        let is_same_within = if names { <str as PartialEq>::eq } else { is_same_setting };
+        match (map.get_mut(&known), value) {
+            (Some(Value::Object(ours)), Value::Object(theirs)) => {
+                merge_where(is_same_within, ours, theirs);
+            }
+            _ => drop(map.insert(known, value.clone())),
         }
     }
+}
+
+fn is_same_setting(one: &str, other: &str) -> bool {
+    our_name(one) == our_name(other)
 }
 
 /// Writes the keys, one a line.
@@ -96,6 +135,26 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_last_counts_whatever_it_is_called_and_accounts_are_names() {
+        let mut map = serde_json::json!({
+            "Ping_Interval": "1m", "max_conn": 7, "Accounts": {"app": {"Users": [1]}, "APP": {}},
+        });
+        let more = serde_json::json!({
+            "ping_interval": "2m", "Max_Connections": 8, "accounts": {"App": {}, "app": {"users": [2]}},
+        });
+        merge(map.as_object_mut().unwrap(), more.as_object().unwrap());
+        assert_eq!(
+            map,
+            serde_json::json!({
+                "Ping_Interval": "2m", "max_conn": 8,
+                "Accounts": {"app": {"Users": [2]}, "APP": {}, "App": {}},
+            })
+        );
+        let map = map.as_object().unwrap();
+        assert_eq!(given(map, "max_connections"), Some(&8.into()));
+    }
 
     #[test]
     fn values_of_every_kind_are_written_as_the_server_reads_them() {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::conf;
+use super::conf::{self, merge};
 use super::version::Version;
 
 /// What a release would allow as connections if nothing were written.
@@ -156,7 +156,7 @@ impl ServerConfig {
         self.tell_settings(&mut told);
         self.tell_wiring(&mut told);
         let Told { mut keys, left_out, .. } = told;
-        merge_own(&mut keys, &self.own);
+        merge(&mut keys, &self.own);
         let mut text = format!("# nats-server {version}, written by choria-emulator\n");
         conf::write(&mut text, &keys);
         if !self.extra.is_empty() {
@@ -269,38 +269,6 @@ impl Told<'_> {
     }
 }
 
-/// The name that we write for a key: nats-server takes keys in capitals too, and some by a second name (its
-/// `server/opts.go`, alike in 2.0.0 and 2.14.5).
-pub(crate) fn our_name(key: &str) -> String {
-    let small = key.to_ascii_lowercase();
-    let ours = match small.as_str() {
-        "net" => "host",
-        "monitor_port" => "http_port",
-        "max_conn" => "max_connections",
-        "leaf" => "leafnodes",
-        _ => return small,
-    };
-    ours.to_owned()
-}
-
-/// The last value that a user gave for the key that we write so.
-pub(crate) fn given<'a>(own: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    own.iter().rev().find(|(key, _)| our_name(key) == name).map(|(_, value)| value)
-}
-
-/// Writes the user's keys over ours, whatever they are called there: where one setting has two names in a file,
-/// it is chance which of them counts, since nats-server goes over its keys in no order.
-fn merge_own(ours: &mut Map<String, Value>, own: &Map<String, Value>) {
-    for (key, value) in own {
-        let name = our_name(key);
-        match (ours.get_mut(&name), value) {
-            (Some(Value::Object(ours)), Value::Object(own)) => merge_own(ours, own),
-            (Some(ours), value) => ours.clone_from(value),
-            (None, value) => drop(ours.insert(key.clone(), value.clone())),
-        }
-    }
-}
-
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// An address on loopback.
@@ -406,7 +374,7 @@ mod tests {
         let set = |name: &str| {
             let lines = text.lines().map(str::trim_start);
             let set = lines.filter_map(|line| line.split_once(": "));
-            let of_name = set.filter(|(key, _)| our_name(key) == name);
+            let of_name = set.filter(|(key, _)| conf::our_name(key) == name);
             of_name.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>()
         };
         for (name, written) in [

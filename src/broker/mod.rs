@@ -24,9 +24,8 @@ mod together;
 pub mod version;
 
 pub use again::{By, Control, ControlError};
-pub(crate) use conf::{merge, variable};
+pub(crate) use conf::{given, merge, our_name, variable};
 pub use config::{LeftOut, Limits, Wiring};
-pub(crate) use config::{given, our_name};
 pub use connections::Connections;
 pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};
