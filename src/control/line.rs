@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::messages::{Answer, Order};
 use super::stranger;
-use crate::driver::{ConnectionOptions, OptionsError, failed_tls, redacted};
+use crate::driver::{ConnectionOptions, OptionsError, redacted, tls_advice};
 
 /// Time for the first connection.
 const READ_WITHIN: Duration = Duration::from_secs(5);
@@ -64,14 +64,10 @@ pub enum LineError {
 }
 
 /// What to do about a control broker that cannot be reached.
-fn advice(source: &async_nats::ConnectError) -> &'static str {
-    match failed_tls(source) {
-        true => {
-            "TLS failed: name the authority that vouches for it with --control-tlsca, or \
-             leave TLS out where it has none"
-        }
-        false => "check that a nats-server listens there, and the token or credentials",
-    }
+fn advice(source: &async_nats::ConnectError) -> String {
+    tls_advice(source, "--control-tlsca").unwrap_or_else(|| {
+        "check that a nats-server listens there, and the token or credentials".to_owned()
+    })
 }
 
 /// Why a question has no answer.

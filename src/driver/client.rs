@@ -68,14 +68,20 @@ pub enum ClientError {
 }
 
 /// What to do about a connection that did not come up.
-fn advice(source: &async_nats::ConnectError) -> &'static str {
-    match failed_tls(source) {
-        true => {
-            "TLS failed: name the authority that vouches for the broker with --tlsca, or \
+fn advice(source: &async_nats::ConnectError) -> String {
+    tls_advice(source, "--tlsca").unwrap_or_else(|| {
+        "check that the broker runs there and takes these credentials".to_owned()
+    })
+}
+
+/// The same where TLS failed; `option` is what names an authority.
+pub(crate) fn tls_advice(source: &async_nats::ConnectError, option: &str) -> Option<String> {
+    failed_tls(source).then(|| {
+        format!(
+            "TLS failed: name the authority that vouches for the broker with {option}, or \
              leave TLS out where the broker has none"
-        }
-        false => "check that the broker runs there and takes these credentials",
-    }
+        )
+    })
 }
 
 /// Whether a connection did not come up for what was wrong with TLS: that does not pass by waiting.

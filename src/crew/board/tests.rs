@@ -1,3 +1,5 @@
+//! Who is lost by silence, and with whom.
+
 use super::*;
 use crate::control::Build;
 use crate::doctor::Host;
