@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use choria_emulator::broker::Broker;
 use choria_emulator::control::parcel::Parcel;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use reports::verdict::Verdict;
 use tempfile::TempDir;
 
-use super::handmade::{control_broker, line, next};
-use super::rig::{Ended, Left, Program, broker_with, external, left_in, real, scenario};
-use super::workers::{conduct, conductor_over, processes, worker};
+use super::apart::{TOKEN, conduct, conductor_over, control_broker, processes, worker};
+use super::handmade::{line, next};
+use super::rig::{Ended, Left, Program, broker_with, external, left_in, real, scenario, signal};
 use crate::support::nats_server;
 
 const GROUP: &str = "web, nodes: 60, facts: {dc: \"dc{index % 3}\"}";
@@ -113,7 +112,7 @@ async fn without_the_worker_that_has_the_driver_a_run_ends_whatever_it_tolerates
         let more = "client: {at: w2}\nworkers: {tolerate: 90%}\n";
         let program = start(folder.path(), &text(LONG, more).await);
         program.wait_for("wave", 2);
-        kill(Pid::from_raw(processes(folder.path())["w2"]), how).unwrap();
+        signal(processes(folder.path())["w2"], how);
         let ended = program.end();
         let left = check_ended(folder.path(), &ended, 5, &["worker w2 on ", "is lost", says]);
         assert!(left.summary.waves.len() >= 2, "what was measured is kept");
@@ -158,10 +157,9 @@ const NARROW: &str = "max_payload: 8192";
 
 /// A run over that control broker, with the workers `east` and `west` beside it; each in a folder of its own.
 fn start_apart(folders: &[TempDir; 3], control: &Broker, text: &str) -> (Program, [Program; 2]) {
-    let program = conductor_over(&control.url(), folders[0].path(), text, "2");
-    let near = |name: &str, at: &TempDir| {
-        Program::start(worker(&control.url(), name, "secret"), at.path())
-    };
+    let program = conductor_over((&control.url(), &TOKEN), folders[0].path(), text, "2");
+    let near =
+        |name: &str, at: &TempDir| Program::start(worker(&control.url(), name, &TOKEN), at.path());
     (program, [near("east", &folders[1]), near("west", &folders[2])])
 }
 
@@ -185,9 +183,9 @@ async fn waves_larger_than_a_message_come_in_parts_also_where_the_way_is_closed_
     let text = scenario(&real().await, &[&group], &[&wave]);
     let (program, workers) = start_apart(&folders, &control, &text);
     program.wait_for("wave", 2);
-    kill(Pid::from_raw(control.pid()), Signal::SIGSTOP).unwrap();
+    signal(control.pid(), Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(2));
-    kill(Pid::from_raw(control.pid()), Signal::SIGCONT).unwrap();
+    signal(control.pid(), Signal::SIGCONT);
     let ended = program.end();
     check_released(workers);
     let mut in_parts = BTreeSet::new();

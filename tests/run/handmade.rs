@@ -27,13 +27,6 @@ pub(super) async fn line(url: &str, name: &str) -> Line {
     Line::connect(&options, name).await.unwrap()
 }
 
-/// A control broker of the test's own, whose token is `secret`, with JetStream and these settings.
-pub(super) async fn control_broker(folder: &Path, more: &str) -> Broker {
-    let store = folder.join("store");
-    let jetstream = format!("jetstream {{ store_dir: {store:?} }}");
-    broker_with(folder, &format!("authorization {{ token: secret }}\n{jetstream}\n{more}")).await
-}
-
 /// Waits for the next message of a subscription.
 pub(super) async fn next<T: DeserializeOwned>(heard: &mut Subscriber) -> (Message, T) {
     let message = timeout(SOON, heard.next()).await.unwrap().unwrap();

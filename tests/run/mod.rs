@@ -1,6 +1,7 @@
 //! Whole runs: scenarios on real brokers with real nodes, from parsing to the result folder.
 
 mod answers;
+mod apart;
 mod brokers;
 mod drivers;
 mod external;

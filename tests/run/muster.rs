@@ -13,9 +13,10 @@ use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
+use super::apart::{TOKEN, conduct, conductor, conductor_over, conductor_with, worker};
 use super::handmade::{ConductorByHand, WorkerByHand};
 use super::rig::{Ended, Program, broker_with, left_in};
-use super::workers::{LONG, conduct, conductor, conductor_over, conductor_with, text, worker};
+use super::workers::{LONG, text};
 use crate::support::{SOON, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +52,7 @@ async fn a_worker_that_is_not_answered_asks_again_as_the_same_worker() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let mut conductor = ConductorByHand::start(folders[0].path()).await;
     let url = conductor.broker.url();
-    let program = Program::start(worker(&url, "east", "secret"), folders[1].path());
+    let program = Program::start(worker(&url, "east", &TOKEN), folders[1].path());
     let (_, unanswered) = conductor.asked().await;
     assert_eq!(conductor.let_in().await, unanswered);
     program.wait_until_said("worker 1 of 1");
@@ -87,7 +88,7 @@ async fn check_interrupted(happens: impl AsyncFnOnce(&mut ConductorByHand, &Prog
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let mut conductor = ConductorByHand::start(folders[0].path()).await;
     let url = conductor.broker.url();
-    let program = Program::start(worker(&url, "w1", "secret"), folders[1].path());
+    let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
     conductor.let_in().await;
     let (mute, assignment, reach) = mute_assignment(folders[2].path()).await;
     let prepared = conductor.order(&Order::Prepare(Box::new(assignment))).await;
@@ -136,7 +137,7 @@ async fn nobody_is_waited_for_where_a_worker_of_a_name_cannot_come_any_more() {
     let text = text(&format!("{LONG}, clients: 2"), "client: {at: [east, west]}\n").await;
     let (program, url) = conductor(folders[0].path(), &text, "2");
     // The second place is for both of them.
-    let north = Program::start(worker(&url, "north", "secret"), folders[1].path());
+    let north = Program::start(worker(&url, "north", &TOKEN), folders[1].path());
     let ended = program.end();
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     assert!(ended.said.contains("clients at `east`, `west`, and no worker"), "{}", ended.said);
@@ -158,7 +159,7 @@ async fn a_token_that_a_broker_would_read_as_something_else_is_refused() {
 async fn workers_that_may_not_open_enough_files_for_their_share_are_refused_with_the_arithmetic() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "1");
-    let like = worker(&url, "narrow", "secret");
+    let like = worker(&url, "narrow", &TOKEN);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 300 && exec \"$@\"", "sh"]).arg(like.get_program());
     command.args(like.get_args());
@@ -173,17 +174,19 @@ async fn workers_that_may_not_open_enough_files_for_their_share_are_refused_with
 async fn workers_of_other_hosts_dial_out_and_who_comes_too_late_or_twice_is_told_so() {
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
-    let east = Program::start(worker(&url, "east", "secret"), folders[1].path());
+    let east = Program::start(worker(&url, "east", &TOKEN), folders[1].path());
     east.wait_until_said("worker 1 of 2");
-    let twice = Program::start(worker(&url, "east", "secret"), folders[3].path()).end();
+    let twice = Program::start(worker(&url, "east", &TOKEN), folders[3].path()).end();
     assert_eq!(twice.code, Some(3), "{}", twice.said);
     assert!(twice.said.contains("has a worker east already"), "{}", twice.said);
-    let west = Program::start(worker(&url, "west", "secret"), folders[2].path());
+    let west = Program::start(worker(&url, "west", &TOKEN), folders[2].path());
     program.wait_for("wave", 1);
-    let late = Program::start(worker(&url, "late", "secret"), folders[3].path()).end();
+    let late = Program::start(worker(&url, "late", &TOKEN), folders[3].path()).end();
     assert_eq!(late.code, Some(3), "{}", late.said);
     assert!(late.said.contains("comes too late"), "{}", late.said);
-    let stranger = Program::start(worker(&url, "stranger", "guess"), folders[3].path()).end();
+    let stranger =
+        Program::start(worker(&url, "stranger", &["--control-token", "guess"]), folders[3].path())
+            .end();
     assert_eq!(stranger.code, Some(4), "{}", stranger.said);
     program.signal(Signal::SIGINT);
     assert_eq!(program.end().code, Some(130));
@@ -206,7 +209,7 @@ async fn a_worker_of_another_build_is_turned_away_with_both_builds_named() {
     bytes.push(0);
     std::fs::write(&other, bytes).unwrap();
     std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let like = worker(&url, "other", "secret");
+    let like = worker(&url, "other", &TOKEN);
     let mut command = Command::new(&other);
     command.args(like.get_args());
     let turned_away = Program::start(command, folders[1].path()).end();
@@ -223,7 +226,7 @@ async fn workers_that_do_not_come_in_time_are_told_with_those_that_did() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let wait = ["--expect-max-wait", "5s"];
     let (program, url) = conductor_with(folders[0].path(), &text(LONG, "").await, "2", &wait);
-    let only = Program::start(worker(&url, "only", "secret"), folders[1].path());
+    let only = Program::start(worker(&url, "only", &TOKEN), folders[1].path());
     let ended = program.end();
     assert_eq!(ended.code, Some(5), "{}", ended.said);
     for text in ["1 of 2 workers came within 5s", "only on ", "--expect-max-wait"] {
@@ -238,7 +241,7 @@ async fn workers_that_do_not_come_in_time_are_told_with_those_that_did() {
 async fn a_control_broker_that_lets_anybody_in_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker_with(folder.path(), "").await;
-    let ended = conductor_over(&broker.url(), folder.path(), &text(LONG, "").await, "1");
+    let ended = conductor_over((&broker.url(), &TOKEN), folder.path(), &text(LONG, "").await, "1");
     let said = || std::fs::read_to_string(folder.path().join("said")).unwrap();
     wait_until("the refusal", || said().contains("lets anybody in"));
     broker.stop(Duration::ZERO).await;

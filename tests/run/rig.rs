@@ -335,3 +335,19 @@ impl Drop for Program {
 pub(super) fn left_in(folder: &Path) -> Left {
     Left::in_folder(&folder.join("results/latest"))
 }
+
+/// What is left in a folder, which `report` can read too.
+pub(super) fn readable(folder: &Path) -> Left {
+    let left = left_in(folder);
+    let mut report = Command::new(env!("CARGO_BIN_EXE_choria-emulator"));
+    let report = report.arg("report").arg(&left.folder).output().unwrap();
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    let printed = String::from_utf8(report.stdout).unwrap();
+    assert!(printed.contains(&left.summary.scenario), "{printed}");
+    left
+}
+
+/// Sends a process a signal.
+pub(super) fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap();
+}

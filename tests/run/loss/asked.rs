@@ -4,9 +4,8 @@
 use nix::sys::signal::Signal;
 use tokio::runtime::Handle;
 
-use super::readable;
 use super::stage::{Phase, Stage};
-use crate::run::rig::real;
+use crate::run::rig::{readable, real};
 
 /// Asks so often while the nodes leave; the exit code, and whether the run comes to its orderly end.
 struct Asked {

@@ -11,8 +11,8 @@ use choria_emulator::broker::Broker;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-use super::{TOKEN, conductor, control_with, readable, worker};
-use crate::run::rig::{Program, broker_with, real, scenario};
+use crate::run::apart::{TOKEN, conductor_over, control_broker_with, worker};
+use crate::run::rig::{Program, broker_with, readable, real, scenario};
 
 const NODES: u64 = 20;
 
@@ -25,7 +25,7 @@ struct Door {
 impl Door {
     async fn open(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let control = control_with(folder.path(), config).await;
+        let control = control_broker_with(folder.path(), config).await;
         Self { folder, control }
     }
 
@@ -44,9 +44,9 @@ async fn text() -> String {
 /// A run of two workers, all let in by the same words; none of `secrets` is in anything that they leave.
 async fn check_let_in(url: &str, login: &[&str], secrets: &[&str]) {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let program = conductor(folders[0].path(), &text().await, 2, url, login);
+    let program = conductor_over((url, login), folders[0].path(), &text().await, "2");
     let workers = [("east", &folders[1]), ("west", &folders[2])]
-        .map(|(name, folder)| Program::start(worker(name, url, login), folder.path()));
+        .map(|(name, folder)| Program::start(worker(url, name, login), folder.path()));
     let ended = program.end();
     for worker in workers {
         let ended = worker.end();
@@ -79,8 +79,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Conductor and worker end with exit code 4 and these words.
 async fn check_kept_out(url: &str, login: &[&str], says: &[&str]) {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let program = conductor(folders[0].path(), &text().await, 1, url, login);
-    let worker = Program::start(worker("east", url, login), folders[1].path());
+    let program = conductor_over((url, login), folders[0].path(), &text().await, "1");
+    let worker = Program::start(worker(url, "east", login), folders[1].path());
     for ended in [program.end(), worker.end()] {
         assert_eq!(ended.code, Some(4), "{}", ended.said);
         for text in says {
@@ -220,7 +220,7 @@ async fn a_control_broker_without_jetstream_is_refused_with_what_to_start_instea
     let token = "authorization { token: secret }";
     let control = broker_with(folder.path(), token).await;
     let place = tempfile::tempdir().unwrap();
-    let ended = conductor(place.path(), &text().await, 1, &control.url(), &TOKEN).end();
+    let ended = conductor_over((&control.url(), &TOKEN), place.path(), &text().await, "1").end();
     assert_eq!(ended.code, Some(4), "{}", ended.said);
     for text in ["no stream can be made", "nats-server -js"] {
         assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);

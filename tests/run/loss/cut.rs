@@ -10,8 +10,9 @@ use nix::unistd::geteuid;
 use reports::missing::Cause;
 use tempfile::TempDir;
 
-use super::{TOKEN, last_instant, noticed, readable, worker};
-use crate::run::rig::{Ended, Left, Program, external, scenario};
+use super::{last_instant, noticed};
+use crate::run::apart::{TOKEN, worker};
+use crate::run::rig::{Ended, Left, Program, external, readable, scenario};
 use crate::support::{left_out, nats_server};
 
 const NODES: u64 = 60;
@@ -142,7 +143,7 @@ impl Apart {
         let conductor = Program::start(hosts.here.with(&run), of_conductor);
         conductor.wait_until_said("waiting for workers");
         let url = format!("nats://{HERE}:4300");
-        let worker = |name: &str| worker(name, &url, &TOKEN);
+        let worker = |name: &str| worker(&url, name, &TOKEN);
         let near = Program::start(hosts.here.with(&worker("near")), of_near);
         let far = Program::start(hosts.there.with(&worker("far")), of_far);
         conductor.wait_for("wave", 2);

@@ -35,63 +35,46 @@ async fn while_workers_muster() {
     check(Phase::Muster, &blows).await;
 }
 
+/// What happens while there are nodes.
+const WITH_NODES: [Blow; 8] = [
+    Blow {
+        who: Who::Worker,
+        how: SIGKILL,
+        code: Some(5),
+        says: &["worker w1 on ", "with 30 nodes is lost", "signal 9"],
+    },
+    Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
+    Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+    Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
+    Blow { who: Who::Broker, how: SIGKILL, code: Some(4), says: &[NO_BROKER] },
+    Blow { who: Who::Broker, how: SIGSTOP, code: Some(99), says: &[] },
+    Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+    Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nodes_connect() {
-    let blows = [
-        Blow {
-            who: Who::Worker,
-            how: SIGKILL,
-            code: Some(5),
-            says: &["worker w1 on ", "signal 9"],
-        },
-        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
-        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
-        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
-        Blow { who: Who::Broker, how: SIGKILL, code: Some(4), says: &[NO_BROKER] },
-        Blow { who: Who::Broker, how: SIGSTOP, code: Some(99), says: &[] },
-        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
-        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
-    ];
-    check(Phase::Connect, &blows).await;
+    check(Phase::Connect, &WITH_NODES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_waves_go_on() {
-    let blows = [
-        Blow {
-            who: Who::Worker,
-            how: SIGKILL,
-            code: Some(5),
-            says: &["worker w1 on ", "signal 9"],
-        },
-        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
-        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
-        Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST, SILENT] },
-        Blow { who: Who::Broker, how: SIGKILL, code: Some(4), says: &[NO_BROKER] },
-        Blow { who: Who::Broker, how: SIGSTOP, code: Some(99), says: &[] },
-        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
-        Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
-    ];
-    check(Phase::Waves, &blows).await;
+    check(Phase::Waves, &WITH_NODES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nodes_leave() {
+    let [worker, held_worker, control, _, _, _, conductor, _] = WITH_NODES;
     let blows = [
-        Blow {
-            who: Who::Worker,
-            how: SIGKILL,
-            code: Some(5),
-            says: &["worker w1 on ", "signal 9"],
-        },
-        Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
-        Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+        worker,
+        held_worker,
+        control,
         // The workers hear no conductor either, and may be gone before they are missed.
         Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &[ALL_LOST] },
         Blow { who: Who::Broker, how: SIGKILL, code: Some(0), says: &[] },
         // It stands still already.
         Blow { who: Who::Broker, how: SIGSTOP, code: Some(0), says: &[] },
-        Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+        conductor,
         Blow { who: Who::Conductor, how: SIGSTOP, code: Some(0), says: &[] },
     ];
     check(Phase::Stop, &blows).await;

@@ -5,14 +5,14 @@ use std::fs;
 
 use choria_emulator::crew::TOKEN_VARIABLE;
 use futures_util::StreamExt as _;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use reports::verdict::Verdict;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::{TOKEN, conductor_that_listens, last_instant, noticed, readable, worker};
-use crate::run::rig::{Program, processes_about, scenario};
+use super::{last_instant, noticed};
+use crate::run::apart::{TOKEN, conduct, conductor, worker};
+use crate::run::rig::{Program, processes_about, readable, scenario, signal};
 use crate::support::{SOON, is_running, wait_until};
 
 const NODES: u64 = 60;
@@ -68,9 +68,7 @@ impl Stage {
         if phase == Phase::Muster {
             return Self::mustering(folder, &text);
         }
-        let mut command = Program::command(folder.path(), &text);
-        command.args(["--workers", "2"]);
-        let program = Program::start(command, folder.path());
+        let program = conduct(folder.path(), &text, "2", &[]);
         let stage = Self { phase, folder, program, beside: None };
         match phase {
             Phase::Muster | Phase::Connect => stage.program.wait_until_series("connected", 2),
@@ -81,9 +79,9 @@ impl Stage {
     }
 
     fn mustering(folder: TempDir, text: &str) -> Self {
-        let (program, url) = conductor_that_listens(folder.path(), text);
+        let (program, url) = conductor(folder.path(), text, "2");
         let place = tempfile::tempdir().unwrap();
-        let east = Program::start(worker("east", &url, &TOKEN), place.path());
+        let east = Program::start(worker(&url, "east", &TOKEN), place.path());
         east.wait_until_said("worker 1 of 2");
         Self { phase: Phase::Muster, folder, program, beside: Some((place, east)) }
     }
@@ -158,6 +156,13 @@ impl Stage {
         let failed = matches!(code, 4 | 5);
         assert_eq!(summary.verdict == Verdict::Error, failed, "{told}");
         assert_eq!(summary.partial, failed, "{told}");
+        if failed && blow.who == Who::Worker && phase != Phase::Muster {
+            let lost = summary.workers.iter().filter(|worker| worker.lost.is_some());
+            assert!(lost.map(|worker| &worker.name).eq(["w1"]), "{:?}", summary.workers);
+        }
+        if matches!(phase, Phase::Waves | Phase::Stop) {
+            assert!(!summary.waves.is_empty(), "what was measured is kept: {told}");
+        }
         if failed && !blow.is(Who::Conductor, Signal::SIGSTOP) {
             let noticed = noticed(&left) - before;
             assert!(noticed < phase.noticed_within_s(), "noticed after {noticed:.1} s: {told}");
@@ -244,8 +249,4 @@ async fn orders_to(worker: i32) -> async_nats::Subscriber {
 fn words(pid: i32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).split('\0').map(str::to_owned).collect()
-}
-
-fn signal(pid: i32, signal: Signal) {
-    kill(Pid::from_raw(pid), signal).unwrap();
 }
