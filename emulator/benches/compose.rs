@@ -7,11 +7,15 @@
 
 use base64::Engine as _;
 use emulator::homes::Homes;
+use emulator::lifecycle::registration::{self, Publication};
 use emulator::machines::Machines;
 use emulator::node::{self, AnswerKind, Counters, Desk, Group, NodeView};
 use emulator::protocol::client::{self, ReplyScratch, RequestDraft};
 use emulator::protocol::filter::Filter;
-use emulator::spec::{Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, MoreAgents};
+use emulator::spec::{
+    Behaviour, Connect, Fidelity, GroupSpec, Lifecycle, Login, MoreAgents, Registration,
+    RegistrationContent,
+};
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -28,6 +32,36 @@ fn main() {
     ] {
         answer(name, agent, body);
     }
+    for (name, compression) in [("plain", false), ("compressed", true)] {
+        register(name, compression);
+    }
+}
+
+/// Measures putting together what a node registers with: its inventory.
+fn register(name: &str, compression: bool) {
+    let group = Group::new(&spec()).expect("the group is sound");
+    let identity = group.identity(42);
+    let node = NodeView {
+        group: &group,
+        index: 42,
+        identity: &identity,
+        broker: BROKER,
+        counters: &mut Counters::default(),
+        started_unix: NOW,
+        machines: &mut Machines::default(),
+    };
+    let registration = Registration {
+        content: RegistrationContent::Inventory,
+        interval: Duration::from_secs(300),
+        splay: true,
+        compression,
+        target: None,
+    };
+    let publication = Publication { seed: 1, number: 1, last_message_unix: NOW, now_unix: NOW };
+    let size = registration::compose(&node, &registration, publication).len();
+    let compose =
+        fastest(|| drop(black_box(registration::compose(&node, &registration, publication))));
+    println!("{name} inventory: registration of {size} bytes, compose {compose} ns");
 }
 
 fn generate(size: u32) -> String {
