@@ -1,16 +1,15 @@
 //! Go's regular expressions, as filters hold them, run by the `regex` crate.
 //!
 //! Both are RE2's syntax, without back references and look-around, in linear time; what differs is
-//! translated here: `\d`, `\w`, `\s` and `\b` are ASCII in Go; `\Q…\E`, octal escapes and a literal
-//! `{` are unknown to the crate; `[`, `&&`, `--` and `~~` in brackets, `\<`, and the flags `x`, `u`
-//! and `R` mean nothing to Go; `a**` and counts above 1000 are errors in Go.
+//! translated here: `\d`, `\w`, `\s`, `\b` and `\B` are ASCII in Go; `\Q…\E`, octal escapes, surrogates
+//! (which match nothing), flags that are named twice, groups of one name and a literal `{` are unknown to
+//! the crate; `[`, `&&`, `--` and `~~` in brackets, `\<`, and the flags `x`, `u` and `R` mean nothing to
+//! Go; `a**` and counts above 1000, also as the product of nested ones, are errors in Go.
 //!
-//! Known differences: `\B` is the negation of the Unicode word boundary (Go: ASCII); names in
-//! `\p{…}` are read more generously by the crate; `(?)`, a flag named twice (`(?ii)`), a repetition
-//! behind flags (`(?i)*`) and names of groups that begin with a digit are errors, and such names may
-//! hold dots; a surrogate (`\x{d800}`) is an error instead of matching nothing. Go allows larger and
-//! longer expressions than [`Budget`] does, more than 64 Unicode classes in one, and deeper ones than
-//! [`NEST_MAX`]: such a one matches nothing.
+//! What is left are names in `\p{…}`: the crate knows more (properties such as `Alphabetic`, short names
+//! of scripts such as `Grek`, scripts of two words), but not surrogates, and a newer Unicode. Go allows
+//! larger and longer expressions than [`Budget`] does, more than 64 Unicode classes in one, and deeper
+//! ones than [`NEST_MAX`]: such a one matches nothing.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -27,8 +26,10 @@ const NEST_MAX: u32 = 100;
 const LENGTH_MAX: usize = 8 << 10;
 /// Most Unicode classes (`\pL`) in an expression: each takes up to 12 KiB while it is being compiled.
 const UNICODE_CLASSES_MAX: u32 = 64;
-/// Largest count in `{n,m}`.
+/// Largest count in `{n,m}`, and largest product of counts one inside the other.
 const REPEAT_MAX: u32 = 1000;
+/// What matches nothing.
+const NEVER: &str = "[^\\x00-\\x{10FFFF}]";
 
 /// Memory for the expressions of one filter, so that a hostile one can take no more: enough for 128
 /// that are simple, or for two that are very large. One that is refused costs as much as it was
@@ -88,41 +89,86 @@ struct Translator<'t> {
     /// Whether a repetition operator stands right before, so that another one is an error.
     repeated: bool,
     unicode_classes: u32,
+    /// Flags that begin behind what stands last, once its repetition is known.
+    flags: String,
+    /// How often what stands last is repeated, the largest product of counts inside it included.
+    last_times: u32,
+    /// The same, at most, of what stands before it in the group.
+    group_times: u32,
+    /// The same of the groups around.
+    outer_times: Vec<u32>,
+    /// Whether no `:]` is ahead: it is not looked for twice.
+    no_posix_end: bool,
 }
 
 impl<'t> Translator<'t> {
     fn new(expression: &'t str) -> Self {
-        let out = String::with_capacity(expression.len() + 16);
-        Self { rest: expression.chars().peekable(), out, repeated: false, unicode_classes: 0 }
+        Self {
+            rest: expression.chars().peekable(),
+            out: String::with_capacity(expression.len() + 16),
+            repeated: false,
+            unicode_classes: 0,
+            flags: String::new(),
+            last_times: 1,
+            group_times: 1,
+            outer_times: Vec::new(),
+            no_posix_end: false,
+        }
     }
 
     fn translate(mut self) -> Option<String> {
         while let Some(c) = self.rest.next() {
             let repeated = std::mem::take(&mut self.repeated);
             match c {
-                '\\' => self.escape()?,
-                '[' => self.class()?,
-                '(' => self.group()?,
-                '*' | '+' | '?' => {
-                    self.out.push(c);
-                    self.repetition(repeated)?;
-                }
+                '*' | '+' => self.repetition(&c.to_string(), repeated)?,
+                // The same in the crate, but for what it means behind another repetition.
+                '?' => self.repetition("{0,1}", repeated)?,
                 '{' => match self.count() {
-                    Some(count) => {
-                        self.out.push_str(&count?);
-                        self.repetition(repeated)?;
-                    }
-                    None => self.out.push_str("\\{"),
+                    Some(count) => self.repetition(&count?, repeated)?,
+                    None => self.next_piece("\\{"),
                 },
-                '}' => self.out.push_str("\\}"),
-                c => self.out.push(c),
+                '(' => self.group()?,
+                ')' => self.close(),
+                '\\' => {
+                    self.next_piece("");
+                    self.escape()?;
+                }
+                '[' => {
+                    self.next_piece("");
+                    self.class()?;
+                }
+                '}' => self.next_piece("\\}"),
+                c => self.next_piece(c.encode_utf8(&mut [0; 4])),
             }
         }
+        self.out.push_str(&self.flags);
         Some(self.out)
     }
 
-    /// Behind a repetition operator: its `?`, and no further operator.
-    fn repetition(&mut self, repeated: bool) -> Option<()> {
+    /// Something else than what stands last begins, with this text.
+    fn next_piece(&mut self, text: &str) {
+        self.group_times = self.group_times.max(self.last_times);
+        self.last_times = 1;
+        self.out.push_str(&std::mem::take(&mut self.flags));
+        self.out.push_str(text);
+    }
+
+    fn open(&mut self, text: &str) {
+        self.next_piece(text);
+        self.outer_times.push(self.group_times);
+        self.group_times = 1;
+    }
+
+    fn close(&mut self) {
+        let times = self.group_times.max(self.last_times);
+        self.next_piece(")");
+        self.group_times = self.outer_times.pop().unwrap_or(1);
+        self.last_times = times;
+    }
+
+    /// A repetition, with the `?` behind it, and no further one right behind.
+    fn repetition(&mut self, text: &str, repeated: bool) -> Option<()> {
+        self.out.push_str(text);
         if self.rest.next_if_eq(&'?').is_some() {
             self.out.push('?');
         }
@@ -143,35 +189,79 @@ impl<'t> Translator<'t> {
                 _ => return None,
             }
         }
-        if numbers[0].is_empty() {
+        let zero_first = |n: &String| n.len() > 1 && n.starts_with('0');
+        if numbers[0].is_empty() || numbers.iter().any(zero_first) {
             return None;
         }
         self.rest = ahead;
         count.push_str(&numbers.join(","));
         count.push('}');
-        let allowed =
-            numbers.iter().all(|n| n.is_empty() || n.parse().is_ok_and(|n: u32| n <= REPEAT_MAX));
-        Some(allowed.then_some(count))
+        // The largest stands last, or the crate refuses it.
+        let largest = numbers.iter().rfind(|n| !n.is_empty());
+        let Some(times) = largest.and_then(|n| n.parse::<u32>().ok()) else { return Some(None) };
+        self.last_times = match times {
+            // Any number of times, as with a star.
+            0 if numbers.len() > 1 && numbers[1].is_empty() => self.last_times,
+            // Never: Go does not look at it.
+            0 => 1,
+            times => self.last_times.saturating_mul(times),
+        };
+        Some((self.last_times <= REPEAT_MAX).then_some(count))
     }
 
-    /// Behind a `(`: flags that Go knows.
+    /// Behind a `(`: a group, whose name is of no interest, or flags that Go knows, the last of two that
+    /// say different things.
     fn group(&mut self) -> Option<()> {
-        self.out.push('(');
-        if self.rest.peek() != Some(&'?') {
+        if self.rest.next_if_eq(&'?').is_none() {
+            self.open("(");
             return Some(());
         }
-        let mut ahead = self.rest.clone();
-        ahead.next();
-        let known = match ahead.next()? {
-            'P' | '<' => true,
-            first => std::iter::once(first)
-                .chain(ahead)
-                .take_while(|c| !matches!(c, ':' | ')'))
-                .all(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-')),
+        if self.rest.next_if_eq(&'P').is_some() && self.rest.peek() != Some(&'<') {
+            return None;
+        }
+        if self.rest.next_if_eq(&'<').is_some() {
+            let name = self.up_to('>')?;
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            self.open("(");
+            return (!name.is_empty() && name.chars().all(is_name)).then_some(());
+        }
+        let mut flags = [('i', None), ('m', None), ('s', None), ('U', None)];
+        let (mut on, mut named) = (true, true);
+        let opens = loop {
+            match self.rest.next()? {
+                '-' if on => (on, named) = (false, false),
+                end @ (':' | ')') if named => break end == ':',
+                c => {
+                    let (_, flag) = flags.iter_mut().find(|(flag, _)| *flag == c)?;
+                    (*flag, named) = (Some(on), true);
+                }
+            }
         };
-        // The question mark is no operator.
-        self.out.extend(self.rest.next());
-        known.then_some(())
+        let which = |on| {
+            let of = flags.iter().filter(move |(_, flag)| *flag == Some(on));
+            of.map(|(flag, _)| *flag).collect::<String>()
+        };
+        let flags = match which(false) {
+            off if off.is_empty() => which(true),
+            off => format!("{}-{off}", which(true)),
+        };
+        match (opens, flags.as_str()) {
+            (true, _) => self.open(&format!("(?{flags}:")),
+            (false, "") => {}
+            (false, _) => self.flags.push_str(&format!("(?{flags})")),
+        }
+        Some(())
+    }
+
+    /// Everything before the next such character, which is passed; `None` if there is none.
+    fn up_to(&mut self, end: char) -> Option<String> {
+        let mut text = String::new();
+        loop {
+            match self.rest.next()? {
+                c if c == end => return Some(text),
+                c => text.push(c),
+            }
+        }
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -180,7 +270,7 @@ impl<'t> Translator<'t> {
             'A' => self.out.push_str("\\A"),
             'z' => self.out.push_str("\\z"),
             'b' => self.out.push_str("(?-u:\\b)"),
-            'B' => self.out.push_str("\\B"),
+            'B' => self.out.push_str("(?-u:\\B)"),
             c => self.escaped(c)?,
         }
         Some(())
@@ -205,44 +295,53 @@ impl<'t> Translator<'t> {
         if let 'p' | 'P' = c {
             return self.unicode_class(c == 'P');
         }
-        push_literal(self.character(c)?, &mut self.out);
+        match char::from_u32(self.character(c)?) {
+            Some(c) => push_literal(c, &mut self.out),
+            None => self.out.push_str(NEVER),
+        }
         Some(())
     }
 
-    /// The character that an escape stands for; `c` is what follows the backslash.
-    fn character(&mut self, c: char) -> Option<char> {
-        Some(match c {
+    /// The code of the character that an escape stands for, perhaps a surrogate; `c` is what follows the
+    /// backslash.
+    fn character(&mut self, c: char) -> Option<u32> {
+        Some(u32::from(match c {
             'a' => '\u{7}',
             'f' => '\u{c}',
             't' => '\t',
             'n' => '\n',
             'r' => '\r',
             'v' => '\u{b}',
-            'x' => self.hexadecimal()?,
+            'x' => return self.hexadecimal(),
             '1'..='7' if !self.rest.peek().is_some_and(|c| matches!(c, '0'..='7')) => return None,
-            '0'..='7' => self.octal(c)?,
-            c if c.is_alphanumeric() && c.is_ascii() || !c.is_ascii() => return None,
+            '0'..='7' => return self.octal(c),
+            c if c.is_ascii_alphanumeric() || !c.is_ascii() => return None,
             c => c,
-        })
+        }))
     }
 
-    fn octal(&mut self, first: char) -> Option<char> {
+    fn octal(&mut self, first: char) -> Option<u32> {
         let mut code = first.to_digit(8)?;
         for _ in 0..2 {
             let Some(digit) = self.rest.next_if(|c| c.is_digit(8)) else { break };
             code = code * 8 + digit.to_digit(8)?;
         }
-        char::from_u32(code)
+        Some(code)
     }
 
-    fn hexadecimal(&mut self) -> Option<char> {
-        let digits: String = if self.rest.next_if_eq(&'{').is_some() {
-            self.rest.by_ref().take_while(|c| *c != '}').collect()
-        } else {
-            self.rest.by_ref().take(2).collect()
+    fn hexadecimal(&mut self) -> Option<u32> {
+        let digits = match self.rest.next_if_eq(&'{') {
+            Some(_) => self.up_to('}')?,
+            None => [self.rest.next()?, self.rest.next()?].iter().collect(),
         };
-        let digits_only = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        digits_only.then(|| char::from_u32(u32::from_str_radix(&digits, 16).ok()?))?
+        let mut code: u32 = 0;
+        for digit in digits.chars() {
+            code = code * 16 + digit.to_digit(16)?;
+            if code > u32::from(char::MAX) {
+                return None;
+            }
+        }
+        (!digits.is_empty()).then_some(code)
     }
 
     /// Behind `\p` or `\P`: one letter, or a name in braces, which may begin with `^`.
@@ -251,17 +350,19 @@ impl<'t> Translator<'t> {
         if self.unicode_classes > UNICODE_CLASSES_MAX {
             return None;
         }
-        let name: String = match self.rest.next()? {
-            '{' => self.rest.by_ref().take_while(|c| *c != '}').collect(),
+        let name = match self.rest.next()? {
+            '{' => self.up_to('}')?,
             letter => letter.to_string(),
         };
         let (negated, name) = match name.strip_prefix('^') {
             Some(name) => (!negated, name),
             None => (negated, name.as_str()),
         };
-        let known = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        // Go overlooks these, and so does the crate where it takes them.
+        let name = name.replace(['_', '-', ' '], "");
+        let known = name.chars().all(|c| c.is_ascii_alphanumeric());
         self.out.push_str(if negated { "\\P{" } else { "\\p{" });
-        self.out.push_str(name);
+        self.out.push_str(&name);
         self.out.push('}');
         (known && !name.is_empty()).then_some(())
     }
@@ -285,7 +386,7 @@ impl<'t> Translator<'t> {
                         self.range(low)?;
                     }
                 },
-                c => self.range(c)?,
+                c => self.range(c.into())?,
             }
             first = false;
         }
@@ -294,10 +395,10 @@ impl<'t> Translator<'t> {
     }
 
     /// A character of a class, or the range that it begins.
-    fn range(&mut self, low: char) -> Option<()> {
-        push_literal(low, &mut self.out);
+    fn range(&mut self, low: u32) -> Option<()> {
         let mut ahead = self.rest.clone();
-        if ahead.next() != Some('-') || ahead.peek() == Some(&']') {
+        if ahead.next() != Some('-') || matches!(ahead.peek(), None | Some(']')) {
+            self.push_range(low, low);
             return Some(());
         }
         self.rest = ahead;
@@ -306,24 +407,46 @@ impl<'t> Translator<'t> {
                 let c = self.rest.next()?;
                 self.character(c)?
             }
-            c => c,
+            c => c.into(),
         };
-        self.out.push('-');
-        push_literal(high, &mut self.out);
+        self.push_range(low, high);
         (low <= high).then_some(())
+    }
+
+    /// A range without its surrogates, which no text has.
+    fn push_range(&mut self, low: u32, high: u32) {
+        let low = char::from_u32(low).unwrap_or('\u{e000}');
+        let high = char::from_u32(high).unwrap_or('\u{d7ff}');
+        if low > high {
+            self.out.push_str(NEVER);
+            return;
+        }
+        push_literal(low, &mut self.out);
+        if low < high {
+            self.out.push('-');
+            push_literal(high, &mut self.out);
+        }
     }
 
     /// Passes `:name:]` behind a `[`, if that is next. `None`: no class has that name.
     fn posix_class(&mut self) -> Option<bool> {
+        if self.no_posix_end || self.rest.peek() != Some(&':') {
+            return Some(false);
+        }
         let mut ahead = self.rest.clone();
-        if ahead.next() != Some(':') {
-            return Some(false);
+        ahead.next();
+        let mut name = String::new();
+        loop {
+            match ahead.next() {
+                None => {
+                    self.no_posix_end = true;
+                    return Some(false);
+                }
+                Some(':') if ahead.peek() == Some(&']') => break,
+                Some(c) => name.push(c),
+            }
         }
-        // `take_while` takes the colon too.
-        let name: String = ahead.by_ref().take_while(|c| !matches!(c, ':' | ']')).collect();
-        if ahead.next() != Some(']') {
-            return Some(false);
-        }
+        ahead.next();
         let plain = name.strip_prefix('^').unwrap_or(&name);
         let known = POSIX_CLASSES.contains(&plain);
         self.out.push_str("[:");

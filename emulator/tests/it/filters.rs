@@ -129,7 +129,7 @@ fn typed_fact_filters_are_split_as_by_the_real_client() {
 fn regular_expressions_match_as_in_go() {
     check(
         "regular-expressions.jsonl",
-        450,
+        891,
         |(expression, identity, wanted): (String, String, bool)| {
             let node = Node { identity, ..Node::new() };
             let filter = Filter { identity: vec![format!("/{expression}/")], ..Filter::default() };
