@@ -282,6 +282,7 @@ fn departures(plan: &Plan) -> Vec<String> {
             !fidelity.flush_each_reply,
             "no flush after a reply, where a server flushes after each",
         );
+        group.placement.departure(&plan.brokers).into_iter().for_each(|what| depart(true, what));
         group.queue.departures().iter().for_each(|what| depart(true, what));
         group.event_departures().iter().for_each(|what| depart(true, what));
     }

@@ -42,6 +42,19 @@ impl Placement {
         Homes::new(self.homes.iter().map(home).collect())
     }
 
+    /// Where the order in which nodes try brokers departs from a real server's, whose library shuffles
+    /// all that it is configured with (protocol document 1.2; nats.go: `setupServerPool`). A server that
+    /// is configured with one broker has none to choose from.
+    pub(crate) fn departure(&self, brokers: &Brokers) -> Option<&'static str> {
+        let has_others = |home: &Home| {
+            let others = brokers.mates(home.broker).into_iter().chain(self.fallback.clone());
+            others.into_iter().any(|other| other != home.broker)
+        };
+        self.homes.iter().any(has_others).then_some(
+            "nodes try the broker first that they are at home on, where a server begins with any of its own",
+        )
+    }
+
     /// The brokers that any node of the group knows, by position, and the homes as places among them.
     pub(super) fn known(&self, brokers: &Brokers) -> (Vec<usize>, Homes) {
         let homes = self.homes(brokers);

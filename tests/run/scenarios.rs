@@ -258,17 +258,21 @@ async fn one_stuck_node_is_cut_off_and_disturbs_nobody() {
 }
 
 /// A scenario of several brokers at a reduced size: complete, formed, its brokers all there.
-async fn check_network(name: &str, brokers: usize, more: &[&str]) {
+async fn check_network(name: &str, brokers: usize, more: &[&str]) -> Summary {
     let summary = check(name, &with(more)).await;
     assert!(summary.waves.iter().all(|wave| wave.completeness == Some(1.0)), "{name}");
     assert_eq!(summary.cost.brokers.len(), brokers, "{name}");
-    assert!(summary.forming.is_some_and(|forming| forming.interest_s.is_some()), "{name}");
+    let formed = summary.forming.as_ref().is_some_and(|forming| forming.interest_s.is_some());
+    assert!(formed, "{name}");
+    summary
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_leafnodes_and_superclusters_are_complete() {
     let small = ["fleet.default.nodes=150", "thresholds.forming.time=[\"value > 0s\"]"];
-    check_network("cluster-of-three.yaml", 3, &small).await;
+    let cluster = check_network("cluster-of-three.yaml", 3, &small).await;
+    let [departure] = &cluster.departures[..] else { panic!("{:?}", cluster.departures) };
+    assert!(departure.contains("first that they are at home on"), "{departure}");
     check_network("cluster-of-five.yaml", 5, &small).await;
     let small = ["fleet.site.nodes=100", "fleet.central.nodes=20", small[1]];
     check_network("leafnodes.yaml", 4, &small).await;

@@ -121,6 +121,9 @@ fn nodes_are_at_home_where_the_scenario_says_and_flee_where_a_server_would() {
         assert_eq!(sums, homes, "{brokers}, {group}");
         let pools: Vec<_> = (0..2).map(|n| plan.pool(&plan.groups[0], n)).collect();
         assert_eq!(pools, first_pools, "{brokers}, {group}");
+        // Whoever may choose begins at home, where a server begins anywhere.
+        let departs = plan.groups[0].placement.departure(&plan.brokers).is_some();
+        assert_eq!(departs, pools.iter().any(|pool| pool.len() > 1), "{brokers}, {group}");
         // The fleet is told the same.
         let server = |number: u16| emulator::spec::Server {
             address: ([127, 0, 0, 1], number).into(),
