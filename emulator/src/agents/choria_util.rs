@@ -3,7 +3,7 @@
 
 use super::metadata::list;
 use super::rpc::{Failure, quoted};
-use super::{Answer, Ask, inputs};
+use super::{Answer, Ask, config, inputs};
 use crate::machines::View;
 use crate::node::NodeView;
 
@@ -113,16 +113,17 @@ fn machine(
 /// Data of `info`. QUIRK: `connector_tls` is true even with TLS off, unless the server was linked so.
 fn info(node: &NodeView<'_>) -> String {
     let profile = node.group.profile();
-    let hosts = profile.servers.iter().map(|url| host_of(url).into());
+    let servers = || node.group.servers(node.index);
     let options = format!(
         concat!(
             r#"{{"servers":{},"dont_randomize_servers":false,"name":{},"pedantic":false,"#,
             r#""secure":false,"allow_reconnect":true,"max_reconnect_attempts":-1,"#,
-            r#""reconnect_time_wait":2,"connect_timeout":2,"ping_interval":120,"#,
+            r#""reconnect_time_wait":2,"connect_timeout":{},"ping_interval":120,"#,
             r#""max_outstanding_pings":2}}"#
         ),
-        list(profile.servers.iter().map(Into::into)),
+        list(servers().map(Into::into)),
         quoted(node.identity),
+        config::seconds(node, config::item::CONNECT_TIMEOUT),
     );
     let statistics = format!(
         r#"{{"in_msgs":{},"out_msgs":{},"in_bytes":0,"out_bytes":0,"reconnects":0}}"#,
@@ -142,7 +143,7 @@ fn info(node: &NodeView<'_>) -> String {
         options,
         statistics,
         quoted(node.broker),
-        list(hosts),
+        list(servers().map(|url| host_of(url).into())),
         quoted(&format!("choria {}", profile.version)),
     )
 }

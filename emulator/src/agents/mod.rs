@@ -22,7 +22,7 @@ use std::fmt;
 use crate::node::{Group, NodeView};
 use crate::protocol::request::Request;
 
-pub(crate) use config::STOCK as STOCK_CONFIG;
+pub(crate) use config::{FACTS_FILE, STOCK as STOCK_CONFIG, item as config_item};
 pub(crate) use metadata::{array as json_array, list as json_list};
 pub(crate) use rpc::quoted as json_text;
 

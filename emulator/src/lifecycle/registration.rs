@@ -24,8 +24,6 @@ const AGENT: &str = "registration";
 const REPLY_TO: &str = "dev.null";
 /// The real server's `ttl`.
 const TTL_S: u32 = 60;
-/// The file that `file_content` publishes when the configuration names none for facts.
-const FACTS_FILE: &str = "/etc/choria/facts.json";
 
 /// The subject that a group's registrations are published on.
 #[must_use]
@@ -82,7 +80,7 @@ fn facts(node: &NodeView<'_>) -> String {
 /// The file of the facts, which never changes.
 fn file_content(node: &NodeView<'_>, compression: bool) -> String {
     let config = &node.group.profile().config;
-    let file = config.get("plugin.yaml").map_or(FACTS_FILE, String::as_str);
+    let file = config.get(agents::config_item::REGISTERED_FILE).map_or("", String::as_str);
     let mut body = format!(r#"{{"mtime":{},"file":"#, node.started_unix).into_bytes();
     push_quoted(file, &mut body);
     body.extend_from_slice(br#","updated":false,"protocol":"choria:registration:filecontent:1","#);

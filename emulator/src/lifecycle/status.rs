@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::node::NodeView;
 
@@ -50,5 +50,10 @@ pub fn write(folder: &Path, identity: &str, status: &str) -> io::Result<()> {
     }
     let fresh = folder.join(format!(".{identity}.new"));
     fs::write(&fresh, status)?;
-    fs::rename(&fresh, folder.join(format!("{identity}.json")))
+    fs::rename(&fresh, path(folder, identity))
+}
+
+/// The file of a node.
+pub(crate) fn path(folder: &Path, identity: &str) -> PathBuf {
+    folder.join(format!("{identity}.json"))
 }

@@ -1,21 +1,23 @@
 //! What the nodes of a group share, compiled once.
 
 use super::behaviour::{self, Answer};
-use crate::agents::STOCK_CONFIG;
 use crate::agents::ddl::{DdlAgent, Hosted};
+use crate::agents::{FACTS_FILE, STOCK_CONFIG, config_item as item};
 use crate::filter::CompiledFilter;
+use crate::homes::Homes;
+use crate::lifecycle::status;
 use crate::machines::{Compiled, Machine};
 use crate::pattern::{FactTemplate, Pattern, PatternSubject, Vars};
-use crate::spec::{Behaviour, GroupSpec, MoreAgents, Shown};
+use crate::spec::{Behaviour, GroupSpec, RegistrationContent, Shown, StatusFiles};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Version of Choria Server that nodes emulate and show.
 pub const SERVER_VERSION: &str = "0.30.2";
 
-/// Where a server finds its machines, and where packages of Choria put them.
-const MACHINE_STORE: &str = "plugin.choria.machine.store";
+/// Where packages of Choria put machines.
 const DEFAULT_STORE: &str = "/etc/choria/machine";
 
 /// What the nodes of a group show of themselves. Texts called patterns are worked out per node.
@@ -23,6 +25,8 @@ const DEFAULT_STORE: &str = "/etc/choria/machine";
 pub struct Profile {
     /// Name of the group.
     pub name: String,
+    /// Global index of its first node.
+    pub first: u64,
     /// Pattern of the identity.
     pub identity: String,
     /// Collectives, the main collective first.
@@ -37,23 +41,27 @@ pub struct Profile {
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// The lines of the classes file: patterns.
     pub classes: Vec<String>,
-    /// URLs of the brokers in the pool.
+    /// URLs of the brokers that any node is configured with.
     pub servers: Vec<String>,
+    /// Which of them each node is configured with.
+    pub homes: Homes,
     /// Version of the server.
     pub version: String,
     /// Path of the configuration file.
     pub config_file: String,
     /// What is configured, as texts; collectives, identity and servers need not stand here.
     pub config: BTreeMap<String, String>,
+    /// The status files that nodes are configured to write.
+    pub status_files: Option<StatusFiles>,
 }
 
 impl From<&GroupSpec> for Profile {
     fn from(spec: &GroupSpec) -> Self {
-        let shown =
-            spec.shown.clone().unwrap_or_else(|| stock(spec.emulated_agents, &spec.more_agents));
-        let Shown { agents, version, config_file, config } = shown;
+        let Shown { agents, version, config_file, config } =
+            spec.shown.clone().unwrap_or_else(|| stock(spec));
         Self {
             name: spec.name.clone(),
+            first: spec.first,
             identity: spec.identity.clone(),
             collectives: spec.collectives.clone(),
             agents,
@@ -62,41 +70,64 @@ impl From<&GroupSpec> for Profile {
             facts: spec.facts.clone(),
             classes: spec.classes.clone(),
             servers: spec.servers.iter().map(|server| server.url.clone()).collect(),
+            homes: spec.homes.clone(),
             version,
             config_file,
-            config: config.into_iter().chain(lifecycle_config(spec)).collect(),
+            config,
+            status_files: spec.lifecycle.status_files.clone(),
         }
     }
 }
 
-/// What a server of this tool shows, with so many emulated agents and these. A real server finds
-/// external agents in the background and subscribes them last.
-fn stock(emulated_agents: u32, more: &MoreAgents) -> Shown {
+/// What a server of this tool shows. A real server finds external agents in the background and
+/// subscribes them last.
+fn stock(spec: &GroupSpec) -> Shown {
+    let more = &spec.more_agents;
     let stock = ["discovery", "rpcutil", "choria_util"].map(str::to_owned);
     let own = more.ddl.iter().map(|agent| agent.ddl.name().to_owned());
-    let emulated = (0..emulated_agents).map(|number| format!("emulated{number}"));
-    let config = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
+    let emulated = (0..spec.emulated_agents).map(|number| format!("emulated{number}"));
     Shown {
         agents: stock.into_iter().chain(more.stock.clone()).chain(emulated).chain(own).collect(),
         version: SERVER_VERSION.to_owned(),
         config_file: "/etc/choria/server.conf".to_owned(),
-        config: config.into(),
+        config: configuration(spec),
     }
 }
 
-/// What a server that registers or writes a status file has in its configuration.
-fn lifecycle_config(spec: &GroupSpec) -> Vec<(String, String)> {
-    let mut items = Vec::new();
-    let mut item = |name: &str, value: String| items.push((name.to_owned(), value));
-    if let Some(registration) = &spec.lifecycle.registration {
-        item("registration", registration.content.name().to_owned());
-        item("registerinterval", registration.interval.as_secs().to_string());
-        item("registration_splay", u8::from(registration.splay).to_string());
+/// What a real server is configured with that does what the nodes of this group do.
+fn configuration(spec: &GroupSpec) -> BTreeMap<String, String> {
+    let stock = STOCK_CONFIG.map(|(item, text)| (item.to_owned(), text.to_owned()));
+    let mut config = BTreeMap::from(stock);
+    let mut set = |item: &str, text: String| config.insert(item.to_owned(), text);
+    set(item::CONNECT_TIMEOUT, format!("{}ns", spec.connect.timeout.as_nanos()));
+    if !spec.more_agents.stock.iter().any(|agent| agent == "scout") {
+        set(item::SCOUT_DISABLED, "1".to_owned());
+    }
+    if !spec.machines.is_empty() {
+        set(item::MACHINE_STORE, DEFAULT_STORE.to_owned());
+    }
+    if let (Some(user), Some(_)) = (&spec.login.user, &spec.login.password) {
+        set(item::USER, user.clone());
     }
     if let Some(files) = &spec.lifecycle.status_files {
-        item("plugin.choria.status_update_interval", files.every.as_secs().to_string());
+        set(item::STATUS_INTERVAL, files.every.as_secs().to_string());
     }
-    items
+    if let Some(registration) = &spec.lifecycle.registration {
+        let content = registration.content.name();
+        let flag = |on: bool| u8::from(on).to_string();
+        set(item::REGISTRATION, content.to_owned());
+        set(item::REGISTER_INTERVAL, registration.interval.as_secs().to_string());
+        set(item::REGISTRATION_SPLAY, flag(registration.splay));
+        let its = |what: &str| format!("plugin.choria.registration.{content}.{what}");
+        set(&its("compression"), flag(registration.compression));
+        if let Some(target) = &registration.target {
+            set(&its("target"), target.clone());
+        }
+        if registration.content == RegistrationContent::File {
+            set(item::REGISTERED_FILE, FACTS_FILE.to_owned());
+        }
+    }
+    config
 }
 
 /// A group that cannot be: one of its texts is no pattern, or one of its replies cannot be given.
@@ -154,7 +185,7 @@ impl Group {
             FactTemplate::compile(&profile.facts).map_err(|error| wrong("facts", &error))?;
         let hosted = profile.ddl_agents.iter().map(Hosted::new);
         let hosted = hosted.collect::<Result<_, _>>().map_err(|error| wrong("agents", &error))?;
-        let store = profile.config.get(MACHINE_STORE).map_or(DEFAULT_STORE, String::as_str);
+        let store = profile.config.get(item::MACHINE_STORE).map_or(DEFAULT_STORE, String::as_str);
         let machines = profile.machines.iter().map(|machine| Compiled::new(machine, store));
         let machines =
             machines.collect::<Result<_, _>>().map_err(|error| wrong("machines", &error))?;
@@ -193,6 +224,23 @@ impl Group {
     /// How a node treats its nth request (from 0) that it accepted.
     pub fn behave(&self, seed: u64, index: u64, nth: u32) -> Answer {
         behaviour::behave(&self.behaviour, seed, index, nth)
+    }
+
+    /// URLs of the brokers that the node with this global index is configured with, its home first.
+    pub(crate) fn servers(&self, index: u64) -> impl Iterator<Item = &str> {
+        let Profile { homes, servers, .. } = &self.profile;
+        let configured = homes.configured(self.place(index));
+        configured.iter().filter_map(|at| servers.get(usize::from(*at))).map(String::as_str)
+    }
+
+    /// The status file of the node with this global index and identity, if it has one.
+    pub(crate) fn status_file(&self, index: u64, identity: &str) -> Option<PathBuf> {
+        let files = self.profile.status_files.as_ref()?;
+        (self.place(index) < files.nodes).then(|| status::path(&files.folder, identity))
+    }
+
+    fn place(&self, index: u64) -> u64 {
+        index.saturating_sub(self.profile.first)
     }
 
     pub(crate) fn main_collective(&self) -> &str {

@@ -44,10 +44,14 @@ pub(super) fn spec() -> GroupSpec {
 }
 
 pub(super) fn request(agent: &str, body: String, filter: Filter) -> Vec<u8> {
+    request_in("mcollective", agent, body, filter)
+}
+
+pub(super) fn request_in(collective: &str, agent: &str, body: String, filter: Filter) -> Vec<u8> {
     let draft = RequestDraft {
         caller_id: "choria=ops1.example.net".to_owned(),
         sender_id: "ops1.example.net".to_owned(),
-        collective: "mcollective".to_owned(),
+        collective: collective.to_owned(),
         agent: agent.to_owned(),
         ttl_s: 60,
         filter,

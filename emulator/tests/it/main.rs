@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod captures;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod filters;
 #[cfg(test)]
 mod fleet;
