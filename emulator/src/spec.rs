@@ -155,7 +155,7 @@ pub struct Server {
 /// How a group's nodes answer requests, and how they leave and get stuck.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
-    /// Time between a request and its reply.
+    /// Time between a request and its reply; as long as the agent's timeout or longer: no reply.
     pub reply_delay: Delay,
     /// Share of requests (0 to 1) that get no answer.
     pub no_reply: f64,

@@ -111,7 +111,7 @@ pub struct Connect {
 /// How a group's nodes answer, leave and hang.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Time between a request and its reply.
+    /// Time between a request and its reply, of which there is none if it takes the agent's timeout.
     pub reply_delay: ReplyDelay,
     /// Share of requests (0 to 1) that get no answer.
     pub no_reply: f64,

@@ -147,7 +147,9 @@ pub struct Connect {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
-    /// Time between a request and its reply; default: none.
+    /// Time between a request and its reply; default: none. A server gives an agent up that takes
+    /// longer than its timeout (discovery and rpcutil 2s, emulated agents 5s, choria_util 10s, scout and
+    /// choria_provision 20s, others as their DDL says), and so do nodes: then there is no reply.
     pub reply_delay: Option<ReplyDelay>,
     /// Share of requests that get no answer; default 0%.
     pub no_reply: Option<Percent>,

@@ -98,7 +98,7 @@ async fn nodes_of_one_identity_count_each_and_a_full_queue_is_a_cause() {
 async fn every_file_of_a_result_agrees_with_its_summary() {
     let groups = [
         "good, nodes: 10",
-        "late, nodes: 4, behaviour: {reply_delay: 2s}",
+        "late, nodes: 4, behaviour: {reply_delay: 1500ms}",
         "silent, nodes: 3, behaviour: {no_reply: 100%}",
         "faulty, nodes: 2, behaviour: {error_reply: 100%}",
     ];

@@ -22,22 +22,32 @@ fn members(agent: &str, group: &Group) -> String {
     }
 }
 
+/// How long an action of such an agent may take, in seconds.
+pub(crate) fn stock_timeout_s(agent: &str) -> u32 {
+    match agent {
+        "choria_util" => 10,
+        "choria_provision" | "scout" => 20,
+        _ if emulated::is_agent(agent) => 5,
+        _ => 2,
+    }
+}
+
 /// All of go-choria's agents have one author and licence.
 fn stock(agent: &str, server_version: &str) -> Metadata {
-    let (timeout_s, version, url, description) = match agent {
-        "choria_provision" => (20, server_version, "https://choria.io", "Choria Provisioner"),
-        "choria_util" => (10, server_version, "https://choria.io", "Choria Utilities"),
-        "discovery" => (2, server_version, "http://choria.io", "Discovery Agent"),
-        "rpcutil" => (2, server_version, "http://choria.io", "Choria RPC Utilities"),
-        "scout" => (20, server_version, "http://choria.io", "Choria Scout Agent Management API"),
-        _ if emulated::is_agent(agent) => (5, "1.0.0", "http://choria.io", "Emulated Agent"),
-        _ => (2, server_version, "http://choria.io", ""),
+    let (version, url, description) = match agent {
+        "choria_provision" => (server_version, "https://choria.io", "Choria Provisioner"),
+        "choria_util" => (server_version, "https://choria.io", "Choria Utilities"),
+        "discovery" => (server_version, "http://choria.io", "Discovery Agent"),
+        "rpcutil" => (server_version, "http://choria.io", "Choria RPC Utilities"),
+        "scout" => (server_version, "http://choria.io", "Choria Scout Agent Management API"),
+        _ if emulated::is_agent(agent) => ("1.0.0", "http://choria.io", "Emulated Agent"),
+        _ => (server_version, "http://choria.io", ""),
     };
     Metadata {
         name: agent.to_owned(),
         license: "Apache-2.0".to_owned(),
         author: "R.I.Pienaar <rip@devco.net>".to_owned(),
-        timeout_s,
+        timeout_s: stock_timeout_s(agent),
         version: version.to_owned(),
         url: url.to_owned(),
         description: description.to_owned(),

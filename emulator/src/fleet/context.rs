@@ -126,7 +126,7 @@ impl Context {
             self.kept_silent(node, silence, ledger);
             return None;
         }
-        let answer = self.group.behave(self.seed, node.index, node.requests);
+        let answer = self.group.behave(opened.agent(), self.seed, node.index, node.requests);
         node.requests = node.requests.wrapping_add(1);
         match answer.kind {
             None => {

@@ -96,6 +96,11 @@ impl Opened {
         self.content.as_ref().ok()?.request.reply_to.as_deref()
     }
 
+    /// The agent that the request is for; empty if the payload is no request.
+    pub fn agent(&self) -> &str {
+        self.content.as_ref().map_or("", |content| content.request.agent.as_str())
+    }
+
     /// Whether its agent speaks RPC: others have no error replies.
     pub(crate) fn speaks_rpc(&self) -> bool {
         self.content.as_ref().is_ok_and(|content| content.call.speaks_rpc())

@@ -2,7 +2,7 @@
 
 use super::behaviour::{self, Answer};
 use crate::agents::ddl::{DdlAgent, Hosted};
-use crate::agents::{FACTS_FILE, STOCK_CONFIG, config_item as item};
+use crate::agents::{FACTS_FILE, STOCK_CONFIG, config_item as item, stock_timeout_s};
 use crate::filter::CompiledFilter;
 use crate::homes::Homes;
 use crate::lifecycle::status;
@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Version of Choria Server that nodes emulate and show.
 pub const SERVER_VERSION: &str = "0.30.2";
@@ -221,9 +222,20 @@ impl Group {
         &self.machines
     }
 
-    /// How a node treats its nth request (from 0) that it accepted.
-    pub fn behave(&self, seed: u64, index: u64, nth: u32) -> Answer {
-        behaviour::behave(&self.behaviour, seed, index, nth)
+    /// How a node treats its nth request (from 0) that it accepted, one to this agent.
+    pub fn behave(&self, agent: &str, seed: u64, index: u64, nth: u32) -> Answer {
+        let mut answer = behaviour::behave(&self.behaviour, seed, index, nth);
+        if !answer.delay.is_zero() && answer.delay >= self.timeout(agent) {
+            answer.kind = None;
+        }
+        answer
+    }
+
+    /// After how long a server gives an agent up: a reply that is not there by then never comes, and
+    /// the request's ttl is of no further interest (go-choria `server/agents/agents.go`: `Dispatch`).
+    fn timeout(&self, agent: &str) -> Duration {
+        let hosted = self.hosted(agent).map(|hosted| hosted.metadata().timeout_s);
+        Duration::from_secs(hosted.unwrap_or_else(|| stock_timeout_s(agent)).into())
     }
 
     /// URLs of the brokers that the node with this global index is configured with, its home first.

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use emulator::fleet::ledger::Fate;
-use emulator::protocol::client::DISCOVERY_BODY;
+use emulator::protocol::client::{DISCOVERY_BODY, rpc_body};
 use emulator::protocol::filter::Filter;
-use emulator::spec::{Behaviour, Delay, GroupSpec};
+use emulator::spec::{Behaviour, GroupSpec};
 
 use super::script::{Broker, Peer};
-use super::{LONG, at_once, generate, generate_for, group, msg, request_id, start, until};
+use super::{
+    at_once, generate, generate_for, group, msg, patient, request, request_id, start, until, wait,
+};
 
 fn behaving(behaviour: Behaviour, broker: &Broker) -> GroupSpec {
     GroupSpec { behaviour, ..group(1, &[broker]) }
@@ -24,8 +26,7 @@ async fn every_fate_is_seen() {
         ..behaving(behaviour, &broker)
     };
     let silent = special("silent", 5, Behaviour { no_reply: 1.0, ..at_once() });
-    let delay = Behaviour { reply_delay: Delay::Fixed(LONG), ..at_once() };
-    let slow = special("slow", 6, delay);
+    let slow = GroupSpec { name: "slow".to_owned(), first: 6, ..patient(1, &[&broker]) };
     let fleet = start(vec![plain, silent, slow]);
     let mut peers: BTreeMap<String, Peer> = BTreeMap::new();
     for _ in 0..7 {
@@ -48,7 +49,7 @@ async fn every_fate_is_seen() {
     refused.send(msg(&generate_for(1, 10, "mcollective.reply.x.y", foreign))).await;
     answered.send(msg(&generate(1, 10))).await;
     silent.send(msg(&generate(1, 10))).await;
-    slow.send(msg(&generate(1, 10))).await;
+    slow.send(msg(&wait(1))).await;
     assert_eq!(answered.reply().await, (1, Some(0), "web4.example.net".to_owned()));
     for peer in [&mut silent, &mut refused, &mut slow] {
         peer.is_silent_and_alive().await;
@@ -83,7 +84,7 @@ async fn errors_are_replies_with_a_status_and_only_of_rpc_agents() {
     let mut peer = broker.accept_ready().await;
     peer.send(msg(&generate(1, 10))).await;
     assert_eq!(peer.reply().await.1, Some(1));
-    let discovery = super::request(2, "discovery", DISCOVERY_BODY);
+    let discovery = request(2, "discovery", DISCOVERY_BODY);
     peer.send(msg(&discovery)).await;
     let (subject, _) = peer.publication().await;
     assert_eq!(subject, "mcollective.reply.x.y");
@@ -114,16 +115,31 @@ async fn a_share_of_the_requests_gets_no_answer_and_the_rest_does() {
 #[tokio::test]
 async fn a_node_holds_back_only_so_many_replies() {
     let broker = Broker::new().await;
-    let behaviour = Behaviour { reply_delay: Delay::Fixed(LONG), ..at_once() };
-    let fleet = start(vec![behaving(behaviour, &broker)]);
+    let fleet = start(vec![patient(1, &[&broker])]);
     let mut peer = broker.accept_ready().await;
     let first = fleet.open_ledger(&request_id(0));
     let last = fleet.open_ledger(&request_id(1024));
     for id in 0..1025 {
-        peer.send(msg(&generate(id, 10))).await;
+        peer.send(msg(&wait(id))).await;
     }
     let counts = until(&fleet, "one too many", |counts| counts.messages_in == 1025).await;
     assert_eq!((counts.overflowed, counts.replies), (1, 0));
     assert_eq!(fleet.fate(&first, 0), Some(Fate::Pending));
     assert_eq!(fleet.fate(&last, 0), Some(Fate::Refused));
+}
+
+#[tokio::test]
+async fn an_agent_that_takes_longer_than_it_may_is_given_up() {
+    let broker = Broker::new().await;
+    let fleet = start(vec![patient(1, &[&broker])]);
+    let mut peer = broker.accept_ready().await;
+    let ledgers = [1, 2, 3].map(|id| fleet.open_ledger(&request_id(id)));
+    peer.send(msg(&request(1, "discovery", DISCOVERY_BODY))).await;
+    peer.send(msg(&request(2, "rpcutil", &rpc_body("rpcutil", "ping", &serde_json::json!({})))))
+        .await;
+    peer.send(msg(&wait(3))).await;
+    let counts = until(&fleet, "all in", |counts| counts.messages_in == 3).await;
+    assert_eq!((counts.silent, counts.replies), (2, 0));
+    let fates = ledgers.map(|ledger| fleet.fate(&ledger, 0));
+    assert_eq!(fates, [Some(Fate::Silent), Some(Fate::Silent), Some(Fate::Pending)]);
 }

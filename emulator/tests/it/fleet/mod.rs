@@ -17,16 +17,18 @@ mod reference;
 mod script;
 mod stopping;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use emulator::agents::ddl::{Ddl, DdlAgent};
 use emulator::fleet::Fleet;
 use emulator::fleet::counts::FleetCounts;
 use emulator::homes::Homes;
 use emulator::protocol::client::{RequestDraft, encode_request, rpc_body};
 use emulator::protocol::filter::Filter;
 use emulator::spec::{
-    Behaviour, Clock, Connect, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents, Queue,
-    Server, Share,
+    Behaviour, Clock, Connect, Delay, Fidelity, FleetSpec, GroupSpec, Lifecycle, Login, MoreAgents,
+    Queue, Server, Share,
 };
 use script::{Broker, deadline};
 
@@ -56,6 +58,25 @@ fn group(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
         shown: None,
         lifecycle: Lifecycle::SILENT,
     }
+}
+
+/// A group whose agent `patient` takes LONG for an answer, and may.
+fn patient(nodes: u64, brokers: &[&Broker]) -> GroupSpec {
+    let ddl = r#"{"metadata": {"name": "patient", "license": "MIT", "author": "A <a@example.net>",
+        "timeout": 3600, "version": "1.0.0", "url": "https://example.net", "description": "Waits"},
+        "actions": [{"action": "wait"}]}"#;
+    let agent = DdlAgent { ddl: Ddl::parse(ddl).unwrap(), replies: BTreeMap::new() };
+    GroupSpec {
+        emulated_agents: 0,
+        more_agents: MoreAgents { ddl: vec![agent], ..MoreAgents::default() },
+        behaviour: Behaviour { reply_delay: Delay::Fixed(LONG), ..at_once() },
+        ..group(nodes, brokers)
+    }
+}
+
+/// A request to the agent of [`patient`].
+fn wait(id: u32) -> Vec<u8> {
+    request(id, "patient", &rpc_body("patient", "wait", &serde_json::json!({})))
 }
 
 /// Nodes that lose no request, however fast they come: what the request queue does has tests of its own.

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use emulator::fleet::ledger::Fate;
-use emulator::spec::{Behaviour, Delay, GroupSpec, Queue};
+use emulator::spec::{Behaviour, GroupSpec, Queue};
 
 use super::script::Broker;
-use super::{LONG, generate, group, msg, request_id, start, until};
+use super::{LONG, generate, group, msg, patient, request_id, start, until, wait};
 
 const BURST: u32 = 500;
 
@@ -78,12 +78,12 @@ async fn requests_are_looked_at_one_after_the_other() {
 #[tokio::test]
 async fn agents_that_take_their_time_do_not_hold_up_the_queue() {
     let broker = Broker::new().await;
-    let reply_delay = Delay::Fixed(LONG);
-    let behaviour = Behaviour { reply_delay, ..Behaviour::default() };
-    let fleet = start(vec![GroupSpec { behaviour, ..group(1, &[&broker]) }]);
+    let mut group = patient(1, &[&broker]);
+    group.behaviour.queue = Queue::REAL;
+    let fleet = start(vec![group]);
     let mut peer = broker.accept_ready().await;
     for id in 0..60 {
-        peer.send(msg(&generate(id, 10))).await;
+        peer.send(msg(&wait(id))).await;
         until(&fleet, "arrived", |counts| counts.messages_in == u64::from(id) + 1).await;
     }
     let counts = fleet.counts();

@@ -4,11 +4,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use emulator::fleet::Fleet;
-use emulator::spec::{Behaviour, Connect, Delay, GroupSpec, Server};
+use emulator::spec::{Connect, GroupSpec, Server};
 use tokio::net::TcpSocket;
 
 use super::script::{Broker, Peer, deadline};
-use super::{LONG, at_once, generate, group, msg, start, until};
+use super::{LONG, generate, group, msg, patient, start, until, wait};
 
 /// Ends the fleet in both ways. All times of the fleet are far longer than the deadline.
 async fn end(fleet: Fleet, by_drop: bool) {
@@ -97,11 +97,9 @@ async fn while_it_is_connected_idle_with_replies_to_come_or_stuck() {
     for by_drop in [false, true] {
         for busy in 0..3 {
             let broker = Broker::with_small_buffers();
-            let mut group = group(2, &[&broker]);
-            if busy == 1 {
-                let reply_delay = Delay::Fixed(LONG);
-                group.behaviour = Behaviour { reply_delay, ..at_once() };
-            }
+            let slow = busy == 1;
+            let brokers = [&broker];
+            let group = if slow { patient(2, &brokers) } else { group(2, &brokers) };
             let fleet = start(vec![group]);
             let mut peers = Vec::<Peer>::new();
             for _ in 0..2 {
@@ -110,7 +108,8 @@ async fn while_it_is_connected_idle_with_replies_to_come_or_stuck() {
             deadline(fleet.connected()).await.expect("connected");
             let requests = if busy == 0 { 0 } else { 100 };
             for id in 0..requests {
-                peers[0].send(msg(&generate(id, 100_000))).await;
+                let request = if slow { wait(id) } else { generate(id, 100_000) };
+                peers[0].send(msg(&request)).await;
             }
             if requests > 0 {
                 until(&fleet, "arrived", |counts| counts.messages_in > 10).await;
