@@ -33,6 +33,11 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// Time for the broker to end in order; it carries two connections.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+/// Who asks real servers, and nodes in their place.
+const CALLER: &str = "choria=fidelity.mcollective";
+/// Where it says that it is.
+const SENDER: &str = "fidelity.example.net";
+
 /// A recording and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {

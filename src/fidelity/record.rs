@@ -3,8 +3,8 @@
 //! emulated node with that server.
 //!
 //! Everything goes to the server's own subject, whatever the recorded one was: a server looks at what is
-//! inside, and no other server of the network is asked. Left out are requests whose answer depends on
-//! configuration that a server does not tell, and those that would change something on it.
+//! inside, and no other server of the network is asked. Left out are requests that would change something
+//! on it, and what it is configured with that is secret.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,16 +12,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_nats::{Client, ConnectOptions, Subscriber};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use emulator::fidelity::{Case, CaseError, RECORDINGS, parse, reply_body, reply_time_unix};
+use emulator::fidelity::{
+    Case, CaseError, RECORDINGS, config_items, config_text, parse, reply_body, reply_time_unix,
+};
 use emulator::machines::{Check, Machine, Status, Transition, Watcher, Watches};
 use emulator::protocol::client::{self, RequestDraft};
+use emulator::protocol::filter::Filter;
 use emulator::protocol::request::Request;
 use futures_util::StreamExt as _;
 use reports::verdict::ExitCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Recording;
+use super::{CALLER, Recording, SENDER};
 use crate::driver::redacted;
 
 /// Time for the connection, and for what the server must answer.
@@ -33,8 +36,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(250);
 /// Requests on their way at once; a real server's queue holds ten.
 const AT_ONCE: usize = 8;
-/// The data plugin that shows configuration.
-const CONFIG_PLUGIN: &str = "config_item";
+/// How names of items end that hold a secret.
+const SECRET: [&str; 2] = [".pass", "password"];
 /// Actions that change the state of autonomous agents.
 const CHANGES: [&str; 4] = ["machine_transition", "trigger", "maintenance", "resume"];
 
@@ -123,14 +126,27 @@ struct Question {
     volatile: Vec<String>,
 }
 
-/// The different requests of the built-in recording.
+impl Question {
+    /// One for an action of an agent, with these inputs.
+    fn new(id: String, collective: &str, agent: &str, action: &str, inputs: &Value) -> Self {
+        let draft = RequestDraft {
+            caller_id: CALLER.to_owned(),
+            sender_id: SENDER.to_owned(),
+            collective: collective.to_owned(),
+            agent: agent.to_owned(),
+            ttl_s: 60,
+            filter: Filter::default(),
+            body: STANDARD.encode(client::rpc_body(agent, action, inputs)),
+        };
+        Self { id, draft, volatile: Vec::new() }
+    }
+}
+
+/// The different requests of the built-in recording, and one for each item of a configuration.
 fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
     let [(_, exchanges), ..] = RECORDINGS;
     let mut questions: Vec<Question> = Vec::new();
     for case in parse(exchanges)? {
-        if case.needs.iter().any(|need| need == "config") {
-            continue;
-        }
         let Some(draft) = draft(&case, collective)? else { continue };
         if let Some(same) = questions.iter_mut().find(|question| question.draft == draft) {
             same.volatile.extend(case.volatile);
@@ -140,7 +156,19 @@ fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
         let id = format!("{name}#{}", questions.len() + 1);
         questions.push(Question { id, draft, volatile: case.volatile });
     }
+    questions.extend(items().map(|item| item_of(item, collective)));
     Ok(questions)
+}
+
+/// The items of a configuration that may be written down.
+fn items() -> impl Iterator<Item = &'static str> {
+    config_items().filter(|item| !SECRET.iter().any(|end| item.ends_with(end)))
+}
+
+/// What the server shows of an item of its configuration.
+fn item_of(item: &str, collective: &str) -> Question {
+    let id = format!("config-item/{item}");
+    Question::new(id, collective, "rpcutil", "get_config_item", &json!({ "item": item }))
 }
 
 /// Whether `bytes` hold this text.
@@ -152,16 +180,12 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 fn draft(case: &Case, collective: &str) -> Result<Option<RequestDraft>, CaseError> {
     let Ok(request) = Request::decode(&case.payload()?) else { return Ok(None) };
     let names = |name: &str| holds(&request.payload, name);
-    let compound = request.filter.compound.iter().flatten();
-    if names(CONFIG_PLUGIN)
-        || CHANGES.iter().any(|action| names(&format!("\"action\":\"{action}\"")))
-        || compound.into_iter().any(|expression| expression.contains(CONFIG_PLUGIN))
-    {
+    if CHANGES.iter().any(|action| names(&format!("\"action\":\"{action}\""))) {
         return Ok(None);
     }
     Ok(Some(RequestDraft {
-        caller_id: "choria=fidelity.mcollective".to_owned(),
-        sender_id: "fidelity.example.net".to_owned(),
+        caller_id: CALLER.to_owned(),
+        sender_id: SENDER.to_owned(),
         collective: collective.to_owned(),
         agent: request.agent,
         ttl_s: 60,
@@ -197,7 +221,7 @@ impl<'a> Asker<'a> {
         let client = connecting
             .map_err(|_| lost(format!("no connection within {WITHIN:?}")))?
             .map_err(|error| lost(error.to_string()))?;
-        let mine = client::reply_subject(&real.collective, "choria=fidelity.mcollective", "*");
+        let mine = client::reply_subject(&real.collective, CALLER, "*");
         let replies = client.subscribe(mine).await.map_err(|error| lost(error.to_string()))?;
         Ok(Self { real, client, replies, url })
     }
@@ -259,18 +283,10 @@ impl<'a> Asker<'a> {
 
     /// What the server tells of itself, as recordings have it.
     async fn introduce(&mut self) -> Result<Value, RecordError> {
-        let question = |(agent, action): (&str, &str)| Question {
-            id: action.to_owned(),
-            draft: RequestDraft {
-                caller_id: "choria=fidelity.mcollective".to_owned(),
-                sender_id: "fidelity.example.net".to_owned(),
-                collective: self.real.collective.clone(),
-                agent: agent.to_owned(),
-                ttl_s: 60,
-                filter: Default::default(),
-                body: STANDARD.encode(client::rpc_body(agent, action, &json!({}))),
-            },
-            volatile: Vec::new(),
+        let real = self.real;
+        let collective = &real.collective;
+        let question = |(agent, action): (&str, &str)| {
+            Question::new(action.to_owned(), collective, agent, action, &json!({}))
         };
         let about = [
             ("rpcutil", "inventory"),
@@ -290,7 +306,15 @@ impl<'a> Asker<'a> {
                 collective: self.real.collective.clone(),
             });
         };
-        self.server(inventory, stats, info, machines)
+        let mut server = self.server(inventory, stats, info, machines)?;
+        let questions: Vec<_> = items().map(|item| item_of(item, collective)).collect();
+        let shown = self.ask(&questions, SILENCE).await?;
+        let text = |(item, reply): (&str, &Asked)| {
+            Some((item.to_owned(), config_text(item, &data(reply)?["value"])?.into()))
+        };
+        let config: serde_json::Map<_, Value> = items().zip(&shown).filter_map(text).collect();
+        server["config"] = config.into();
+        Ok(server)
     }
 
     fn server(

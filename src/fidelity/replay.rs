@@ -22,7 +22,7 @@ use reports::verdict::ExitCode;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::Outcome;
+use super::{CALLER, Outcome, SENDER};
 
 /// Time for a node to connect, and for a probe to be answered; both take a millisecond.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -249,8 +249,8 @@ impl Stand {
 /// A request that every server answers, from a caller of its own.
 fn probe(collective: &str) -> RequestDraft {
     RequestDraft {
-        caller_id: "choria=fidelity.mcollective".to_owned(),
-        sender_id: "fidelity.example.net".to_owned(),
+        caller_id: CALLER.to_owned(),
+        sender_id: SENDER.to_owned(),
         collective: collective.to_owned(),
         agent: "rpcutil".to_owned(),
         ttl_s: 60,

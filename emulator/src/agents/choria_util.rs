@@ -114,6 +114,7 @@ fn machine(
 fn info(node: &NodeView<'_>) -> String {
     let profile = node.group.profile();
     let servers = || node.group.servers(node.index);
+    let configured = |item| config::get(node, item).unwrap_or_else(|| "null".to_owned());
     let options = format!(
         concat!(
             r#"{{"servers":{},"dont_randomize_servers":false,"name":{},"pedantic":false,"#,
@@ -134,8 +135,8 @@ fn info(node: &NodeView<'_>) -> String {
         concat!(
             r#"{{"security":"choria","connector":"choria","client_version":"{}","#,
             r#""client_flavour":"nats.go {}","client_options":{},"client_stats":{},"#,
-            r#""connected_server":{},"facter_domain":"","facter_command":"","srv_domain":"","#,
-            r#""using_srv":false,"middleware_servers":{},"path":"/usr/bin:/bin","#,
+            r#""connected_server":{},"facter_domain":"","facter_command":"","srv_domain":{},"#,
+            r#""using_srv":{},"middleware_servers":{},"path":"/usr/bin:/bin","#,
             r#""choria_version":{},"secure_protocol":false,"connector_tls":true}}"#
         ),
         NATS_LIBRARY,
@@ -143,6 +144,8 @@ fn info(node: &NodeView<'_>) -> String {
         options,
         statistics,
         quoted(node.broker),
+        configured(config::item::SRV_DOMAIN),
+        configured(config::item::USE_SRV),
         list(servers().map(|url| host_of(url).into())),
         quoted(&format!("choria {}", profile.version)),
     )

@@ -9,6 +9,7 @@
 mod case;
 mod compare;
 
+pub use crate::agents::{config_items, config_text};
 pub use case::{Case, CaseError, Need, Published, Seen, Server, counters_of, parse};
 pub use compare::{Comparison, reply_body, reply_time_unix};
 

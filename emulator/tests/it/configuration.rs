@@ -1,6 +1,7 @@
 //! Every configuration item that a real server knows, as `testdata/configuration` has it.
 
 use crate::answers::{answer, request_in, spec};
+use emulator::fidelity::{config_items, config_text};
 use emulator::homes::{Home, Homes};
 use emulator::node::{AnswerKind, Counters, Desk, Group, Profile};
 use emulator::protocol::client;
@@ -89,6 +90,21 @@ fn every_item_of_every_configuration_is_shown_as_the_real_server_shows_it() {
     }
     assert!(different.is_empty(), "{} differ\n{}", different.len(), different.join("\n"));
     assert_eq!(compared, 163 * 20);
+}
+
+#[test]
+fn what_a_server_shows_tells_what_it_is_configured_with() {
+    for mut asked in asked() {
+        let text =
+            |(item, value): (&String, &Value)| Some((item.clone(), config_text(item, value)?));
+        asked.config = asked.items.iter().filter_map(text).collect();
+        let group = group(&asked);
+        for (item, value) in &asked.items {
+            let got = ask(&group, "get_config_item", &json!({ "item": item }));
+            assert_eq!(got["data"]["value"], *value, "{item} = {:?}", asked.config.get(item));
+        }
+    }
+    assert_eq!(config_items().collect::<Vec<_>>(), asked()[0].items.keys().collect::<Vec<_>>());
 }
 
 #[test]
@@ -193,6 +209,7 @@ fn a_node_shows_what_a_server_is_configured_with_that_does_what_it_does() {
     }
     let info = &ask_node(&much, 101, "choria_util", "info", &json!({}))["data"];
     assert_eq!(info["middleware_servers"], json!(["127.0.0.1:3", "127.0.0.1:2"]));
+    assert_eq!([&info["srv_domain"], &info["using_srv"]], [&json!(""), &json!(false)]);
     let options = &info["client_options"];
     assert_eq!(options["servers"], json!(["nats://127.0.0.1:3", "nats://127.0.0.1:2"]));
     assert_eq!(options["connect_timeout"], json!(1.5));

@@ -11,7 +11,9 @@ use super::metadata::list;
 use super::rpc::quoted;
 use crate::node::NodeView;
 use items::ITEMS;
+use serde_json::Value;
 use std::time::Duration;
+use value::Kind;
 
 /// Names of items that others set or read.
 pub(crate) mod item {
@@ -22,8 +24,10 @@ pub(crate) mod item {
     pub(crate) const REGISTRATION: &str = "registration";
     pub(crate) const REGISTRATION_SPLAY: &str = "registration_splay";
     pub(crate) const SCOUT_DISABLED: &str = "plugin.scout.agent_disabled";
+    pub(crate) const SRV_DOMAIN: &str = "plugin.choria.srv_domain";
     pub(crate) const STATUS_INTERVAL: &str = "plugin.choria.status_update_interval";
     pub(crate) const USER: &str = "plugin.nats.user";
+    pub(crate) const USE_SRV: &str = "plugin.choria.use_srv";
 }
 
 /// Where an emulated node has its facts.
@@ -31,17 +35,32 @@ pub(crate) const FACTS_FILE: &str = "/etc/choria/facts.json";
 
 /// What the configuration of an emulated node holds besides what its group gives.
 pub(crate) const STOCK: [(&str, &str); 4] = [
-    ("plugin.choria.use_srv", "0"),
+    (item::USE_SRV, "0"),
     ("plugin.security.provider", "file"),
     ("plugin.yaml", FACTS_FILE),
     ("rpcauthorization", "0"),
 ];
 
+/// The names of all items, sorted.
+pub fn items() -> impl Iterator<Item = &'static str> {
+    ITEMS.iter().map(|(name, ..)| *name)
+}
+
+/// What a server has in its configuration that shows this value of an item. `None`: there is no such
+/// item, nothing is configured, or nothing that one text could say.
+#[must_use]
+pub fn text_of(item: &str, value: &Value) -> Option<String> {
+    find(item)?.1.text(value)
+}
+
+fn find(item: &str) -> Option<&'static (&'static str, Kind, &'static str)> {
+    ITEMS.get(ITEMS.binary_search_by(|(name, ..)| (*name).cmp(item)).ok()?)
+}
+
 /// The value of an item as JSON; `None` for an unknown key. Upper and lower case are different, as in
 /// a real server.
 pub(super) fn get(node: &NodeView<'_>, item: &str) -> Option<String> {
-    let at = ITEMS.binary_search_by(|(name, ..)| (*name).cmp(item)).ok()?;
-    let (_, kind, default) = ITEMS.get(at)?;
+    let (_, kind, default) = find(item)?;
     configured(node, item)
         .and_then(|text| kind.show(text))
         .or_else(|| worked_out(node, item))

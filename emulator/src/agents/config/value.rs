@@ -3,6 +3,7 @@
 
 use crate::agents::metadata::list;
 use crate::agents::rpc::quoted;
+use serde_json::Value;
 
 /// Home of the user that servers run as.
 const HOME: &str = "/root";
@@ -50,6 +51,26 @@ impl Kind {
             Self::Paths => listed(&mut text.split(':')),
             Self::Texts => listed(&mut std::iter::once(text)),
         })
+    }
+}
+
+impl Kind {
+    /// The text that has this value. `None`: nothing is configured, or no text has it.
+    pub(super) fn text(self, value: &Value) -> Option<String> {
+        let joined = |between: &str| {
+            let texts = value.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
+            Some(texts.join(between))
+        };
+        let text = match self {
+            Self::Text | Self::Title | Self::Path => value.as_str()?.to_owned(),
+            Self::Bool => value.as_bool()?.to_string(),
+            Self::Number => value.as_i64()?.to_string(),
+            Self::Time => format!("{}ns", value.as_i64()?),
+            Self::Commas => joined(",")?,
+            Self::Paths => joined(":")?,
+            Self::Texts => value.as_array()?.first()?.as_str()?.to_owned(),
+        };
+        (!text.is_empty()).then_some(text)
     }
 }
 
