@@ -13,7 +13,6 @@ mod links;
 mod look_up;
 pub mod monitor;
 mod nameless;
-pub mod neighbours;
 pub mod obtain;
 mod ports;
 pub mod process;
