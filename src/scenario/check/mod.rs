@@ -4,6 +4,7 @@
 
 mod agents;
 pub(super) mod brokers;
+mod config;
 mod fleet;
 mod lifecycle;
 mod request;
