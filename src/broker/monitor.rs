@@ -70,6 +70,13 @@ pub enum MonitorError {
     },
 }
 
+impl MonitorError {
+    /// Whether a web server answered that has nothing at this path.
+    pub(super) fn is_unknown_path(&self) -> bool {
+        matches!(self, Self::Http { source, .. } if matches!(**source, ureq::Error::StatusCode(404)))
+    }
+}
+
 /// The part of `/varz` that is kept. Every field exists since 2.0.0 unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Varz {
