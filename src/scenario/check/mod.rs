@@ -5,6 +5,7 @@
 mod agents;
 pub(super) mod brokers;
 mod config;
+mod course;
 mod fleet;
 mod lifecycle;
 mod request;
