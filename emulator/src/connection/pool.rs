@@ -28,12 +28,12 @@ pub(crate) struct Server {
     place: Box<str>,
     /// As it stands in `seen-by`.
     pub(crate) url: String,
-    /// Where it is; `None`: `place` has to be looked up.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where it is; none: `place` has to be looked up.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Server {
-    /// What to look up where there is no address.
+    /// What to look up where no address is known.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
@@ -54,12 +54,12 @@ struct Known {
 }
 
 impl Known {
-    fn add(&mut self, place: &str, url: String, address: Option<SocketAddr>) -> Option<u16> {
+    fn add(&mut self, place: &str, url: String, addresses: Vec<SocketAddr>) -> Option<u16> {
         if self.servers.len() >= MAX_SERVERS {
             return None;
         }
         let number = u16::try_from(self.servers.len()).ok()?;
-        self.servers.push(Arc::new(Server { place: place.into(), url, address }));
+        self.servers.push(Arc::new(Server { place: place.into(), url, addresses }));
         self.numbers.entry(place.into()).or_insert(number);
         Some(number)
     }
@@ -70,7 +70,7 @@ impl Directory {
     pub(crate) fn new(servers: &[spec::Server]) -> Self {
         let mut known = Known::default();
         for server in servers {
-            known.add(&place_of(&server.url), server.url.clone(), Some(server.address));
+            known.add(&place_of(&server.url), server.url.clone(), server.addresses.clone());
         }
         Self { configured: known.servers.len(), known: RwLock::new(known) }
     }
@@ -93,7 +93,7 @@ impl Directory {
         if let Some(number) = known.numbers.get(place) {
             return Some(*number);
         }
-        known.add(place, format!("nats://{place}"), place.parse().ok())
+        known.add(place, format!("nats://{place}"), place.parse().into_iter().collect())
     }
 
     fn is_learnt(&self, number: u16) -> bool {
@@ -252,10 +252,7 @@ mod tests {
     use super::*;
 
     fn directory(configured: u16) -> Directory {
-        let server = |port| {
-            let address: SocketAddr = ([127, 0, 0, 1], port).into();
-            spec::Server { address, url: format!("nats://{address}") }
-        };
+        let server = |port| spec::Server::at(([127, 0, 0, 1], port).into());
         Directory::new(&(1..=configured).map(server).collect::<Vec<_>>())
     }
 

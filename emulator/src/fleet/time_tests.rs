@@ -48,7 +48,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,
-        servers: vec![Server { address, url: format!("nats://{address}") }],
+        servers: vec![Server::at(address)],
         homes: Homes::default(),
         shown: None,
         source_addresses: Vec::new(),
