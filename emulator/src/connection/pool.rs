@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::backoff::Policy;
+use crate::fleet::Refuge;
 use crate::fleet::dice::Dice;
 use crate::spec;
 
@@ -96,6 +97,21 @@ impl Directory {
         known.add(place, format!("nats://{place}"), place.parse().into_iter().collect())
     }
 
+    /// What the server with this number is to whoever knows the configuration alone: one that was told of may be
+    /// one of those, by its address.
+    pub(crate) fn refuge(&self, number: u16) -> Option<Refuge> {
+        if !self.is_learnt(number) {
+            return Some(Refuge::Configured(number));
+        }
+        let told = self.server(number)?;
+        let is_it = |other: &u16| {
+            let other = self.server(*other);
+            other.is_some_and(|other| told.addresses.iter().any(|at| other.addresses.contains(at)))
+        };
+        let configured = (0..).take(self.configured).find(is_it);
+        Some(configured.map_or_else(|| Refuge::Told(told.place().to_owned()), Refuge::Configured))
+    }
+
     fn is_learnt(&self, number: u16) -> bool {
         usize::from(number) >= self.configured
     }
@@ -156,6 +172,11 @@ impl Pool {
     /// The current server.
     pub(crate) fn current(&self) -> u16 {
         self.several.as_ref().and_then(|s| s.order.get(s.current)).copied().unwrap_or(self.home)
+    }
+
+    /// The current server, if it is not its home.
+    pub(crate) fn away(&self) -> Option<u16> {
+        Some(self.current()).filter(|current| *current != self.home)
     }
 
     /// The pause before the next try of a node that never was complete. The real server starts its
@@ -437,6 +458,23 @@ mod tests {
         }
         assert!(pool.len() as usize <= MAX_SERVERS);
         assert_eq!(directory.known.read().unwrap().servers.len(), MAX_SERVERS);
+    }
+
+    #[test]
+    fn a_server_that_was_told_of_is_known_by_its_address_where_it_is_configured_by_name() {
+        let addresses = vec![([127, 0, 0, 2], 1).into(), ([127, 0, 0, 3], 1).into()];
+        let named = spec::Server { addresses, url: "nats://brokers.test:1".to_owned() };
+        let directory = Directory::new(&[spec::Server::at(([127, 0, 0, 1], 1).into()), named]);
+        for (place, expected) in [
+            ("127.0.0.1:1", Refuge::Configured(0)),
+            ("127.0.0.3:1", Refuge::Configured(1)),
+            ("127.0.0.3:2", Refuge::Told("127.0.0.3:2".to_owned())),
+            ("far.test:1", Refuge::Told("far.test:1".to_owned())),
+        ] {
+            let number = directory.number(place).unwrap();
+            assert_eq!(directory.refuge(number), Some(expected), "{place}");
+        }
+        assert_eq!(directory.refuge(77), None);
     }
 
     #[test]

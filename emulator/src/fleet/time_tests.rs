@@ -75,7 +75,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
     let mut context = fleet.context(1, &group, &Arc::new(ShardCounts::default()));
     // The fleet ends here; the node does not.
     context.stop = tokio_util::sync::CancellationToken::new();
-    context.ledgers = Arc::new(Ledgers::new(1, true, false));
+    context.ledgers = Arc::new(Ledgers::new(1, true));
     context
 }
 
