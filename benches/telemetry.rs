@@ -73,7 +73,7 @@ async fn looked_at(text: &str, count: usize, looks: u32, program: &Obtained) -> 
     let folder = tempfile::tempdir().unwrap();
     let specs = |ports: &[Ports]| specs(folder.path(), ports, program);
     let brokers = start_together(count, specs, &launcher()).await.unwrap();
-    let server = |broker: &Broker| Server { address: broker.client().into(), url: broker.url() };
+    let server = |broker: &Broker| Server::at(broker.client().into());
     let fleet = Fleet::start(plan(text).fleet_spec(&Seat {
         share: Share::WHOLE,
         shards: 2,

@@ -298,7 +298,7 @@ fn spec(
             facts: if full { serde_json::from_str(FACTS).unwrap() } else { serde_json::Map::new() },
             classes: CLASSES.iter().filter(|_| full).map(|class| (*class).to_owned()).collect(),
             behaviour: Behaviour::default(),
-            servers: vec![Server { address: server, url: format!("nats://{server}") }],
+            servers: vec![Server::at(server)],
             homes: Homes::default(),
             // As a run does: two fifths of a range each.
             source_addresses: (1..=nodes.div_ceil(11_000)).map(source).collect(),

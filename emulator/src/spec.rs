@@ -143,13 +143,22 @@ pub struct Shown {
     pub config: BTreeMap<String, String>,
 }
 
-/// One broker address of a pool.
+/// One broker of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// Where to connect.
-    pub address: SocketAddr,
+    /// Where to connect; several where the host of its URL is a name that stands for several, each once and in an
+    /// order that is the same wherever it is looked up. Nodes try them in orders of their own.
+    pub addresses: Vec<SocketAddr>,
     /// As it stands in `seen-by`, for example `nats://127.0.0.1:4222`.
     pub url: String,
+}
+
+impl Server {
+    /// A server that is known by its address.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self { addresses: vec![address], url: format!("nats://{address}") }
+    }
 }
 
 /// How a group's nodes answer requests, and how they leave and get stuck.

@@ -103,7 +103,8 @@ pub struct MissingNode {
     pub index: Option<u64>,
     /// Group of an emulated node.
     pub group: Option<String>,
-    /// Broker that the node is at home on, where that is known.
+    /// Broker that the node was on when it was asked, or was on last before, where that is known: its name, or
+    /// `HOST:PORT` of one that only other brokers have told of.
     pub broker: Option<String>,
     /// Why it was not on time.
     pub cause: Cause,
@@ -187,7 +188,7 @@ pub struct NodeName {
     pub identity: String,
     /// Group of an emulated node.
     pub group: Option<String>,
-    /// Broker that the node is at home on, where that is known.
+    /// Broker that the node was on when it was asked, where that is known.
     #[serde(default)]
     pub broker: Option<String>,
 }
@@ -197,7 +198,7 @@ pub struct NodeName {
 pub struct Missing {
     /// Counts by wave and group; the group is empty where it is not known.
     counts: BTreeMap<WaveKey, BTreeMap<String, MissingCount>>,
-    /// Counts by home broker where that is known, over counted waves.
+    /// Counts by the broker that nodes were on, where that is known, over counted waves.
     by_broker: BTreeMap<String, u64>,
     /// The first names of each cause, over counted waves.
     examples: BTreeMap<Cause, BTreeSet<NodeName>>,
@@ -213,14 +214,13 @@ impl Missing {
             if let Some(broker) = &node.broker {
                 *self.by_broker.entry(broker.clone()).or_default() += 1;
             }
-            let names = self.examples.entry(node.cause).or_default();
-            names.insert(NodeName {
+            let name = NodeName {
                 index: node.index,
                 identity: node.identity.clone(),
                 group: node.group.clone(),
                 broker: node.broker.clone(),
-            });
-            keep_first(names);
+            };
+            remember(self.examples.entry(node.cause).or_default(), name);
         }
     }
 
@@ -238,8 +238,7 @@ impl Missing {
         }
         for (cause, names) in examples {
             let mine = self.examples.entry(*cause).or_default();
-            mine.extend(names.iter().cloned());
-            keep_first(mine);
+            names.iter().for_each(|name| remember(mine, name.clone()));
         }
     }
 
@@ -266,7 +265,7 @@ impl Missing {
         totals
     }
 
-    /// How many by the broker that they are at home on; warm-up waves left out.
+    /// How many by the broker that they were on when they were asked; warm-up waves left out.
     #[must_use]
     pub fn counted_by_broker(&self) -> &BTreeMap<String, u64> {
         &self.by_broker
@@ -289,8 +288,19 @@ impl Missing {
     }
 }
 
-fn keep_first(names: &mut BTreeSet<NodeName>) {
-    while names.len() > EXAMPLES_PER_CAUSE {
+/// Keeps a name if it is among the first: each node once, with the first of the brokers that it was missing from.
+fn remember(names: &mut BTreeSet<NodeName>, name: NodeName) {
+    let same = |known: &&NodeName| {
+        let NodeName { index, identity, group, broker: _ } = known;
+        (*index, identity, group) == (name.index, &name.identity, &name.group)
+    };
+    match names.iter().find(same).cloned() {
+        Some(known) if known <= name => return,
+        Some(known) => drop(names.remove(&known)),
+        None => {}
+    }
+    names.insert(name);
+    if names.len() > EXAMPLES_PER_CAUSE {
         names.pop_last();
     }
 }

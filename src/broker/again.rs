@@ -298,6 +298,24 @@ impl Control {
         self.seat.bring_up(program).await
     }
 
+    /// Ends the broker, leaves it away for so long and starts it again, as another program if one is given; nothing
+    /// else is done to it meanwhile. Returns when it is ready.
+    ///
+    /// # Errors
+    /// When it does not run, does not end, or does not become ready; it is down then.
+    pub async fn restart(
+        &self,
+        by: By,
+        away: Duration,
+        program: Option<Obtained>,
+    ) -> Result<Stopped, ControlError> {
+        let _turn = self.seat.turn.lock().await;
+        let stopped = self.seat.take_down(by).await?;
+        sleep(away).await;
+        self.seat.bring_up(program).await?;
+        Ok(stopped)
+    }
+
     /// Lets the broker stand still (SIGSTOP) for so long. It goes on then, and also when this
     /// future is dropped.
     ///

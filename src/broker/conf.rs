@@ -2,9 +2,13 @@
 //!
 //! Durations and sizes are strings or numbers to us; what a key takes is the server's to judge.
 
+mod text;
+
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+
+pub(crate) use text::{Setting, settings};
 
 /// The only key of a map that stands for a variable: nats-server has no key of that name.
 const VARIABLE: &str = "$";
@@ -22,7 +26,19 @@ pub(crate) fn our_name(key: &str) -> String {
         "net" => "host",
         "monitor_port" => "http_port",
         "max_conn" => "max_connections",
+        "max_subs" => "max_subscriptions",
+        "max_sub_tokens" => "max_subscription_tokens",
         "leaf" => "leafnodes",
+        "ws" => "websocket",
+        "maps" => "mappings",
+        "no_sublist_cache" => "disable_sublist_cache",
+        "logfile" => "log_file",
+        "log_size_limit" => "logfile_size_limit",
+        "log_max_num" => "logfile_max_num",
+        "pidfile" => "pid_file",
+        "account_resolver" | "accounts_resolver" => "resolver",
+        "system" => "system_account",
+        "trusted_keys" => "trusted",
         _ => return small,
     };
     ours.to_owned()

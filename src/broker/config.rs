@@ -152,11 +152,7 @@ impl ServerConfig {
     /// The configuration in the words of this release.
     #[must_use]
     pub fn render(&self, version: &Version) -> Rendered {
-        let mut told = Told { version, keys: Map::new(), left_out: Vec::new() };
-        self.tell_settings(&mut told);
-        self.tell_wiring(&mut told);
-        let Told { mut keys, left_out, .. } = told;
-        merge(&mut keys, &self.own);
+        let (keys, left_out) = self.keys(version);
         let mut text = format!("# nats-server {version}, written by choria-emulator\n");
         conf::write(&mut text, &keys);
         if !self.extra.is_empty() {
@@ -165,6 +161,33 @@ impl ServerConfig {
             text.push('\n');
         }
         Rendered { text, left_out }
+    }
+
+    /// The settings that we write ourselves at the top of a file, as we spell them; how brokers are joined is apart.
+    pub(crate) fn written() -> Vec<String> {
+        let config = Self {
+            name: String::new(),
+            host: LOOPBACK,
+            client_port: 0,
+            monitor_port: 0,
+            ports_folder: PathBuf::new(),
+            limits: Limits::default(),
+            profiling: true,
+            wiring: Wiring::default(),
+            own: Map::new(),
+            extra: String::new(),
+        };
+        config.keys(&Version::NEWEST_KNOWN).0.keys().cloned().collect()
+    }
+
+    /// What it is to hold, the user's own text aside, and what the release cannot be told of it.
+    fn keys(&self, version: &Version) -> (Map<String, Value>, Vec<LeftOut>) {
+        let mut told = Told { version, keys: Map::new(), left_out: Vec::new() };
+        self.tell_settings(&mut told);
+        self.tell_wiring(&mut told);
+        let Told { mut keys, left_out, .. } = told;
+        merge(&mut keys, &self.own);
+        (keys, left_out)
     }
 
     fn tell_settings(&self, told: &mut Told<'_>) {

@@ -1,4 +1,5 @@
-//! Connections between brokers as their monitoring shows them: `/routez`, `/gatewayz`, `/leafz`.
+//! Connections between brokers as their monitoring shows them: `/routez`, `/gatewayz`, `/leafz`. Nobody else reads
+//! these: the proof of a network and the looks at it once a second ask for the same ([`super::Monitor::look`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct LinkSample {
     /// Whom it leads to: the name that the other broker has, its identity or address where the release
     /// does not tell; of a gateway the name of the other cluster.
     pub peer: String,
+    /// The identity of the other broker; routes tell.
+    pub peer_id: Option<String>,
     /// Bytes that wait for the other side; leaf connections do not tell.
     pub pending_bytes: Option<u64>,
     /// Round trip as the broker measured it last, once it has.
@@ -49,7 +52,8 @@ impl Routez {
     pub(super) fn links(self) -> impl Iterator<Item = LinkSample> {
         self.routes.into_iter().flatten().map(|route| LinkSample {
             kind: "route",
-            peer: first_of([route.remote_name, route.remote_id]),
+            peer: first_of([route.remote_name, route.remote_id.clone()]),
+            peer_id: Some(route.remote_id),
             pending_bytes: Some(route.pending_size),
             rtt: rtt(route.rtt),
         })
@@ -81,8 +85,13 @@ impl Gatewayz {
     pub(super) fn links(self) -> impl Iterator<Item = LinkSample> {
         self.outbound_gateways.into_iter().flatten().filter_map(|(peer, gateway)| {
             let connection = gateway.connection?;
-            let pending_bytes = Some(connection.pending_bytes);
-            Some(LinkSample { kind: "gateway", peer, pending_bytes, rtt: rtt(connection.rtt) })
+            Some(LinkSample {
+                kind: "gateway",
+                peer,
+                peer_id: None,
+                pending_bytes: Some(connection.pending_bytes),
+                rtt: rtt(connection.rtt),
+            })
         })
     }
 }
@@ -112,6 +121,7 @@ impl Leafz {
         self.leafs.into_iter().flatten().map(|leaf| LinkSample {
             kind: "leaf",
             peer: first_of([leaf.name, format!("{}:{}", leaf.ip, leaf.port)]),
+            peer_id: None,
             pending_bytes: None,
             rtt: rtt(leaf.rtt),
         })
@@ -189,7 +199,8 @@ mod tests {
         };
         let link = |kind, peer: &str, pending_bytes, us| {
             let (peer, rtt) = (peer.to_owned(), Some(Duration::from_micros(us)));
-            vec![LinkSample { kind, peer, pending_bytes, rtt }]
+            let peer_id = (kind == "route").then(|| "NB".to_owned());
+            vec![LinkSample { kind, peer, peer_id, pending_bytes, rtt }]
         };
         let route = r#"{"num_routes":1,"routes":[{"rid":5,"remote_id":"NB","remote_name":"n2",
             "pending_size":9,"rtt":"80us"}]}"#;

@@ -2,19 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use emulator::spec::Server;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::lookup_host;
 use url::Url;
 
 /// Port of a NATS URL that names none.
 const PORT: u16 = 4222;
-/// Most addresses of a name that are tried.
-const ADDRESSES: usize = 8;
-/// An address that takes no connection within this is passed over.
-const TAKEN_WITHIN: Duration = Duration::from_secs(2);
+/// Most addresses of a name that are kept: an answer of a name server has room for some more.
+const ADDRESSES: usize = 64;
 
 /// A URL that leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +37,9 @@ pub enum LookUpError {
     },
 }
 
-/// Looks up the address of each URL: `nats://HOST:PORT`, scheme and port of which may be left out. Of a name that
-/// has several it is the first that takes a connection, as `localhost` may be `::1` first where the broker has
-/// `127.0.0.1` only; if none does, the first. What stands before an `@` is neither shown nor kept.
+/// Looks up the addresses of each URL: `nats://HOST:PORT`, scheme and port of which may be left out. A name may stand
+/// for several: each node tries all of them in an order of its own, as a real server's library does, which looks
+/// names up anew for each connection; here it is done once for all nodes. What stands before an `@` is neither shown nor kept.
 ///
 /// # Errors
 /// At the first that leads nowhere.
@@ -56,24 +52,22 @@ pub async fn look_up(urls: &[String]) -> Result<Vec<Server>, LookUpError> {
         let plain = host.trim_start_matches('[').trim_end_matches(']');
         let found = lookup_host((plain, port)).await;
         let found = found.map_err(|source| LookUpError::Unknown { url: url.clone(), source })?;
-        let found: Vec<_> = found.take(ADDRESSES).collect();
-        let address =
-            taking(&found).await.ok_or_else(|| LookUpError::Nowhere { url: url.clone() })?;
-        servers.push(Server { address, url });
+        let addresses = in_order(found);
+        if addresses.is_empty() {
+            return Err(LookUpError::Nowhere { url });
+        }
+        servers.push(Server { addresses, url });
     }
     Ok(servers)
 }
 
-/// The first of these that takes a connection, else the first. One that stands alone is not asked.
-async fn taking(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    if addresses.len() > 1 {
-        for address in addresses {
-            if let Ok(Ok(_)) = timeout(TAKEN_WITHIN, TcpStream::connect(address)).await {
-                return Some(*address);
-            }
-        }
-    }
-    addresses.first().copied()
+/// Each once, and in an order that is not the resolver's: that may be another one with each question.
+fn in_order(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<_> = found.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(ADDRESSES);
+    addresses
 }
 
 /// Host and port of a URL.
@@ -101,27 +95,20 @@ mod tests {
             ("nats://bob:p@ss@127.0.0.1", "nats://127.0.0.1:4222", "127.0.0.1:4222"),
         ] {
             let found = look_up(&[text.to_owned()]).await.unwrap();
-            assert_eq!(
-                (found[0].url.as_str(), found[0].address.to_string().as_str()),
-                (url, address)
-            );
+            let expected =
+                Server { addresses: vec![address.parse().unwrap()], url: url.to_owned() };
+            assert_eq!(found, [expected]);
         }
     }
 
-    #[tokio::test]
-    async fn of_several_addresses_the_one_counts_that_takes_connections() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let open = listener.local_addr().unwrap();
-        let shut = |host: u8| SocketAddr::from(([127, 0, 0, host], open.port()));
-        for (addresses, expected) in [
-            (&[shut(2), open][..], Some(open)),
-            (&[open, shut(2)], Some(open)),
-            (&[shut(3), shut(2)], Some(shut(3))),
-            (&[shut(2)], Some(shut(2))),
-            (&[], None),
-        ] {
-            assert_eq!(taking(addresses).await, expected, "{addresses:?}");
+    #[test]
+    fn addresses_of_a_name_are_the_same_however_the_resolver_turns_them() {
+        let at = |host: u8| SocketAddr::from(([127, 0, 0, host], 4222));
+        let expected: Vec<_> = (1..=3).map(at).collect();
+        for found in [[1, 2, 3, 1], [3, 1, 2, 2], [2, 3, 3, 1]] {
+            assert_eq!(in_order(found.into_iter().map(at)), expected);
         }
+        assert_eq!(in_order((0..=255).map(at)).len(), ADDRESSES);
     }
 
     #[tokio::test]

@@ -13,7 +13,6 @@ mod links;
 mod look_up;
 pub mod monitor;
 mod nameless;
-pub mod neighbours;
 pub mod obtain;
 mod ports;
 pub mod process;
@@ -24,7 +23,7 @@ mod together;
 pub mod version;
 
 pub use again::{By, Control, ControlError};
-pub(crate) use conf::{given, merge, our_name, variable};
+pub(crate) use conf::{Setting, given, merge, our_name, settings, variable};
 pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
 pub use links::LinkSample;

@@ -70,6 +70,13 @@ pub enum MonitorError {
     },
 }
 
+impl MonitorError {
+    /// Whether a web server answered that has nothing at this path.
+    pub(super) fn is_unknown_path(&self) -> bool {
+        matches!(self, Self::Http { source, .. } if matches!(**source, ureq::Error::StatusCode(404)))
+    }
+}
+
 /// The part of `/varz` that is kept. Every field exists since 2.0.0 unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Varz {
@@ -118,9 +125,9 @@ pub struct Varz {
     /// Connections of routes.
     #[serde(default)]
     pub routes: u64,
-    /// Leaf connections (since 2.0.4).
+    /// Leaf connections, on either side; `None`: the release does not say (before 2.0.4).
     #[serde(default)]
-    pub leafnodes: u64,
+    pub leafnodes: Option<u64>,
     /// Its cluster.
     #[serde(default)]
     pub cluster: JoinedVarz,
@@ -276,8 +283,8 @@ impl Monitor {
         if varz.gateway.name.is_some() {
             links.extend(self.json::<Gatewayz>("/gatewayz").await?.links());
         }
-        // Since 2.1.0; the count is known since 2.0.4.
-        if varz.leafnodes > 0
+        // Since 2.1.0.
+        if varz.leafnodes.is_some_and(|count| count > 0)
             && let Ok(leafs) = self.json::<Leafz>("/leafz").await
         {
             links.extend(leafs.links());

@@ -149,6 +149,16 @@ pub enum StartError {
         /// Its log.
         log: PathBuf,
     },
+    /// It runs, and its configuration makes it what the run has no use for.
+    #[error("broker {name} is not what it was told to be: {unready}\nits log is {}", log.display())]
+    Misled {
+        /// The broker.
+        name: String,
+        /// What it is instead.
+        unready: Box<Unready>,
+        /// Its log.
+        log: PathBuf,
+    },
     /// It runs and is not ready in time.
     #[error(
         "broker {name} was not ready within {within:?}: {unready}{}\nits log is {}",
@@ -355,21 +365,16 @@ pub(super) async fn start_process(
         host: spec.host,
         client: reached(spec.host, client),
         monitor: loopback(monitor),
+        cluster: spec.wiring.cluster.as_ref().map(|cluster| loopback(cluster.port)),
         ports_file: PortsFile::new(&spec.folder, keeper.pid()),
     };
     let mut exit = keeper.exit();
     let seen = tokio::select! {
         biased;
         exit = ended(&mut exit) => Err(files.died(spec, client, monitor, exit)),
-        seen = ready::ready(&expected, deadline) => seen.map_err(|unready| {
-            StartError::NotReady {
-                name: spec.name.clone(),
-                within: spec.ready_within,
-                unready: Box::new(unready),
-                log_tail: log.tail(),
-                log: files.log.clone(),
-            }
-        }),
+        seen = ready::ready(&expected, deadline) => {
+            seen.map_err(|unready| files.unready(spec, unready, &log))
+        }
     };
     let ports_file = expected.ports_file;
     match seen {
@@ -485,6 +490,15 @@ impl Files {
         } else {
             StartError::Died { name, exit, log: self.log.clone() }
         }
+    }
+
+    fn unready(&self, spec: &StartSpec, unready: Unready, log: &Log) -> StartError {
+        let (name, unready, file) = (spec.name.clone(), Box::new(unready), self.log.clone());
+        if unready.is_final() {
+            return StartError::Misled { name, unready, log: file };
+        }
+        let (within, log_tail) = (spec.ready_within, log.tail());
+        StartError::NotReady { name, within, unready, log_tail, log: file }
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Expectation {
     /// Where we reach it as a client.
     pub(super) client: SocketAddrV4,
     pub(super) monitor: SocketAddrV4,
+    /// Where it is to listen for routes, if it is in a cluster.
+    pub(super) cluster: Option<SocketAddrV4>,
     pub(super) ports_file: PortsFile,
 }
 
@@ -56,6 +58,26 @@ pub enum Unready {
         /// The addresses it named.
         found: String,
     },
+    /// It is ours, and calls itself something else.
+    #[error(
+        "{address} is answered by {found}, not by {expected}: leave server_name out of its configuration"
+    )]
+    OtherName {
+        /// The client address.
+        address: SocketAddrV4,
+        /// What it was to be called.
+        expected: String,
+        /// What it calls itself.
+        found: String,
+    },
+    /// It monitors itself under another path.
+    #[error(
+        "its monitoring at {address} knows no /varz: leave http_base_path out of its configuration"
+    )]
+    OtherPath {
+        /// The monitoring address.
+        address: SocketAddrV4,
+    },
     /// It does not greet.
     #[error("no greeting on {address}: {why}")]
     NoGreeting {
@@ -64,7 +86,7 @@ pub enum Unready {
         /// What came instead.
         why: String,
     },
-    /// Somebody greets, under another name or identity.
+    /// Somebody greets, under another identity.
     #[error("{address} is answered by {found}, not by {expected}")]
     Stranger {
         /// The client address.
@@ -84,6 +106,13 @@ pub enum Unready {
     },
 }
 
+impl Unready {
+    /// Whether it is of no use to wait: a server that listens has read its configuration.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::OtherPorts { .. } | Self::OtherName { .. } | Self::OtherPath { .. })
+    }
+}
+
 /// What a broker showed when it was ready.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -92,12 +121,13 @@ pub(super) struct Shown {
     pub(super) profile: Option<u16>,
 }
 
-/// Looks until the broker shows everything, or returns what was missing at the deadline.
+/// Looks until the broker shows everything, or returns what was missing at the deadline, or what will not change.
 pub(super) async fn ready(expected: &Expectation, deadline: Instant) -> Result<Shown, Unready> {
     let mut missing = Unready::NoPorts(expected.ports_file.to_string());
     loop {
         match timeout_at(deadline, look(expected)).await {
             Ok(Ok(shown)) => return Ok(shown),
+            Ok(Err(unready)) if unready.is_final() => return Err(unready),
             Ok(Err(unready)) => missing = unready,
             Err(_) => return Err(missing),
         }
@@ -115,25 +145,30 @@ async fn look(expected: &Expectation) -> Result<Shown, Unready> {
         .ok_or_else(|| Unready::NoPorts(expected.ports_file.to_string()))?;
     Ports::check(&ports.nats, SocketAddrV4::new(expected.host, expected.client.port()))?;
     Ports::check(&ports.monitoring, expected.monitor)?;
+    if let Some(cluster) = expected.cluster {
+        Ports::check(&ports.cluster, cluster)?;
+    }
 
     let greeting = greeting(expected.client)
         .await
         .map_err(|why| Unready::NoGreeting { address: expected.client, why })?;
     let varz = Monitor::new(expected.monitor.into()).varz().await.map_err(|error| {
-        Unready::NoMonitoring { address: expected.monitor, why: error.to_string() }
+        let address = expected.monitor;
+        if error.is_unknown_path() {
+            Unready::OtherPath { address }
+        } else {
+            Unready::NoMonitoring { address, why: error.to_string() }
+        }
     })?;
-    let stranger = |expected_name: &str, found: &str| Unready::Stranger {
-        address: expected.client,
-        expected: expected_name.to_owned(),
-        found: found.to_owned(),
-    };
     if greeting.server_id != varz.server_id {
-        return Err(stranger(&varz.server_id, &greeting.server_id));
+        let (address, found) = (expected.client, greeting.server_id);
+        return Err(Unready::Stranger { address, expected: varz.server_id, found });
     }
     // Releases before 2.1.9 have no name: there the ports file of our process is the proof.
     match greeting.server_name {
         Some(name) if name != expected.name && expected.version >= Version::new(2, 1, 9) => {
-            Err(stranger(&expected.name, &name))
+            let (address, expected) = (expected.client, expected.name.clone());
+            Err(Unready::OtherName { address, expected, found: name })
         }
         _ => Ok(Shown { varz, profile: ports.profile() }),
     }
@@ -146,6 +181,8 @@ struct Ports {
     nats: Vec<String>,
     #[serde(default)]
     monitoring: Vec<String>,
+    #[serde(default)]
+    cluster: Vec<String>,
     #[serde(default)]
     profile: Vec<String>,
 }
@@ -168,7 +205,8 @@ impl Ports {
         if !addresses.is_empty() && addresses.iter().all(ours) {
             return Ok(());
         }
-        Err(Unready::OtherPorts { expected, found: addresses.join(", ") })
+        let found = if addresses.is_empty() { "nothing".to_owned() } else { addresses.join(", ") };
+        Err(Unready::OtherPorts { expected, found })
     }
 }
 

@@ -112,11 +112,15 @@ impl Book {
             return self.event("wave_interrupted", wave_text(done), wave_figures(done));
         }
         for entry in expected.iter().filter(|entry| !done.on_time.contains(*entry)) {
-            let Reason { cause, detail, seat } = witness.reason(done, entry);
+            let Reason { cause, detail, refuge } = witness.reason(done, entry);
             let mut node = MissingNode::new(&done.key, crowd.roster.identity(entry), cause);
             node.detail = detail;
-            let at = seat.and_then(|seat| crowd.broker(seat)).or_else(|| crowd.home(entry));
-            node.broker = at.or(witness.broker).map(ToOwned::to_owned);
+            node.broker = match &refuge {
+                Some(refuge) => crowd.refuge(entry, refuge),
+                None => crowd.home(entry),
+            }
+            .or(witness.broker)
+            .map(ToOwned::to_owned);
             if let Some(place) = crowd.place(entry) {
                 node.index = Some(place.index);
                 node.group = Some(place.group.to_owned());
@@ -204,10 +208,10 @@ impl<'a> Witness<'a> {
     fn reason(&self, done: &WaveDone, entry: u32) -> Reason {
         let known = self.reasons.get(&entry);
         if done.late.contains(entry) {
-            let seat = known.and_then(|known| known.seat);
-            return Reason { cause: Cause::Late, detail: None, seat };
+            let refuge = known.and_then(|known| known.refuge.clone());
+            return Reason { cause: Cause::Late, detail: None, refuge };
         }
-        known.cloned().unwrap_or(Reason { cause: Cause::Unknown, detail: None, seat: None })
+        known.cloned().unwrap_or(Reason { cause: Cause::Unknown, detail: None, refuge: None })
     }
 }
 

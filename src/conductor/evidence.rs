@@ -63,7 +63,10 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     let tally = &run.book.run.tally;
     let response = tally.waves.distributions(|_| true).response_time;
     let mut delays = Vec::new();
+    let (mut away, mut expected) = (0, 0);
     for (key, wave) in tally.waves.counted() {
+        away += wave.result.expected - wave.result.on_time;
+        expected += wave.result.expected;
         // Where the broker kept a wave waiting, it was not the tool that was late.
         if let Some(us) = wave.result.send_delay.min_us()
             && !run.waited_for_broker.contains(key)
@@ -104,6 +107,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         preflight: near.collect(),
         failures: run.wave_failures.clone(),
         silent: silent.collect(),
+        unjudged: (!run.is_judged()).then_some((away, expected)),
     }
 }
 

@@ -293,6 +293,11 @@ impl Run<'_> {
         self.setup.strangers.is_some()
     }
 
+    /// Whether any threshold judges the run.
+    pub(super) fn is_judged(&self) -> bool {
+        !self.setup.plan.thresholds.is_empty()
+    }
+
     /// Whether any client is here.
     pub(super) fn drives(&self) -> bool {
         !self.setup.plan.clients_at(CONDUCTOR).is_empty()

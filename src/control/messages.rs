@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use emulator::fleet::Refuge;
 use emulator::fleet::counts::{ConnectStep, FleetCounts, StepTimes};
 use emulator::fleet::ledger::Fate;
 use emulator::spec::{Login, Server, Share};
@@ -194,9 +195,8 @@ impl std::fmt::Debug for Reach {
     }
 }
 
-/// What became of a request at a node, and the position of the broker that the node was on, where there are
-/// several; `None`: nothing is known.
-pub type Outcome = (Option<Fate>, Option<u16>);
+/// What became of a request at a node, `None` if nothing is known, and where the node was, if that was not its home.
+pub type Outcome = (Option<Fate>, Option<Refuge>);
 
 /// A share of a plan, and what it takes to carry it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

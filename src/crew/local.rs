@@ -39,7 +39,7 @@ impl Local {
     pub(super) fn close(&self, request_id: &str, missing: &[u64]) -> Vec<Reason> {
         let ledger = self.fleet.close_ledger(request_id);
         let fate = |index| ledger.as_ref().and_then(|ledger| self.fleet.fate(ledger, index));
-        let seat = |index| ledger.as_ref().and_then(|ledger| self.fleet.seat(ledger, index));
-        missing.iter().map(|index| Reason::of(fate(*index), seat(*index))).collect()
+        let refuge = |index| ledger.as_ref().and_then(|ledger| self.fleet.refuge(ledger, index));
+        missing.iter().map(|index| Reason::of(fate(*index), refuge(*index))).collect()
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use emulator::fleet::counts::{FleetCounts, StepTimes};
 use emulator::fleet::ledger::Fate;
-use emulator::fleet::{self, FleetError};
+use emulator::fleet::{self, FleetError, Refuge};
 use emulator::spec::FleetSpec;
 use reports::missing::Cause;
 use reports::store::WorkerRow;
@@ -150,8 +150,8 @@ pub struct Reason {
     pub cause: Cause,
     /// Anything more that is known.
     pub detail: Option<String>,
-    /// The position of the broker that the node was on when it was asked, where there are several.
-    pub seat: Option<u16>,
+    /// Where the node was when it was asked, if that was not its home.
+    pub refuge: Option<Refuge>,
 }
 
 /// Which nodes are connected, at one moment.
@@ -354,7 +354,7 @@ impl Books {
 
 impl Reason {
     /// What the ledger of a request says of a node, and where that was; `None`: it has no record.
-    fn of(fate: Option<Fate>, seat: Option<u16>) -> Self {
+    fn of(fate: Option<Fate>, refuge: Option<Refuge>) -> Self {
         let (cause, detail) = match fate {
             Some(Fate::NeverConnected) => (Cause::NeverConnected, None),
             Some(Fate::Disconnected) => (Cause::Disconnected, None),
@@ -375,11 +375,11 @@ impl Reason {
             Some(Fate::Answered) => (Cause::ReplyLost, None),
             None => (Cause::Unknown, None),
         };
-        Self { cause, detail: detail.map(str::to_owned), seat }
+        Self { cause, detail: detail.map(str::to_owned), refuge }
     }
 
     /// Its worker is lost, and why.
     fn lost(why: String) -> Self {
-        Self { cause: Cause::WorkerLost, detail: Some(why), seat: None }
+        Self { cause: Cause::WorkerLost, detail: Some(why), refuge: None }
     }
 }

@@ -243,7 +243,9 @@ impl Remote {
             match self.orders().give(number, &order, ANSWER_WITHIN).await {
                 Ok(Answer::Fates(outcomes)) => {
                     let outcomes: Vec<Outcome> = outcomes.expand(part.len()).collect();
-                    reasons.extend(outcomes.into_iter().map(|(fate, seat)| Reason::of(fate, seat)));
+                    reasons.extend(
+                        outcomes.into_iter().map(|(fate, refuge)| Reason::of(fate, refuge)),
+                    );
                     // What a broken answer lacks.
                     reasons.resize(from + part.len(), Reason::of(None, None));
                 }

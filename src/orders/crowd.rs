@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use emulator::filter::{CompiledFilter, FactFilterError, Filter, parse_fact};
+use emulator::fleet::Refuge;
 use emulator::node::{Group, GroupError};
 use emulator::spec::FleetSpec;
 use reports::place::{PlaceResult, Places};
@@ -21,6 +22,15 @@ pub(crate) enum CrowdError {
     Roster(#[from] RosterError),
 }
 
+/// The nodes of a group.
+struct Members {
+    /// Global index of the first.
+    first: u64,
+    name: String,
+    /// Positions of the brokers that any of them is configured with.
+    known: Vec<usize>,
+}
+
 /// A node's place in the plan.
 pub(crate) struct Place<'a> {
     pub(crate) index: u64,
@@ -32,8 +42,8 @@ pub(crate) struct Crowd {
     pub(crate) roster: Arc<Roster>,
     /// By position in the plan's entries: one for all clients, or one for each.
     expected: Vec<Vec<Arc<BitSet>>>,
-    /// First global index and name of each group; empty where the nodes are not ours.
-    groups: Vec<(u64, String)>,
+    /// Empty where the nodes are not ours.
+    groups: Vec<Members>,
     /// What the roster's tags mean to each client: the brokers by their positions. Empty where there is
     /// only one, or nothing is known of the nodes' homes.
     places: Vec<Vec<Arc<reports::place::Place>>>,
@@ -72,7 +82,12 @@ impl Crowd {
             _ => (1..=entry.clients).map(|client| who(entry.asked(client))).collect(),
         };
         let expected = plan.entries.iter().map(of_entry).collect::<Result<_, CrowdError>>()?;
-        let groups = spec.groups.iter().map(|group| (group.first, group.name.clone())).collect();
+        let members = |group: &plan::Group| Members {
+            first: group.first,
+            name: group.name.clone(),
+            known: group.placement.known(&plan.brokers).0,
+        };
+        let groups = plan.groups.iter().map(members).collect();
         let places = if roster.tag_count() > 0 { places(plan) } else { Vec::new() };
         let several = 0..if plan.brokers.count() > 1 { plan.brokers.count() } else { 0 };
         let brokers = several.map(|at| plan.brokers.name(at)).collect();
@@ -108,19 +123,30 @@ impl Crowd {
     /// The broker that a node of the roster is at home on, where there are several.
     pub(crate) fn home(&self, entry: u32) -> Option<&str> {
         // Without tags all are at home on the first.
-        self.broker(self.roster.tag(entry).unwrap_or(0))
+        let position = self.roster.tag(entry).unwrap_or(0);
+        self.brokers.get(usize::from(position)).map(String::as_str)
     }
 
-    /// The name of the broker at a position, where there are several.
-    pub(crate) fn broker(&self, position: u16) -> Option<&str> {
-        self.brokers.get(usize::from(position)).map(String::as_str)
+    /// The broker that a node of the roster has fled to: its name, or where it is if nothing but that is known.
+    pub(crate) fn refuge<'a>(&'a self, entry: u32, refuge: &'a Refuge) -> Option<&'a str> {
+        match refuge {
+            Refuge::Told(place) => Some(place),
+            Refuge::Configured(at) => {
+                let position = self.members(entry)?.known.get(usize::from(*at))?;
+                self.brokers.get(*position).map(String::as_str)
+            }
+        }
+    }
+
+    fn members(&self, entry: u32) -> Option<&Members> {
+        let index = self.roster.node(entry)?;
+        self.groups.iter().rev().find(|group| group.first <= index)
     }
 
     /// Where a node of the roster stands in the plan; `None` if it is not ours.
     pub(crate) fn place(&self, entry: u32) -> Option<Place<'_>> {
         let index = self.roster.node(entry)?;
-        let (_, group) = self.groups.iter().rev().find(|(first, _)| *first <= index)?;
-        Some(Place { index, group })
+        Some(Place { index, group: &self.members(entry)?.name })
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) use resolve::{CHURN_AWAY, CHURN_EVERY, IDENTITY};
 pub use resolve::{ResolveErrors, resolve};
 pub use schedule::{PlannedWave, request_id};
 pub(crate) use text::{Table, mib, thousands};
-pub(crate) use timeline::last_instants;
+pub(crate) use timeline::instants;
 pub use timeline::{Act, By, Rolling, Step, When};
 pub use types::{
     Batch, Behaviour, Churn, Client, Connect, Entry, EntryClient, Expected, Fidelity, Filter,

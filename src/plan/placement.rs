@@ -56,7 +56,7 @@ impl Placement {
     }
 
     /// The brokers that any node of the group knows, by position, and the homes as places among them.
-    pub(super) fn known(&self, brokers: &Brokers) -> (Vec<usize>, Homes) {
+    pub(crate) fn known(&self, brokers: &Brokers) -> (Vec<usize>, Homes) {
         let homes = self.homes(brokers);
         let known = homes.servers();
         let place =

@@ -82,7 +82,7 @@ pub fn resolve(scenario: &Scenario) -> Result<Plan, ResolveErrors> {
         entries,
         timeline: timeline::steps(scenario, &names),
         thresholds: thresholds(scenario),
-        late_grace: span(scenario.late_grace, LATE_GRACE),
+        late_grace: late_grace(scenario),
         tolerated_loss: {
             let tolerate = scenario.workers.as_ref().and_then(|workers| workers.tolerate);
             tolerate.map_or(0.0, |percent| percent.share)
@@ -190,6 +190,10 @@ fn thresholds(scenario: &Scenario) -> Vec<Threshold> {
             })
         })
         .collect()
+}
+
+pub(super) fn late_grace(scenario: &Scenario) -> Duration {
+    span(scenario.late_grace, LATE_GRACE)
 }
 
 pub(super) fn entries(given: &[scenario::Wave], groups: &[Group]) -> Vec<Entry> {

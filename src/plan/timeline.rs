@@ -1,5 +1,6 @@
 //! What happens to brokers while waves go on, with every default written in.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -132,21 +133,27 @@ impl Plan {
     }
 }
 
-/// When the last wave of a scenario is to be sent, and when the one is that a step waits for.
-pub(crate) fn last_instants(
+/// When the last wave of a scenario is to be sent, and between which instants a step begins, as far as the waves are
+/// as the scenario has them: one at an instant at that, one after a wave between the instant at which that is sent
+/// and the last at which it is listened to.
+pub(crate) fn instants(
     scenario: &Scenario,
     step: &TimelineStep,
-) -> Option<(Duration, Option<Duration>)> {
+) -> Option<(Duration, RangeInclusive<Duration>)> {
     let entries = super::resolve::entries(&scenario.waves, &[]);
     let instant = |entry: &Entry, counted: u32| {
         entry.starts_at + entry.every * (entry.warmup + counted).saturating_sub(1)
     };
     let last = entries.iter().map(|entry| instant(entry, entry.count)).max()?;
-    let after = match when(step, scenario)? {
-        When::At { .. } => None,
-        When::After { entry, number } => entries.get(entry).map(|entry| instant(entry, number)),
+    let begins = match when(step, scenario)? {
+        When::At { at } => at..=at,
+        When::After { entry, number } => {
+            let entry = entries.get(entry)?;
+            let sent = instant(entry, number);
+            sent..=sent + entry.deadline + super::resolve::late_grace(scenario)
+        }
     };
-    Some((last, after))
+    Some((last, begins))
 }
 
 /// The steps of a scenario whose checks found nothing, over these brokers.

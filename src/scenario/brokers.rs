@@ -34,7 +34,8 @@ pub struct Brokers {
     /// A nats-server binary to use instead of a version; for a mixed network one for each broker.
     pub path: Option<PerBroker>,
     /// The user's own configuration of every broker: a map that is merged into ours, or text of
-    /// nats-server's configuration language that is appended.
+    /// nats-server's configuration language that is appended. Where brokers listen and how they are joined is ours to
+    /// say; text spells our keys as we do (`max_connections`) and repeats none of a map's.
     pub config: Option<BrokerConfig>,
     /// The same for some brokers, by name, cluster or pattern such as `leaf*`; comes after `config`.
     pub config_for: Option<Named<BrokerConfig>>,

@@ -12,7 +12,9 @@ use super::layout::BrokerName;
 use super::units::{Count, Span};
 
 /// One thing that is done to brokers: exactly one of `restart`, `stop`, `start`, `kill`, `pause`,
-/// `lame_duck` and `replace`, at an instant or after a wave.
+/// `lame_duck` and `replace`, at an instant or after a wave. A step that cannot find its brokers as it needs them is
+/// refused where instants decide that; where they do not, one that comes while a broker stands still, is away for its
+/// restart or is still being ended waits until that is over.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TimelineStep")]

@@ -77,6 +77,8 @@ pub struct Evidence {
     pub preflight: Vec<(String, String)>,
     /// Brokers whose monitoring did not answer although they were there, and for how long.
     pub silent: Vec<(String, Duration)>,
+    /// Answers of counted waves that were not on time and all that were expected, where no threshold judges anything.
+    pub unjudged: Option<(u64, u64)>,
     /// Waves that could not be carried out as ordered, with the reason and what it means.
     pub failures: Vec<(String, Severity)>,
 }
@@ -147,6 +149,17 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
             Severity::Note,
             format!("{connected} of {planned} nodes were connected when the waves began"),
             "see missing.jsonl for their names and run.log for the reason",
+        );
+    }
+    if let Some((away, expected)) = evidence.unjudged.filter(|(away, _)| *away > 0) {
+        doubt(
+            "incomplete_unjudged",
+            Severity::Note,
+            format!(
+                "{away} of {} not on time, and there is no threshold: the exit code does not tell",
+                counted(expected, "answer was", "answers were")
+            ),
+            "write what is asked for, such as `thresholds: {completeness: [\"min == 100%\"]}`",
         );
     }
     for (broker, silent) in &evidence.silent {
@@ -316,6 +329,9 @@ mod tests {
         }
         check(&Evidence { fleet: (10, 9), ..clean() }, &[("fleet_incomplete", Note)]);
         check(&Evidence { fleet: (10, 10), ..clean() }, &[]);
+        let unjudged = |away| Evidence { unjudged: Some((away, 10)), ..clean() };
+        check(&unjudged(0), &[]);
+        check(&unjudged(1), &[("incomplete_unjudged", Note)]);
         let silent = vec![("n1".into(), Duration::from_secs(4))];
         check(&Evidence { silent, ..clean() }, &[("monitoring_silent", Note)]);
         let near = Evidence { preflight: vec![("files".into(), "ulimit".into())], ..clean() };

@@ -185,7 +185,7 @@ impl Carrier {
         }
         let ledger = closing.as_ref().and_then(|(_, ledger)| ledger.clone());
         let outcome = |index| match &ledger {
-            Some(ledger) => (fleet.fate(ledger, index), fleet.seat(ledger, index)),
+            Some(ledger) => (fleet.fate(ledger, index), fleet.refuge(ledger, index)),
             None => (None, None),
         };
         let outcomes = nodes.below(*end).map(outcome).collect();

@@ -94,6 +94,24 @@ async fn a_paused_broker_stands_still_and_goes_on_also_when_nobody_waits_any_mor
 }
 
 #[tokio::test]
+async fn nothing_comes_between_the_end_and_the_start_of_a_broker_that_is_restarted() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = started(folder.path()).await;
+    let (control, first) = (broker.control(), broker.pid());
+    let restart = control.restart(By::Kill, Duration::from_millis(300), None);
+    let meanwhile = async {
+        while is_running(first) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        control.end(By::Term).await
+    };
+    let (restarted, ended) =
+        timeout(SOON, async { tokio::join!(restart, meanwhile) }).await.unwrap();
+    assert!(restarted.unwrap().killed && !ended.unwrap().killed, "each in its turn");
+    assert!(!is_running(broker.pid()) && broker.pid() != first);
+}
+
+#[tokio::test]
 async fn an_owner_that_goes_takes_a_paused_broker_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let broker = started(folder.path()).await;

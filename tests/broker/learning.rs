@@ -57,7 +57,7 @@ pub(super) fn nodes_behaving(broker: &Broker, behaviour: Behaviour) -> Fleet {
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,
-        servers: vec![Server { address: broker.client().into(), url: broker.url() }],
+        servers: vec![Server::at(broker.client().into())],
         source_addresses: Vec::new(),
         connect: Connect { rate_per_s: None, in_flight: 10, timeout: Duration::from_secs(2) },
         login: Login::default(),

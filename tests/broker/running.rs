@@ -27,6 +27,10 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
 fn files_ending(folder: &Path, end: &str) -> usize {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().ends_with(end)).count()
@@ -153,18 +157,23 @@ async fn a_broker_that_does_not_become_ready_is_given_up_and_ended() {
 #[tokio::test]
 async fn a_broker_that_is_not_what_it_was_told_to_be_does_not_count_as_started() {
     for (extra, said) in [
-        ("server_name: other", "is answered by other, not by n1"),
+        ("server_name: other", "is answered by other, not by n1: leave server_name out"),
         ("http: \"127.0.0.1:-1\"", "leave the host and the ports out of its configuration"),
         ("host: \"127.0.0.2\"", "leave the host and the ports out of its configuration"),
+        ("http_base_path: /nats", "leave http_base_path out of its configuration"),
+        ("cluster: {name: c1, listen: \"127.0.0.2:-1\"}", "leave the host and the ports out"),
     ] {
         let folder = folder();
+        let cluster = Cluster { name: "c1".to_owned(), port: free_port(), routes: Vec::new() };
         let spec = StartSpec {
             extra_config: extra.to_owned(),
-            ready_within: Duration::from_secs(1),
+            // What is known at once is said at once: nobody waits so long.
+            ready_within: Duration::from_secs(3600),
+            wiring: Wiring { cluster: Some(cluster), ..Wiring::default() },
             ..start_spec(folder.path()).await
         };
-        let error = fail(&spec).await;
-        assert!(matches!(error, StartError::NotReady { .. }), "{error:?}");
+        let error = timeout(Duration::from_secs(120), fail(&spec)).await.expect("it is said soon");
+        assert!(matches!(error, StartError::Misled { .. }), "{error:?}");
         assert!(error.to_string().contains(said), "{error}");
     }
 }
@@ -187,7 +196,7 @@ async fn a_start_that_is_abandoned_leaves_nothing() {
 async fn a_port_in_use_is_named_and_its_owner_left_alone() {
     let (ours, theirs) = (folder(), folder());
     let other = start(&start_spec(theirs.path()).await).await;
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let free = free_port();
     for (client, monitor) in [(other.client().port(), free), (free, other.monitor().port())] {
         let ports = PortChoice::Fixed { client, monitor };
         let error = fail(&StartSpec { ports, ..start_spec(ours.path()).await }).await;

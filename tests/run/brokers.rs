@@ -165,6 +165,26 @@ async fn a_broker_that_hangs_for_good_while_nodes_connect_ends_in_bounded_time_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_for_good_is_said_loudly_where_no_threshold_judges_it() {
+    let rpc = format!("{RPC}, every: 1s, count: 3, deadline: 1s");
+    let text = scenario(&real().await, &["default, nodes: 5"], &[&rpc]) + "late_grace: 0s\n";
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        told.waves(1).await;
+        kill(Pid::from_raw(processes_about(out.path())[0]), Signal::SIGSTOP).unwrap();
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.doubts);
+    assert_eq!(left.summary.waves[2].on_time, 0);
+    let doubt = left.summary.doubts.iter().find(|doubt| doubt.kind == "incomplete_unjudged");
+    let away = left.summary.missing.count;
+    assert!(doubt.unwrap().detail.starts_with(&format!("{away} of 15 answers were not on time")));
+    let report = fs::read_to_string(left.folder.join("summary.md")).unwrap();
+    assert!(report.contains("PASSED, BUT INCOMPLETE"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hangs_for_a_while_costs_time_and_no_knowledge() {
     let groups = ["good, nodes: 5", "silent, nodes: 5, behaviour: {no_reply: 100%}"];
     let rpc = format!("{RPC}, every: 4s, count: 2, deadline: 15s");

@@ -1,7 +1,9 @@
 //! Networks that are there already, or are not.
 
+use std::path::Path;
 use std::time::Duration;
 
+use choria_emulator::broker::config::Cluster;
 use choria_emulator::broker::{Broker, PortChoice};
 use choria_emulator::conductor::Setup;
 use choria_emulator::driver::Secret;
@@ -15,7 +17,7 @@ use super::rig::{
     Ears, Left, Program, broker_with, external, left_in, run_alone, run_while, scenario,
 };
 use super::setup;
-use crate::support::{SOON, launcher, start_spec};
+use crate::support::{SOON, in_own_mounts, launcher, start_spec};
 
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, deadline: 5s";
 
@@ -40,6 +42,50 @@ async fn a_url_that_refuses_is_an_error_at_once() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("nats://127.0.0.1:{port}");
     check_refused(&url, |_| {}, &[&url, "refused", "check that the broker runs there"]).await;
+}
+
+/// Two brokers of one cluster, on one port of two addresses of this host.
+async fn behind_one_name(folder: &Path) -> [Broker; 2] {
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (client, routes) = (free(), vec![free(), free()]);
+    let start = async |at: usize| {
+        let mut spec = start_spec(&folder.join(format!("{at}"))).await;
+        spec.name = format!("far{at}");
+        spec.host = [[127, 0, 0, 2], [127, 0, 0, 3]][at].into();
+        spec.ports = PortChoice::Fixed { client, monitor: free() };
+        let (name, port, routes) = ("far".to_owned(), routes[at], routes.clone());
+        spec.wiring.cluster = Some(Cluster { name, port, routes });
+        Broker::start(&spec, &launcher()).await.unwrap()
+    };
+    [start(0).await, start(1).await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_to_every_address_of_a_name_that_has_several_and_round_the_one_that_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut command) = in_own_mounts("a name with several addresses") else { return };
+    let brokers = behind_one_name(&folder.path().join("brokers")).await;
+    let addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.1"];
+    let hosts = addresses.map(|address| format!("{address} brokers.test\n")).concat();
+    std::fs::write(folder.path().join("hosts"), hosts).unwrap();
+    let url = format!("nats://brokers.test:{}", brokers[0].client().port());
+    let rpc = format!("{RPC}, every: 1s, count: 2");
+    let text = scenario(&external(&url), &["default, nodes: 60"], &[&rpc]);
+    let at_work = folder.path().join("run");
+    std::fs::create_dir(&at_work).unwrap();
+    let run = Program::command(&at_work, &text);
+    let steps = "mount --bind ../hosts /etc/hosts || exit 77; exec \"$@\"";
+    command.args(["sh", "-c", steps, "sh"]).arg(run.get_program()).args(run.get_args());
+    let ended = Program::start(command, &at_work).end();
+    let left = left_in(&at_work);
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
+    assert!(left.summary.waves.iter().all(|wave| wave.on_time == 60), "{:?}", left.summary.missing);
+    assert_eq!(left.summary.fleet.counters.get("dial_failures"), None, "refusals are no failures");
+    for broker in brokers {
+        let seen = broker.sample().await.unwrap().varz.total_connections;
+        assert!((15..60).contains(&seen), "{seen} of 60 nodes and some clients");
+        broker.stop(SOON).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

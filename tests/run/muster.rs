@@ -72,7 +72,7 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
         plan,
         share: Share::WHOLE,
         shards: 1,
-        servers: vec![Server { address, url: url.clone() }],
+        servers: vec![Server::at(address)],
         source_addresses: Vec::new(),
         login: Login::default(),
     };

@@ -1,8 +1,12 @@
 //! What is seen of real brokers, held against counts that are known from the plan.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use reports::broker::BrokerFigure;
 
-use super::rig::{Left, real, run_alone, scenario};
+use super::apart::conduct;
+use super::rig::{Left, external, left_in, real, run_alone, run_while, scenario};
 use super::setup;
 
 const NODES: u64 = 200;
@@ -142,6 +146,56 @@ async fn a_missing_reply_names_the_broker_that_the_node_was_on_and_not_its_home(
         let there = of_wave.iter().all(|node| node.broker.as_deref() == Some(broker));
         assert!(there, "wave {number}: {of_wave:?}");
     }
+}
+
+/// Nodes that never answer, by the brokers that missing replies name them with, wave by wave.
+fn missing_from(left: &Left, number: u32) -> BTreeMap<String, usize> {
+    let mut by_broker = BTreeMap::new();
+    for node in left.missing().into_iter().filter(|node| node.number == number) {
+        *by_broker.entry(node.broker.unwrap_or_default()).or_default() += 1;
+    }
+    by_broker
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_knows_a_part_of_the_brokers_flees_to_one_of_these_and_is_missing_there() {
+    let brokers = format!("topology: supercluster, size: 2, {}", real().await);
+    let groups = ["silent, nodes: 20, brokers: c2-n1, behaviour: {no_reply: 100%}"];
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 14, \
+         deadline: 500ms";
+    let text = scenario(&brokers, &groups, &[wave])
+        + "timeline: [{after: {wave: rpc, number: 2}, kill: c2-n1}]\n";
+    let (out, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let here = run_alone(setup(&text, &[], out.path()).await).await.unwrap();
+    conduct(far.path(), &text, "2", &[]).end();
+    for left in [Left::by(&here), left_in(far.path())] {
+        assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", left.error());
+        assert_eq!(missing_from(&left, 1), [("c2-n1".to_owned(), 20)].into());
+        assert_eq!(missing_from(&left, 14), [("c2-n2".to_owned(), 20)].into());
+        let counted = &left.summary.missing.by_broker;
+        assert_eq!(counted.keys().collect::<Vec<_>>(), ["c2-n1", "c2-n2"], "{counted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fled_to_a_broker_that_it_was_told_of_is_missing_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, told] = super::watched::two(folder.path()).await;
+    let place = told.client().to_string();
+    let group = "silent, nodes: 20, behaviour: {no_reply: 100%}";
+    let wave = "rpc, request: {agent: emulated0, action: generate}, every: 1s, count: 14, \
+         deadline: 500ms";
+    let text = scenario(&external(&here.url()), &[group], &[wave]);
+    let out = tempfile::tempdir().unwrap();
+    let (finished, ()) = run_while(setup(&text, &[], out.path()).await, async |mut told| {
+        told.waves(2).await;
+        here.stop(Duration::ZERO).await;
+    })
+    .await;
+    let left = Left::by(&finished.unwrap());
+    assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", left.error());
+    assert_eq!(missing_from(&left, 1), [(String::new(), 20)].into());
+    assert_eq!(missing_from(&left, 14), [(place, 20)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,6 +146,25 @@ async fn a_pause_holds_answers_up_and_costs_no_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_a_broker_that_stands_still_or_is_away_waits_for_its_end() {
+    let brokers = format!("topology: cluster, size: 2, {}", real().await);
+    let pulse = format!("{PULSE}, count: 40");
+    for first in ["pause: n1, for: 4s", "restart: n1, for: 4s"] {
+        // When the second turn of the rolling step begins is not known when the scenario is read.
+        let steps = format!(
+            "late_grace: 250ms\ntimeline:\n  - {{step: first, at: 1100ms, {first}, watch: 1s}}\n  \
+             - {{step: second, at: 1s, restart: [n2, n1], rolling: 200ms, watch: 1s}}\n"
+        );
+        let text = scenario(&brokers, &["default, nodes: 4"], &[&pulse]) + &steps;
+        let ran = Ran::to_the_end(&text).await;
+        let done = ran.events.iter().filter(|event| event["kind"] == "timeline_done");
+        let done: Vec<_> =
+            done.map(|event| (event["step"].as_str().unwrap(), event["turn"].as_u64())).collect();
+        assert_eq!(done, [("second", Some(1)), ("first", Some(1)), ("second", Some(2))], "{first}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stays_away_leaves_the_time_open_and_fails_what_is_asked_of_it() {
     let thresholds = "\
 thresholds:

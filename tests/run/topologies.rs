@@ -170,12 +170,12 @@ async fn a_network_that_does_not_form_ends_with_code_4_and_names_the_link() {
         ),
         (
             "topology: leafnodes, leaves: 2, \
-             config_for: {leaf2: {leafnodes: {remotes: [{url: \"nats-leaf://127.0.0.1:1\"}]}}}",
+             config_for: {hub1: {leafnodes: {authorization: {user: a, password: b}}}}",
             &["the leafnodes did not form", "no leaf connection from leaf2 to hub1"],
         ),
         (
-            "topology: supercluster, size: 1, config_for: {c2: {gateway: {reject_unknown: true, \
-             gateways: []}}}",
+            "topology: supercluster, size: 1, \
+             config_for: {c2: {gateway: {authorization: {user: a, password: b}}}}",
             &["the supercluster did not form", "no gateway from c1-n1 to c2"],
         ),
     ] {
@@ -240,7 +240,7 @@ async fn brokers_that_start_longer_than_the_network_may_take_to_form_are_not_wai
 /// Does this to the brokers while they form: a leaf that never connects keeps the forming going.
 async fn check_spoilt(signal: Signal, says: &[&str]) {
     let out = tempfile::tempdir().unwrap();
-    let never = "config_for: {leaf1: {leafnodes: {remotes: [{url: \"nats-leaf://127.0.0.1:1\"}]}}}";
+    let never = "config_for: {hub1: {leafnodes: {authorization: {user: a, password: b}}}}";
     let brokers =
         format!("topology: leafnodes, leaves: 1, {never}, form_within: 6s, {}", real().await);
     let text = scenario(&brokers, &["default, nodes: 5"], &[RPC]);

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::backoff::Policy;
+use crate::fleet::Refuge;
 use crate::fleet::dice::Dice;
 use crate::spec;
 
@@ -28,12 +29,12 @@ pub(crate) struct Server {
     place: Box<str>,
     /// As it stands in `seen-by`.
     pub(crate) url: String,
-    /// Where it is; `None`: `place` has to be looked up.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where it is; none: `place` has to be looked up.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Server {
-    /// What to look up where there is no address.
+    /// What to look up where no address is known.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
@@ -54,12 +55,12 @@ struct Known {
 }
 
 impl Known {
-    fn add(&mut self, place: &str, url: String, address: Option<SocketAddr>) -> Option<u16> {
+    fn add(&mut self, place: &str, url: String, addresses: Vec<SocketAddr>) -> Option<u16> {
         if self.servers.len() >= MAX_SERVERS {
             return None;
         }
         let number = u16::try_from(self.servers.len()).ok()?;
-        self.servers.push(Arc::new(Server { place: place.into(), url, address }));
+        self.servers.push(Arc::new(Server { place: place.into(), url, addresses }));
         self.numbers.entry(place.into()).or_insert(number);
         Some(number)
     }
@@ -70,7 +71,7 @@ impl Directory {
     pub(crate) fn new(servers: &[spec::Server]) -> Self {
         let mut known = Known::default();
         for server in servers {
-            known.add(&place_of(&server.url), server.url.clone(), Some(server.address));
+            known.add(&place_of(&server.url), server.url.clone(), server.addresses.clone());
         }
         Self { configured: known.servers.len(), known: RwLock::new(known) }
     }
@@ -93,7 +94,22 @@ impl Directory {
         if let Some(number) = known.numbers.get(place) {
             return Some(*number);
         }
-        known.add(place, format!("nats://{place}"), place.parse().ok())
+        known.add(place, format!("nats://{place}"), place.parse().into_iter().collect())
+    }
+
+    /// What the server with this number is to whoever knows the configuration alone: one that was told of may be
+    /// one of those, by its address.
+    pub(crate) fn refuge(&self, number: u16) -> Option<Refuge> {
+        if !self.is_learnt(number) {
+            return Some(Refuge::Configured(number));
+        }
+        let told = self.server(number)?;
+        let is_it = |other: &u16| {
+            let other = self.server(*other);
+            other.is_some_and(|other| told.addresses.iter().any(|at| other.addresses.contains(at)))
+        };
+        let configured = (0..).take(self.configured).find(is_it);
+        Some(configured.map_or_else(|| Refuge::Told(told.place().to_owned()), Refuge::Configured))
     }
 
     fn is_learnt(&self, number: u16) -> bool {
@@ -156,6 +172,11 @@ impl Pool {
     /// The current server.
     pub(crate) fn current(&self) -> u16 {
         self.several.as_ref().and_then(|s| s.order.get(s.current)).copied().unwrap_or(self.home)
+    }
+
+    /// The current server, if it is not its home.
+    pub(crate) fn away(&self) -> Option<u16> {
+        Some(self.current()).filter(|current| *current != self.home)
     }
 
     /// The pause before the next try of a node that never was complete. The real server starts its
@@ -252,10 +273,7 @@ mod tests {
     use super::*;
 
     fn directory(configured: u16) -> Directory {
-        let server = |port| {
-            let address: SocketAddr = ([127, 0, 0, 1], port).into();
-            spec::Server { address, url: format!("nats://{address}") }
-        };
+        let server = |port| spec::Server::at(([127, 0, 0, 1], port).into());
         Directory::new(&(1..=configured).map(server).collect::<Vec<_>>())
     }
 
@@ -440,6 +458,23 @@ mod tests {
         }
         assert!(pool.len() as usize <= MAX_SERVERS);
         assert_eq!(directory.known.read().unwrap().servers.len(), MAX_SERVERS);
+    }
+
+    #[test]
+    fn a_server_that_was_told_of_is_known_by_its_address_where_it_is_configured_by_name() {
+        let addresses = vec![([127, 0, 0, 2], 1).into(), ([127, 0, 0, 3], 1).into()];
+        let named = spec::Server { addresses, url: "nats://brokers.test:1".to_owned() };
+        let directory = Directory::new(&[spec::Server::at(([127, 0, 0, 1], 1).into()), named]);
+        for (place, expected) in [
+            ("127.0.0.1:1", Refuge::Configured(0)),
+            ("127.0.0.3:1", Refuge::Configured(1)),
+            ("127.0.0.3:2", Refuge::Told("127.0.0.3:2".to_owned())),
+            ("far.test:1", Refuge::Told("far.test:1".to_owned())),
+        ] {
+            let number = directory.number(place).unwrap();
+            assert_eq!(directory.refuge(number), Some(expected), "{place}");
+        }
+        assert_eq!(directory.refuge(77), None);
     }
 
     #[test]

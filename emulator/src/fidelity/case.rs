@@ -221,7 +221,7 @@ impl Server {
             facts: literal_members(&self.facts),
             classes: self.classes.iter().map(|class| literal(class)).collect(),
             behaviour: Behaviour::default(),
-            servers: vec![Address { address: broker, url: self.connected_broker.clone() }],
+            servers: vec![Address { addresses: vec![broker], url: self.connected_broker.clone() }],
             homes: Homes::default(),
             source_addresses: Vec::new(),
             connect: Connect { rate_per_s: None, in_flight: 1, timeout: Duration::from_secs(2) },

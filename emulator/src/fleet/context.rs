@@ -105,7 +105,7 @@ impl Context {
         node.give_way();
         add(&counts.connected, 1);
         add(&counts.subscriptions, self.subscriptions() as u64);
-        self.ledgers.connected(node.slot, node.pool.current());
+        self.ledgers.connected(node.slot, node.pool.away());
         self.progress.notify_waiters();
     }
 

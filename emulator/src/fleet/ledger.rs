@@ -64,17 +64,17 @@ pub(crate) struct Presence {
     pub(crate) ever: Bits,
     /// Nodes that left as their group's churn says; no bits at all where no group has any.
     pub(crate) away: Bits,
-    /// The servers that nodes were complete on last; none where no group knows several.
+    /// The servers that nodes were complete on last.
     seats: Seats,
 }
 
 impl Presence {
-    fn new(count: usize, with_churn: bool, with_seats: bool) -> Self {
+    fn new(count: usize, with_churn: bool) -> Self {
         Self {
             connected: Bits::new(count),
             ever: Bits::new(count),
             away: Bits::new(if with_churn { count } else { 0 }),
-            seats: Seats::new(if with_seats { count } else { 0 }),
+            seats: Seats::new(count),
         }
     }
 }
@@ -146,7 +146,7 @@ impl Ledger {
     }
 
     /// The number of the server that a node was on when the book was opened, or was complete on last
-    /// before.
+    /// before, if that was not its home.
     pub(crate) fn seat(&self, slot: usize) -> Option<u16> {
         self.seats.of(slot)
     }
@@ -199,10 +199,9 @@ pub(crate) struct Ledgers {
 }
 
 impl Ledgers {
-    /// For `count` nodes; `with_churn`: whether any of them leave on purpose; `with_seats`: whether any
-    /// of them know more than one server.
-    pub(crate) fn new(count: usize, with_churn: bool, with_seats: bool) -> Self {
-        let presence = Presence::new(count, with_churn, with_seats);
+    /// For `count` nodes; `with_churn`: whether any of them leave on purpose.
+    pub(crate) fn new(count: usize, with_churn: bool) -> Self {
+        let presence = Presence::new(count, with_churn);
         Self { count, presence, open: RwLock::new(HashMap::new()) }
     }
 
@@ -224,9 +223,9 @@ impl Ledgers {
         ledger.fate(slot, &self.presence)
     }
 
-    /// The node is complete on the server with this number.
-    pub(crate) fn connected(&self, slot: usize, server: u16) {
-        self.presence.seats.take(slot, server);
+    /// The node is complete, on the server with this number, or at home.
+    pub(crate) fn connected(&self, slot: usize, away: Option<u16>) {
+        self.presence.seats.take(slot, away);
         self.presence.connected.set(slot);
         self.presence.ever.set(slot);
         self.presence.away.clear(slot);
@@ -255,9 +254,9 @@ mod tests {
 
     #[test]
     fn every_course_of_events_has_its_fate() {
-        let ledgers = Ledgers::new(130, true, true);
+        let ledgers = Ledgers::new(130, true);
         for slot in [1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 129] {
-            ledgers.connected(slot, 7);
+            ledgers.connected(slot, None);
         }
         ledgers.disconnected(2);
         for away in [10, 11, 14] {
@@ -272,15 +271,15 @@ mod tests {
         ledger.silent.set(5);
         ledger.refused.set(6);
         ledger.queue_full.set(9);
-        ledgers.connected(7, 7);
-        ledgers.connected(8, 7);
+        ledgers.connected(7, None);
+        ledgers.connected(8, None);
         ledger.answered.set(8);
         ledgers.disconnected(3);
         ledgers.disconnected(129);
-        ledgers.connected(3, 7);
+        ledgers.connected(3, None);
         // Away and back: one gets the request, one does not; two leave while it is on its way.
         for back in [11, 14] {
-            ledgers.connected(back, 7);
+            ledgers.connected(back, None);
         }
         for slot in [11, 12] {
             ledger.arrived.set(slot);
@@ -311,23 +310,24 @@ mod tests {
 
     #[test]
     fn a_book_keeps_where_nodes_were_when_it_was_opened() {
-        let ledgers = Ledgers::new(3, false, true);
-        ledgers.connected(0, 1);
-        ledgers.connected(1, 1);
+        let ledgers = Ledgers::new(3, false);
+        ledgers.connected(2, None);
+        let home = ledgers.open("home");
+        ledgers.connected(0, Some(1));
+        ledgers.connected(1, Some(1));
         ledgers.disconnected(1);
         let ledger = ledgers.open("r");
-        ledgers.connected(0, 2);
-        ledgers.connected(2, 2);
-        assert_eq!([0, 1, 2, 3].map(|slot| ledger.seat(slot)), [Some(1), Some(1), None, None]);
-        assert_eq!(ledgers.open("later").seat(0), Some(2));
-        let alone = Ledgers::new(3, false, false);
-        alone.connected(0, 1);
-        assert_eq!(alone.open("r").seat(0), None, "nobody asks where there is one");
+        ledgers.connected(0, Some(2));
+        ledgers.connected(1, None);
+        let seats = |ledger: &Ledger| [0, 1, 2, 3].map(|slot| ledger.seat(slot));
+        assert_eq!(seats(&home), [None; 4]);
+        assert_eq!(seats(&ledger), [Some(1), Some(1), None, None]);
+        assert_eq!(seats(&ledgers.open("later")), [Some(2), None, None, None]);
     }
 
     #[test]
     fn one_request_id_has_one_ledger_until_it_is_closed() {
-        let ledgers = Ledgers::new(1, false, false);
+        let ledgers = Ledgers::new(1, false);
         let first = ledgers.open("r");
         assert!(Arc::ptr_eq(&first, &ledgers.open("r")));
         assert!(ledgers.find("other").is_none());

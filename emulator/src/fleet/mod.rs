@@ -30,6 +30,7 @@ use self::context::Context;
 use self::counts::{FleetCounts, ShardCounts, StepTimes, add};
 use self::failures::Failures;
 use self::ledger::{Books, Fate, Ledger, Ledgers};
+pub use self::seats::Refuge;
 use self::shard::{Part, Shard, members};
 use crate::connection::pool::Directory;
 use crate::node::{Group, GroupError};
@@ -125,6 +126,8 @@ pub struct Fleet {
     counts: Vec<Arc<ShardCounts>>,
     lag_us_max: Arc<AtomicU64>,
     ledgers: Arc<Ledgers>,
+    /// The servers that the nodes of each group know, with the index of its first node.
+    directories: Vec<(u64, Arc<Directory>)>,
     progress: Arc<Notify>,
     failures: Arc<Failures>,
     stop: CancellationToken,
@@ -140,15 +143,15 @@ impl Fleet {
         let end = spec.groups.iter().map(|group| group.first + group.nodes).max().unwrap_or(0);
         let slots = end.div_ceil(spec.share.of.max(1)) as usize;
         let with_churn = spec.groups.iter().any(|group| group.behaviour.churn.is_some());
-        let with_seats = spec.groups.iter().any(|group| group.servers.len() > 1);
         let progress = Arc::default();
         let mut fleet = Self {
             share: spec.share,
             clock: spec.clock,
             counts: Vec::new(),
             lag_us_max: Arc::default(),
-            ledgers: Arc::new(Ledgers::new(slots, with_churn, with_seats)),
+            ledgers: Arc::new(Ledgers::new(slots, with_churn)),
             failures: Arc::new(Failures::new(Arc::clone(&progress))),
+            directories: Vec::new(),
             progress,
             stop: CancellationToken::new(),
             threads: Vec::new(),
@@ -171,6 +174,7 @@ impl Fleet {
                 Group::new(&group).map_err(|source| FleetError::Group { group: name, source })?;
             let in_flight = (group.connect.in_flight / spec.share.of.max(1) as usize).max(1);
             let directory = Arc::new(Directory::new(&group.servers));
+            fleet.directories.push((group.first, Arc::clone(&directory)));
             groups.push(Started {
                 spec: Arc::new(group),
                 compiled: Arc::new(compiled),
@@ -314,12 +318,15 @@ impl Fleet {
         (index % of == self.share.index).then(|| self.ledgers.fate(ledger, (index / of) as usize))
     }
 
-    /// The position among its group's servers of the one that the node was on when the book was opened, or
-    /// was on last before; `None` where nobody has counted, or it was one that brokers told of.
+    /// The server that the node was on when the book was opened, or was complete on last before, if that was not
+    /// its home; `None` as well if another share carries it.
     #[must_use]
-    pub fn seat(&self, ledger: &Ledger, index: u64) -> Option<u16> {
+    pub fn refuge(&self, ledger: &Ledger, index: u64) -> Option<Refuge> {
         let of = self.share.of.max(1);
-        (index % of == self.share.index).then(|| ledger.seat((index / of) as usize))?
+        let number =
+            (index % of == self.share.index).then(|| ledger.seat((index / of) as usize))??;
+        let (_, directory) = self.directories.iter().rev().find(|(first, _)| *first <= index)?;
+        directory.refuge(number)
     }
 
     /// True if the node is connected now with all its subscriptions.

@@ -241,18 +241,37 @@ fn source_of(index: u64, sources: &[IpAddr]) -> Option<IpAddr> {
     usize::try_from(mixed % count).ok().and_then(|at| sources.get(at)).copied()
 }
 
-/// Opens a connection to a server of the pool.
-async fn reach(server: &Server, source: Option<IpAddr>, room: Room) -> io::Result<TcpStream> {
-    let address = match server.address {
-        Some(address) => address,
-        None => {
-            let mut found = lookup_host(server.place()).await?;
-            found.next().ok_or(io::ErrorKind::NotFound)?
+/// Opens a connection to a server of the pool. Where its name stands for several addresses, they are tried in an
+/// order of the node's own, each for its part of the time, until one takes the connection (nats.go, `createConn`).
+async fn reach(
+    server: &Server,
+    dice: &mut Dice,
+    source: Option<IpAddr>,
+    room: Room,
+    within: Duration,
+) -> io::Result<TcpStream> {
+    let mut addresses = server.addresses.clone();
+    if addresses.is_empty() {
+        addresses = lookup_host(server.place()).await?.collect();
+        // A resolver gives them in any order.
+        addresses.sort_unstable();
+        addresses.dedup();
+    }
+    if addresses.len() > 1 {
+        dice.shuffle(&mut addresses);
+    }
+    let each = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut refused = io::ErrorKind::NotFound.into();
+    for address in addresses {
+        // An address to connect from leads to its own network only.
+        let source = source.filter(|source| source.is_loopback() == address.ip().is_loopback());
+        match timeout(each, dial(address, source, room)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => refused = error,
+            Err(_) => refused = io::ErrorKind::TimedOut.into(),
         }
-    };
-    // An address to connect from leads to its own network only.
-    let source = source.filter(|source| source.is_loopback() == address.ip().is_loopback());
-    dial(address, source, room).await
+    }
+    Err(refused)
 }
 
 /// One dial and, if it succeeds, the connection until it ends.
@@ -269,7 +288,9 @@ async fn connect_once(
     let room = context.spec.behaviour.stuck.map_or(Room::Usual, |_| Room::Little);
     let dialled = Instant::now();
     add(&context.counts.dials, 1);
-    let dialling = Box::pin(timeout(context.spec.connect.timeout, reach(&server, source, room)));
+    let within = context.spec.connect.timeout;
+    let reaching = reach(&server, &mut node.dice, source, room, within);
+    let dialling = Box::pin(timeout(within, reaching));
     let stream = match stop.run_until_cancelled(dialling).await {
         None => return Break(()),
         Some(Ok(Ok(stream))) => stream,

@@ -48,7 +48,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
         facts: serde_json::Map::new(),
         classes: Vec::new(),
         behaviour,
-        servers: vec![Server { address, url: format!("nats://{address}") }],
+        servers: vec![Server::at(address)],
         homes: Homes::default(),
         shown: None,
         source_addresses: Vec::new(),
@@ -75,7 +75,7 @@ fn context(listener: &TcpListener, behaviour: Behaviour) -> Context {
     let mut context = fleet.context(1, &group, &Arc::new(ShardCounts::default()));
     // The fleet ends here; the node does not.
     context.stop = tokio_util::sync::CancellationToken::new();
-    context.ledgers = Arc::new(Ledgers::new(1, true, false));
+    context.ledgers = Arc::new(Ledgers::new(1, true));
     context
 }
 

@@ -116,11 +116,26 @@ fn whole_seconds(time: &str) -> String {
     }
 }
 
+/// How many answers of counted waves were not on time, of how many.
+fn answers_away(summary: &Summary) -> String {
+    let counted = summary.waves.iter().filter(|wave| !wave.warmup);
+    let expected: u64 = counted.map(|wave| wave.expected).sum();
+    let of = format::counted(expected, "answer", "answers");
+    format!("{} of {of}", format::count(summary.missing.count))
+}
+
 fn verdict(summary: &Summary) -> Line {
     let all = summary.thresholds.len() as u64;
     let failed = summary.thresholds.iter().filter(|threshold| !threshold.passed).count() as u64;
     let thresholds = format::counted(all, "threshold", "thresholds");
     match summary.verdict {
+        Verdict::Passed if all == 0 && summary.missing.count > 0 => Line::new(
+            Mood::Warning,
+            format!(
+                "PASSED, BUT INCOMPLETE: {} not on time, and the scenario sets no thresholds",
+                answers_away(summary)
+            ),
+        ),
         Verdict::Passed if all == 0 => {
             Line::new(Mood::Good, "PASSED: valid, but the scenario sets no thresholds")
         }

@@ -184,19 +184,21 @@ fn shares_of_one_wave_add_up_to_the_wave_of_the_whole_fleet() {
 }
 
 #[test]
-fn only_the_first_names_of_a_cause_are_kept_and_warm_up_waves_are_not_counted() {
+fn only_the_first_names_of_a_cause_are_kept_each_once_and_warm_up_waves_are_not_counted() {
     let mut missing = Missing::default();
     for index in (0..100).rev() {
-        for warmup in [false, true] {
+        for (warmup, broker) in [(false, "n2"), (false, "n1"), (true, "n0")] {
             let key = WaveKey { name: "rpc".to_owned(), number: 1, warmup, client: 1 };
             let mut node = MissingNode::new(&key, format!("n{index}"), Cause::NoReply);
             node.index = Some(index);
+            node.broker = Some(broker.to_owned());
             missing.add(&node);
         }
     }
-    assert_eq!(missing.counted().total(), 100);
+    assert_eq!(missing.counted().total(), 200);
     let (cause, names) = missing.examples().next().unwrap();
     assert_eq!(cause, Cause::NoReply);
     assert_eq!(names.len(), EXAMPLES_PER_CAUSE);
     assert!(names.iter().map(|name| name.index).eq((0..5).map(Some)));
+    assert!(names.iter().all(|name| name.broker.as_deref() == Some("n1")), "{names:?}");
 }

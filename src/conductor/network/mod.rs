@@ -116,7 +116,7 @@ impl Network {
             let (name, url, varz) = (broker.name().to_owned(), broker.url(), broker.at_start());
             let (version, go) = (varz.version.clone(), Some(varz.go.clone()));
             tracing::info!(%name, %version, go, %url, pid = broker.pid(), "broker is ready");
-            network.servers.push(Server { address: broker.client().into(), url: url.clone() });
+            network.servers.push(Server::at(broker.client().into()));
             network.urls.push(url.clone());
             reporter.tell(Progress::Broker { name, version, go, url });
         }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{sleep, sleep_until};
 
 use super::{Progress, Reporter, RunError, Setup, network};
-use crate::broker::{self, By, Control, ControlError, Obtained};
+use crate::broker::{self, By, Control, ControlError, Obtained, Stopped};
 use crate::crew::Meter;
 use crate::driver::{Epoch, Presence};
 use crate::plan::{self, Act, Plan, Rolling, Step, When};
@@ -264,20 +264,21 @@ async fn act(
     program: Option<&Obtained>,
 ) -> Result<bool, ControlError> {
     match act {
-        Act::End { by } => end(broker, *by).await,
+        Act::End { by } => {
+            let stopped = broker.end(ended_by(*by)).await?;
+            Ok(had_to_be_killed(&stopped, *by))
+        }
         Act::Start => broker.start(None).await.map(|()| false),
         Act::Pause { length } => broker.pause(*length).await.map(|()| false),
         Act::Restart { by, away, .. } => {
-            let killed = end(broker, *by).await?;
-            sleep(*away).await;
-            broker.start(program.cloned()).await.map(|()| killed)
+            let stopped = broker.restart(ended_by(*by), *away, program.cloned()).await?;
+            Ok(had_to_be_killed(&stopped, *by))
         }
     }
 }
 
-async fn end(broker: &Control, by: plan::By) -> Result<bool, ControlError> {
-    let stopped = broker.end(ended_by(by)).await?;
-    Ok(stopped.killed && by != plan::By::Kill)
+fn had_to_be_killed(stopped: &Stopped, by: plan::By) -> bool {
+    stopped.killed && by != plan::By::Kill
 }
 
 fn ended_by(by: plan::By) -> By {

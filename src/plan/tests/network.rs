@@ -126,7 +126,7 @@ fn nodes_are_at_home_where_the_scenario_says_and_flee_where_a_server_would() {
         assert_eq!(departs, pools.iter().any(|pool| pool.len() > 1), "{brokers}, {group}");
         // The fleet is told the same.
         let server = |number: u16| emulator::spec::Server {
-            address: ([127, 0, 0, 1], number).into(),
+            addresses: vec![([127, 0, 0, 1], number).into()],
             url: number.to_string(),
         };
         let spec = plan.fleet_spec(&Seat {

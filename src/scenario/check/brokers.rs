@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{at, check_positive, choose};
-use crate::broker::our_name;
+use super::{at, check_positive, choose, config};
 use crate::broker::version::{Version, VersionError};
-use crate::scenario::brokers::{BrokerConfig, Brokers, PerBroker, Placement, Topology};
+use crate::scenario::brokers::{Brokers, PerBroker, Placement, Topology};
 use crate::scenario::error::Problem;
 use crate::scenario::layout::{BrokerName, MAX_BROKERS, layout};
 use crate::scenario::tree::Step;
@@ -14,20 +13,6 @@ use crate::scenario::units::Count;
 
 /// The largest weight of a broker: shares of a thousandth can be said.
 const MAX_WEIGHT: u64 = 1000;
-
-/// Where and as whom a broker listens, by our names for its keys.
-const OURS: [&str; 10] = [
-    "port",
-    "listen",
-    "host",
-    "http",
-    "http_port",
-    "https",
-    "https_port",
-    "http_base_path",
-    "server_name",
-    "ports_file_dir",
-];
 
 /// Where secrets are said instead of in a scenario.
 const SECRETS_ELSEWHERE: &str = "write `nats://HOST:PORT`, and say who you are with --user and \
@@ -43,7 +28,8 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         check_monitoring(found, brokers);
         if found.len() == before {
             check_programs(found, brokers);
-            check_config(found, brokers);
+            config::check(found, brokers);
+            check_environment(found, brokers);
         }
         if let Some(span) = brokers.form_within {
             check_positive(
@@ -272,25 +258,8 @@ pub(super) fn check_version(found: &mut Vec<Problem>, at: &[Step], text: &str, t
     found.push(Problem::new(at.to_vec(), message, advice));
 }
 
-fn check_config(found: &mut Vec<Problem>, brokers: &Brokers) {
-    let names = layout(Some(brokers));
-    let mut ours = |at: Vec<Step>, config: &BrokerConfig| {
-        let BrokerConfig::Map(map) = config else { return };
-        for key in map.0.keys().filter(|key| OURS.contains(&our_name(key).as_str())) {
-            let at = at.iter().cloned().chain([key.as_str().into()]).collect();
-            let message = format!("`{key}` is ours to say: the run must find the broker");
-            found.push(Problem::new(at, message, "leave it out").of_key());
-        }
-    };
-    if let Some(config) = &brokers.config {
-        ours(at!["brokers", "config"], config);
-    }
-    for (name, config) in brokers.config_for.iter().flat_map(|each| &each.0) {
-        ours(at!["brokers", "config_for", name.as_str()], config);
-    }
-    for (name, _) in brokers.config_for.iter().flat_map(|each| &each.0) {
-        check_meant(found, at!["brokers", "config_for", name.as_str()], name, &names, true);
-    }
+/// Variables that an environment can have.
+fn check_environment(found: &mut Vec<Problem>, brokers: &Brokers) {
     for (name, _) in brokers.environment.iter().flat_map(|environment| &environment.0) {
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if name.is_empty() || !plain {
@@ -343,7 +312,7 @@ fn check_placement(
 }
 
 /// A name, cluster or pattern that means no broker is a mistake.
-fn check_meant(
+pub(super) fn check_meant(
     found: &mut Vec<Problem>,
     at: Vec<Step>,
     text: &str,

@@ -4,6 +4,8 @@
 
 mod agents;
 pub(super) mod brokers;
+mod config;
+mod course;
 mod fleet;
 mod lifecycle;
 mod request;

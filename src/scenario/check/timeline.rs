@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::brokers::{check_path, check_version};
-use super::{at, check_positive, check_span, check_token, choose};
+use super::{at, check_positive, check_span, check_token, choose, course};
 use crate::plan;
 use crate::scenario::Topology;
 use crate::scenario::error::Problem;
@@ -50,25 +50,8 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
             found.push(Problem::new(at!["timeline", index], message, advice));
         }
     }
-    check_starts(found, steps, scenario);
-}
-
-/// What no step ends is running: to start it would end the run.
-fn check_starts(found: &mut Vec<Problem>, steps: &[Step], scenario: &Scenario) {
-    let brokers = layout(scenario.brokers.as_ref());
-    let chosen = |names: &Names| names.choose(&brokers).unwrap_or_default();
-    let ends = |step: &Step| [step.stop.clone(), step.kill.clone(), step.lame_duck.clone()];
-    let ended: Vec<String> =
-        steps.iter().flat_map(ends).flatten().flat_map(|names| chosen(&names)).collect();
-    for (index, step) in steps.iter().enumerate() {
-        let started = step.start.as_ref().map(chosen).unwrap_or_default();
-        if let Some(running) = started.iter().find(|name| !ended.contains(name)) {
-            let message = format!("nothing ends {running} before");
-            let advice = format!(
-                "write a step such as `stop: {running}` before it, or `restart: {running}` instead"
-            );
-            found.push(Problem::new(at!["timeline", index, "start"], message, advice).of_key());
-        }
+    if found.is_empty() {
+        course::check(found, steps, scenario);
     }
 }
 
@@ -165,9 +148,9 @@ fn check_when(
             return;
         }
     }
-    if sound && let Some((last, position)) = plan::last_instants(scenario, step) {
-        let late = step.at.is_some_and(|at| at.0 > last) || position.is_some_and(|p| p >= last);
-        if late {
+    if sound && let Some((last, begins)) = plan::instants(scenario, step) {
+        let begins = *begins.start();
+        if begins > last || (step.after.is_some() && begins >= last) {
             let key = if step.at.is_some() { "at" } else { "after" };
             let message = "no wave is sent after this step";
             let advice = format!(

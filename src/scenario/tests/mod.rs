@@ -1,5 +1,6 @@
 //! A scenario is read, overridden and refused as promised.
 
+mod course;
 mod network;
 mod overriding;
 mod refusals;

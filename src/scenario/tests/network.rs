@@ -27,6 +27,33 @@ fn brokers_that_cannot_be_meant_are_refused() {
         ("config: {net: 0.0.0.0}", "`net` is ours to say"),
         ("config_for: {n1: {monitor_port: 8222}}", "`monitor_port` is ours to say"),
         ("config: {http_base_path: /nats}", "`http_base_path` is ours to say"),
+        ("config: 'Port: 4222'", "`Port` in line 1 of the text is ours to say"),
+        ("config: \"debug: true\\n'NET' = a\"", "`NET` in line 2 of the text is ours to say"),
+        ("config: \"debug on; HTTP_Base_Path /nats\"", "`HTTP_Base_Path` in line 1 of the text"),
+        ("config: 'Max_Payload: 9'", "`max_payload` elsewhere: chance"),
+        ("config_for: {n1: 'max_conn: 9'}", "write `max_connections`"),
+        ("config: \"Debug: true\\ndebug: false\"", "write `Debug`"),
+        (
+            "config: 'trace: true'\n  config_for: {n1: 'TRACE: false'}",
+            "`TRACE` in line 1 of the text is `trace` elsewhere",
+        ),
+        (
+            "config: {Accounts: {A: {}}}\n  config_for: {\"n*\": \"accounts {\\n A {}\\n}\"}",
+            "`accounts` in line 1 of the text is `Accounts` in a map",
+        ),
+        (
+            "topology: cluster\n  config: 'Cluster {pool_size: 1}'",
+            "would take the place of ours, by which brokers find each other",
+        ),
+        ("topology: supercluster\n  config: 'gateway {}'", "merged: `{gateway: {...}}`"),
+        ("topology: leafnodes\n  config_for: {leaf1: 'leaf {}'}", "merged: `{leafnodes: {...}}`"),
+        ("topology: cluster\n  config: {Cluster: {Port: 1}}", "`Port` in `Cluster` is ours to say"),
+        (
+            "topology: cluster\n  config_for: {n1: {cluster: {routes: []}}}",
+            "`routes` in `cluster` is ours to say: brokers must find each other",
+        ),
+        ("topology: leafnodes\n  config: {leaf: {remotes: []}}", "`remotes` in `leaf` is ours"),
+        ("topology: supercluster\n  config: {gateway: {gateways: []}}", "`gateways` in `gateway`"),
         ("nats: 2.+1.5", "three numbers"),
         ("nats: 2.14.5-../../etc", "three numbers"),
         ("nats: 2.0.0-RC1", "2.0.0 is the first release"),
@@ -62,6 +89,21 @@ fn brokers_that_cannot_be_meant_are_refused() {
     ] {
         let told = refusal(&leaves, &[&format!("{key}={value}")]);
         assert!(told.contains(says), "{key}={value}: {told}");
+    }
+}
+
+#[test]
+fn what_is_said_once_may_be_said_in_text_or_in_a_map() {
+    for that in [
+        "config: \"max_payload: 9\\nauthorization { timeout: 3 }\\ninclude own.conf\"",
+        "config: 'Cluster { name: own, Listen: 127.0.0.1:-1 }'",
+        "topology: cluster\n  config: {Max_Conn: 9, cluster: {name: a, pool_size: 1, no_advertise: true}}",
+        "topology: cluster\n  config: {debug: true}\n  config_for: {n1: {DEBUG: false}, n2: 'trace: true'}",
+        "topology: cluster\n  config_for: {n1: 'trace: true', n2: {Trace: true}, n3: 'TRACE: true'}",
+        "topology: leafnodes\n  config: 'mqtt { port: 1883 }'\n  config_for: {hub1: {leafnodes: {min_version: 2.8.0}}}",
+    ] {
+        let parsed = parse(&FULL.replace("topology: single\n  nats: 2.12.15", that), &[]);
+        assert!(parsed.is_ok(), "{that}: {}", parsed.unwrap_err());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use emulator::fleet::Fleet;
 use emulator::homes::Homes;
-use emulator::spec::{Connect, FleetSpec, Share};
+use emulator::spec::{Connect, FleetSpec, Server, Share};
 
 use super::script::{Broker, INFO};
 use super::{SUBSCRIPTIONS, group, spec, start, until};
@@ -151,4 +151,43 @@ async fn an_info_in_mid_connection_that_makes_no_sense_changes_nothing() {
     assert_eq!((counts.lame_ducks, counts.servers_learnt, counts.protocol_errors), (0, 0, 0));
     drop(peer);
     broker.accept_ready().await;
+}
+
+/// Which of two brokers behind one name each of twelve nodes is on, by shares of so many processes. A third
+/// address of that name has nobody.
+async fn taken_in(shares: u64) -> BTreeSet<(String, usize)> {
+    let brokers = Broker::pair().await;
+    let [one, other] = brokers.each_ref().map(Broker::address);
+    let nobody = ([127, 0, 0, 3], one.port()).into();
+    let url = format!("nats://brokers.test:{}", one.port());
+    let mut group = group(12, &[&brokers[0]]);
+    group.servers = vec![Server { addresses: vec![one, other, nobody], url }];
+    let fleets: Vec<_> = (0..shares)
+        .map(|index| {
+            let share = Share { index, of: shares };
+            Fleet::start(FleetSpec { share, ..spec(vec![group.clone()]) }).unwrap()
+        })
+        .collect();
+    let (mut taken, mut peers) = (BTreeSet::new(), Vec::new());
+    for _ in 0..12 {
+        let (number, mut peer) = tokio::select! {
+            peer = brokers[0].accept() => (0, peer),
+            peer = brokers[1].accept() => (1, peer),
+        };
+        taken.insert((peer.welcome().await.0, number));
+        peers.push(peer);
+    }
+    for fleet in fleets {
+        let counts = until(&fleet, "connected", |c| c.connected == 12 / shares).await;
+        assert_eq!((counts.dials, counts.dial_failures), (12 / shares, 0), "one way or another");
+    }
+    taken
+}
+
+#[tokio::test]
+async fn addresses_of_one_name_are_tried_in_an_order_of_the_nodes_own_whichever_process_runs_it() {
+    let taken = taken_in(1).await;
+    let on_first = taken.iter().filter(|(_, number)| *number == 0).count();
+    assert!((2..=10).contains(&on_first), "{taken:?}");
+    assert_eq!(taken_in(3).await, taken);
 }

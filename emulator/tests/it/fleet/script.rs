@@ -31,6 +31,18 @@ impl Broker {
         Self { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap() }
     }
 
+    /// Two brokers at two addresses of this host, on one port.
+    pub(super) async fn pair() -> [Self; 2] {
+        loop {
+            let one = Self::new().await;
+            let other = ([127, 0, 0, 2], one.address().port());
+            // Somebody else may have it there.
+            if let Ok(listener) = TcpListener::bind(SocketAddr::from(other)).await {
+                return [one, Self { listener }];
+            }
+        }
+    }
+
     /// A broker whose connections take few bytes before somebody reads them.
     pub(super) fn with_small_buffers() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
@@ -44,7 +56,7 @@ impl Broker {
     }
 
     pub(super) fn server(&self) -> Server {
-        Server { address: self.address(), url: format!("nats://{}", self.address()) }
+        Server::at(self.address())
     }
 
     /// The next connection.

@@ -43,7 +43,7 @@ fn deaf_server() -> (Server, (tokio::net::TcpListener, Vec<TcpStream>)) {
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
         full.push(stream);
     }
-    (Server { address, url: format!("nats://{address}") }, (listener, full))
+    (Server::at(address), (listener, full))
 }
 
 #[tokio::test]
