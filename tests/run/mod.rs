@@ -1,5 +1,6 @@
 //! Whole runs: scenarios on real brokers with real nodes, from parsing to the result folder.
 
+mod accounts;
 mod answers;
 mod apart;
 mod brokers;
