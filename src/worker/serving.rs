@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
-use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::carrier::Carrier;
 use super::driving::Desk;
 use super::muster::Joined;
-use super::{End, Progress, Setup, reporting, service};
+use super::{End, Progress, Setup, reporting};
 use crate::conductor::Stop;
 use crate::control::messages::{Answer, Beat, Order, micros};
 use crate::control::{Line, Silence, Subjects, TICK};
@@ -33,8 +32,7 @@ pub(super) async fn serve(
     stop: &Stop,
     tell: &impl Fn(Progress),
 ) -> End {
-    let Joined { line, subjects, run, number, orders, beats } = joined;
-    let carrier = Arc::new(Carrier::new(&setup.name));
+    let Joined { line, subjects, run, number, orders, beats, carrier, mut tasks } = joined;
     let mut hands = Hands {
         carrier: Arc::clone(&carrier),
         desk: Desk::new(&setup.name),
@@ -42,11 +40,8 @@ pub(super) async fn serve(
         subjects: subjects.clone(),
         number,
     };
-    // Both end with this function, after what they have to say last.
-    let mut tasks = JoinSet::new();
+    // Ends with this function, after what it has to say last.
     tasks.spawn(reporting::pulse(line.clone(), subjects.pulse(number), Arc::clone(&carrier)));
-    let (name, of_run) = (setup.name.clone(), run.clone());
-    tasks.spawn(service::show(line.clone(), name, of_run, Arc::clone(&carrier)));
     let mut ears = Ears::open(run, orders, beats, stop);
     let end = hands.work(&mut ears, tell).await;
     if let Some(message) = &ears.dismissal {

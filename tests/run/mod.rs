@@ -12,6 +12,7 @@ mod hosts;
 mod joined;
 mod links;
 mod loss;
+mod micro;
 mod muster;
 mod reach;
 mod releases;
