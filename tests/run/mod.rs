@@ -4,6 +4,7 @@ mod accounts;
 mod answers;
 mod apart;
 mod brokers;
+mod control_cost;
 mod drivers;
 mod external;
 mod handmade;
