@@ -74,6 +74,8 @@ struct Ears<'a> {
     ticks: Interval,
     /// Since the conductor was heard last.
     silence: Silence,
+    /// The run of another conductor that was heard since.
+    instead: Option<String>,
     /// Orders that came while another was carried out.
     waiting: VecDeque<Message>,
     /// The word to leave, which is to be answered.
@@ -85,8 +87,8 @@ impl<'a> Ears<'a> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence = Silence::default();
-        let (waiting, dismissal) = (VecDeque::new(), None);
-        Self { run, orders, beats, stop, ticks, silence, waiting, dismissal }
+        let (instead, waiting, dismissal) = (None, VecDeque::new(), None);
+        Self { run, orders, beats, stop, ticks, silence, instead, waiting, dismissal }
     }
 
     /// Waits for the next order; `Err`: there is none, as this worker is to end.
@@ -119,12 +121,18 @@ impl<'a> Ears<'a> {
                 self.waiting.push_back(message);
             }
             Some(beat) = self.beats.next() => {
-                let beat: Option<Beat> = serde_json::from_slice(&beat.payload).ok();
-                if beat.is_some_and(|beat| beat.run == self.run) {
-                    self.silence.heard();
+                match serde_json::from_slice(&beat.payload) {
+                    Ok(Beat { run, .. }) if run == self.run => {
+                        self.silence.heard();
+                        self.instead = None;
+                    }
+                    Ok(Beat { run, .. }) => self.instead = Some(run),
+                    Err(_) => {}
                 }
             }
-            _ = self.ticks.tick() => if self.silence.tick() { return Err(End::Alone) },
+            _ = self.ticks.tick() => if self.silence.tick() {
+                return Err(End::Alone { instead: self.instead.take() });
+            },
             reason = self.stop.asked() => return Err(End::Asked(reason)),
         }
         Ok(())
