@@ -11,6 +11,7 @@ mod handmade;
 mod host;
 mod hosts;
 mod joined;
+mod lagging;
 mod links;
 mod loss;
 mod micro;
