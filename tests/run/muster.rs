@@ -18,7 +18,7 @@ use super::apart::{
     TOKEN, conduct, conductor, conductor_over, conductor_with, control_broker, worker,
 };
 use super::handmade::{ConductorByHand, WorkerByHand, line, next};
-use super::rig::{Ended, Program, broker_with, left_in, processes_about, readable};
+use super::rig::{self, Ended, Program, broker_with, left_in, processes_about, readable};
 use super::workers::{LONG, text};
 use crate::support::{SOON, wait_until};
 
@@ -83,6 +83,25 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
     let connection =
         ConnectionOptions { timeout: Some(Duration::from_secs(60)), ..Default::default() };
     (mute, assignment, Reach { urls: vec![url], connection, nonce: 0 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_reads_another_plan_than_was_sent_refuses_it_with_both_digests() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut conductor = ConductorByHand::start(folders[0].path()).await;
+    let url = conductor.broker.url();
+    let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
+    conductor.let_in().await;
+    let (_mute, mut assignment, _) = mute_assignment(folders[2].path()).await;
+    assignment.plan.seed += 1;
+    let (sent, read) = (assignment.digest.clone(), assignment.plan.digest());
+    let answer = conductor.order(&Order::Prepare(Box::new(assignment))).await;
+    let told = format!("w1: the plan was sent as {sent} and is read as {read}");
+    assert_eq!(answer, Answer::Refused(told.clone()));
+    let ended = program.end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    assert!(ended.said.contains(&told), "{}", ended.said);
+    conductor.broker.stop(Duration::ZERO).await;
 }
 
 /// Does something to a worker while it tries to connect a client to a broker that says nothing: it ends so, and not
@@ -263,12 +282,19 @@ async fn a_muster_of_its_own_workers_that_is_interrupted_leaves_none_of_them() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let folder = tempfile::tempdir().unwrap();
         let program = conduct(folder.path(), &text(LONG, "").await, "20", &[]);
-        // The control broker has begun; that the first worker asks takes longer.
-        wait_until("a muster", || processes_about(folder.path()).len() > 1);
+        // As soon as the control broker is there it stands still, and nobody can come.
+        let others = || {
+            let all = processes_about(folder.path()).into_iter();
+            all.filter(|pid| *pid != program.pid()).collect::<Vec<_>>()
+        };
+        wait_until("a control broker", || !others().is_empty());
+        others().into_iter().for_each(|pid| rig::signal(pid, Signal::SIGSTOP));
         program.signal(signal);
         let ended = program.end();
         assert_eq!(ended.code, Some(code), "{}", ended.said);
-        assert_eq!(readable(folder.path()).summary.verdict, Verdict::Interrupted);
+        let left = readable(folder.path());
+        assert_eq!(left.summary.verdict, Verdict::Interrupted);
+        assert!(left.lines("events.jsonl").iter().all(|event| event["kind"] != "mustered"));
     }
 }
 
