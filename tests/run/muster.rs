@@ -283,12 +283,17 @@ async fn a_muster_of_its_own_workers_that_is_interrupted_leaves_none_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let program = conduct(folder.path(), &text(LONG, "").await, "20", &[]);
         // As soon as the control broker is there it stands still, and nobody can come.
-        let others = || {
-            let all = processes_about(folder.path()).into_iter();
-            all.filter(|pid| *pid != program.pid()).collect::<Vec<_>>()
+        let control = || {
+            let mut all = processes_about(folder.path()).into_iter();
+            let program = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+            let told = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+            all.find(|pid| {
+                program(pid).is_some_and(|it| it.ends_with("nats-server"))
+                    && told(pid).is_some_and(|it| it.ends_with(b"control.conf\0"))
+            })
         };
-        wait_until("a control broker", || !others().is_empty());
-        others().into_iter().for_each(|pid| rig::signal(pid, Signal::SIGSTOP));
+        wait_until("a control broker", || control().is_some());
+        rig::signal(control().unwrap(), Signal::SIGSTOP);
         program.signal(signal);
         let ended = program.end();
         assert_eq!(ended.code, Some(code), "{}", ended.said);
