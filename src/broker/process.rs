@@ -139,6 +139,19 @@ pub enum StartError {
         /// How the broker ended.
         exit: Exit,
     },
+    /// It was to listen where this host is not.
+    #[error(
+        "broker {name}: {host} is no address of this host: {exit}\n\
+         name one of those that this shows: ip -brief address"
+    )]
+    NotHere {
+        /// The broker.
+        name: String,
+        /// Where it was to listen.
+        host: Ipv4Addr,
+        /// How the broker ended.
+        exit: Exit,
+    },
     /// It ended before it was ready.
     #[error("broker {name} {exit}\nits log is {}", log.display())]
     Died {
@@ -484,7 +497,10 @@ impl Files {
 
     fn died(&self, spec: &StartSpec, client: u16, monitor: u16, exit: Exit) -> StartError {
         let name = spec.name.clone();
-        if exit.log_tail.iter().any(|line| line.contains("address already in use")) {
+        let says = |what: &str| exit.log_tail.iter().any(|line| line.contains(what));
+        if says("cannot assign requested address") {
+            StartError::NotHere { name, host: spec.host, exit }
+        } else if says("address already in use") {
             let ports = [client, monitor].into_iter().chain(spec.wiring.ports()).collect();
             StartError::PortInUse { name, ports, exit }
         } else {

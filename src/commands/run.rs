@@ -104,7 +104,7 @@ fn reach(
         return match NatsArgs::typed(shell).or_else(|| WatchArgs::typed(shell)) {
             Some(flag) => Err(Refusal::usage(format!(
                 "{flag} is for a network that is there already, and this scenario starts its own broker\n\
-                 leave it out, or write `brokers: {{topology: external, urls: [...]}}` into the scenario"
+                 leave it out, or add -P 'brokers={{topology: external, urls: [\"nats://HOST:PORT\"]}}'"
             ))),
             None => Ok(Default::default()),
         };

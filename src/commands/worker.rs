@@ -83,12 +83,20 @@ fn outcome(ended: Result<End, WorkerError>, shell: &Shell) -> anyhow::Result<Exi
             shell.screen.say(&format!("turned away: {reason}"));
             Ok(ExitCode::Refused)
         }
-        Ok(End::Alone) => Err(Refusal::of(
-            ExitCode::WorkerLost,
-            "the conductor was not heard any more: all nodes have ended\n\
-             look whether it runs, and at the control broker and the way to it"
-                .to_owned(),
-        )),
+        Ok(End::Alone { instead }) => {
+            let look = match instead {
+                None => {
+                    "look whether it runs, and at the control broker and the way to it".to_owned()
+                }
+                Some(run) => format!(
+                    "its run is over, and run {run} is conducted over the control broker: start this worker again for that one"
+                ),
+            };
+            Err(Refusal::of(
+                ExitCode::WorkerLost,
+                format!("the conductor was not heard any more: all nodes have ended\n{look}"),
+            ))
+        }
         Ok(End::Asked(reason)) => Ok(signals::code(reason)),
         Err(WorkerError::Line(error @ LineError::Options(_))) => {
             Err(Refusal::usage(error.to_string()))

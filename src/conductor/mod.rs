@@ -30,10 +30,10 @@ pub use progress::Progress;
 
 use crate::broker::Sources;
 use crate::child::Launcher;
-use crate::crew::{CrewError, Workers, check_places};
+use crate::crew::{ControlAt, CrewError, Workers, check_places};
 use crate::doctor::{self, Check, Examination, Hands, HostError, Verdict};
 use crate::driver::ConnectionOptions;
-use crate::plan::Plan;
+use crate::plan::{Demand, Plan, is_loopback};
 
 /// Time for brokers that were only kept to end in order.
 const KEPT_BROKERS_END_WITHIN: Duration = Duration::from_secs(5);
@@ -229,6 +229,7 @@ pub fn examine(setup: &Setup) -> Result<Option<Examination>, HostError> {
 
 /// Holds the plan against this host, and works out who carries the nodes.
 fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
+    within_reach(setup)?;
     let unknown = |error: HostError| RunError::refused(error.to_string());
     doctor::raise_open_files().map_err(unknown)?;
     let examination = examine(setup).map_err(unknown)?;
@@ -240,6 +241,24 @@ fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
     check_places(&setup.plan.clients_places(), &setup.workers, workers)?;
     let checks = examination.map(passed).transpose()?.unwrap_or_default();
     Ok(Preflight { checks, workers })
+}
+
+/// Refuses brokers on loopback for workers that come over a network: before anybody is waited for.
+fn within_reach(setup: &Setup) -> Result<(), RunError> {
+    let Workers::Elsewhere(elsewhere) = &setup.workers else { return Ok(()) };
+    let comes_from_here = match &elsewhere.control {
+        ControlAt::Listen { address, .. } => address.ip().is_loopback(),
+        ControlAt::Given(options) => options.servers.iter().all(|url| is_loopback(url)),
+    };
+    let Demand { loopback, managed, .. } = Demand::of(&setup.plan);
+    if comes_from_here || !loopback || setup.plan.groups.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::refused(format!(
+        "the brokers are on loopback, and workers of other hosts do not reach them there\n{}\n\
+         or, where all workers are on this host, let the control broker be on loopback too",
+        doctor::reach_advice(managed)
+    )))
 }
 
 /// What the doctor found, unless the hosts cannot carry the plan.

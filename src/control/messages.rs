@@ -2,7 +2,10 @@
 //!
 //! What it costs: pulses come five times a second and slices once, some hundred bytes each: with beats and waves
 //! 2 KB a second and worker (4.2 KB for two of them at the control broker's `/varz`, first-look), whatever
-//! nodes it carries. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
+//! nodes it carries. With all digits of all counters a pulse has up to 1,300 bytes (8,000 with the texts of nodes that broke, which
+//! ends the run) and a slice 1,300 too, so that a worker says at most 8 KB a second. In a second in which nodes connect a slice has
+//! five histograms beside: up to 22,000 bytes with a connection at each value that they tell apart, and 120,000 however
+//! many there are. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
 //! not answer ten more.
 
 use std::time::Duration;
@@ -384,6 +387,50 @@ mod tests {
         let read = Steps::of(&times).times().expect("reads");
         for step in ConnectStep::ALL {
             assert_eq!(read.of(step), times.of(step), "{step:?}");
+        }
+    }
+
+    /// Times of so many connections that each fall on another value.
+    fn all_times(each: u64) -> StepTimes {
+        let mut histogram = hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 2).unwrap();
+        let mut us = 1;
+        while us <= 600_000_000 {
+            histogram.record_n(us, each).unwrap();
+            us = histogram.next_non_equivalent(us);
+        }
+        let mut times = StepTimes::default();
+        for step in ConnectStep::ALL {
+            assert!(times.add(step, &histogram));
+        }
+        times
+    }
+
+    #[test]
+    fn what_a_worker_says_unasked_has_a_largest_size_whatever_it_carries() {
+        let counts = vec![u64::MAX; FleetCounts::default().numbers().len()];
+        let most = u64::MAX;
+        let spent =
+            Spent { rss_bytes: most, fleet_cpu_us: most, other_cpu_us: most, wave_cpu_us: most };
+        let pulse = |failures: Vec<String>| {
+            let counts = counts.clone();
+            let pulse = Pulse { counts, lag_us_max: most, spent, failures, clients_away: most };
+            serde_json::to_vec(&pulse).unwrap().len()
+        };
+        let slice = |steps: Option<StepTimes>| {
+            let (counts, steps) = (counts.clone(), steps.map(|times| Steps::of(&times)));
+            let (number, at_us, lag_us_max) = (most, most, most);
+            let slice = Slice { number, at_us, counts, steps, lag_us_max, spent };
+            serde_json::to_vec(&slice).unwrap().len()
+        };
+        // Those of the header of this file, and of ARCHITECTURE.md.
+        for (size, bound) in [
+            (pulse(Vec::new()), 1_300),
+            (pulse(vec!["x".repeat(400); 16]), 8_000),
+            (slice(None), 1_300),
+            (slice(Some(all_times(1))), 22_000),
+            (slice(Some(all_times(1 << 40))), 120_000),
+        ] {
+            assert!((bound / 2..=bound).contains(&size), "{size} bytes, said to be up to {bound}");
         }
     }
 

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use emulator::connection::server_error::ServerError;
 use emulator::fleet::counts::{FleetCounts, StepTimes};
 use reports::store::WorkerRow;
 use reports::worker::WorkerResult;
@@ -439,7 +440,12 @@ impl Board {
             let (sent, came) = (report.slices, worker.slices);
             return Some(format!("worker {name} sent {sent} slices and {came} arrived"));
         }
-        let differs = counts.each().zip(worker.sum.each()).find(|(said, sum)| said != sum);
+        let all = |counts: &FleetCounts| {
+            let errors = ServerError::ALL.iter().map(|kind| kind.name()).zip(counts.server_errors);
+            counts.each().chain(errors).collect::<Vec<_>>()
+        };
+        let mut each = all(&counts).into_iter().zip(all(&worker.sum));
+        let differs = each.find(|(said, sum)| said != sum);
         if let Some(((counter, said), (_, sum))) = differs {
             return Some(format!(
                 "worker {name} counted {said} {counter}, and its slices add up to {sum}"

@@ -89,6 +89,18 @@ fn check(
     Check { name, need: need_text, have: have_text, verdict, advice }
 }
 
+/// How brokers come into the reach of other hosts; `managed`: they are started here.
+#[must_use]
+pub(crate) fn reach_advice(managed: bool) -> &'static str {
+    match managed {
+        true => {
+            "run it with -P brokers.listen=ADDRESS, an address of the conductor's host that all workers reach, or with \
+             brokers that are there already: -P 'brokers={topology: external, urls: [\"nats://HOST:PORT\"]}'"
+        }
+        false => "write URLs with hosts that all workers reach",
+    }
+}
+
 /// One host, and what is asked of it.
 struct Case<'a> {
     demand: &'a Demand,
@@ -144,9 +156,7 @@ impl Case<'_> {
             need: "an address of the network".to_owned(),
             have: "loopback of another host".to_owned(),
             verdict: Verdict::Fail,
-            advice: "brokers: {topology: external, urls: [nats://HOST:PORT]} with hosts that all \
-                     workers reach"
-                .to_owned(),
+            advice: reach_advice(self.demand.managed).to_owned(),
         })
     }
 

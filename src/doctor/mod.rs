@@ -17,6 +17,7 @@ use serde::Serialize;
 pub use control_group::ControlGroup;
 pub use duty::{Duty, Hands, Need};
 pub use examination::{Examination, Examined};
+pub(crate) use examine::reach_advice;
 pub use examine::{examine, largest};
 pub use host::{Conntrack, Host, HostError, raise_open_files};
 

@@ -1,6 +1,7 @@
 //! The brokers of a plan: what they are, how they are joined, and how far one is from another.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct Managed {
     pub brokers: Vec<PlannedBroker>,
     /// What must be there between them for the network to count as formed, each pair once.
     pub links: Vec<Link>,
+    /// Where they take nodes and clients; `None`: on loopback. Everything else of theirs is there in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Ipv4Addr>,
     /// Added to the environment of each.
     pub environment: BTreeMap<String, String>,
     /// Whether each has a port for profiling, through which it is looked at between phases.
@@ -232,6 +236,7 @@ impl Managed {
             topology: Topology::Single,
             brokers: vec![broker],
             links: Vec::new(),
+            listen: None,
             environment: BTreeMap::new(),
             profiling: false,
             form_within: FORM_WITHIN,
@@ -313,6 +318,7 @@ pub(super) fn resolve(given: Option<&scenario::Brokers>) -> Brokers {
         topology,
         links: links(&planned),
         brokers: planned,
+        listen: brokers.listen.map(|address| address.0),
         environment: environment.into_iter().collect(),
         profiling: brokers.profiling.unwrap_or(false),
         form_within: brokers.form_within.map_or(FORM_WITHIN, |span| span.0),

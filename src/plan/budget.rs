@@ -143,7 +143,7 @@ impl Demand {
             own_subjects: plan.groups.iter().map(|g| g.nodes * count(g.collectives.len())).sum(),
             managed: plan.brokers.managed().is_some(),
             loopback: match &plan.brokers {
-                Brokers::Managed(_) => true,
+                Brokers::Managed(managed) => managed.listen.is_none_or(|at| at.is_loopback()),
                 Brokers::External { urls, .. } => urls.iter().all(|url| is_loopback(url)),
             },
             in_flight: plan.groups.iter().map(|g| g.connect.in_flight.min(g.nodes)).sum(),
@@ -263,7 +263,8 @@ pub(crate) fn source_addresses(busiest_connections: u64, port_range: u64) -> u64
     busiest_connections.div_ceil(usable).max(1)
 }
 
-fn is_loopback(text: &str) -> bool {
+/// Whether a URL leads to the host that it is used on.
+pub(crate) fn is_loopback(text: &str) -> bool {
     let url = url::Url::parse(text);
     // `nats` is no scheme whose hosts the URL standard knows: an address is a plain name in it.
     let host = url.as_ref().ok().and_then(|url| url.host_str()).unwrap_or_default();

@@ -24,7 +24,7 @@ pub use brokers::{Brokers, Link, LinkKind, Managed, NatsServer, PlannedBroker, T
 pub use budget::{
     AtWorkers, Budget, DEFAULT_MAX_CONNECTIONS, DEFAULT_PORT_RANGE, Demand, WaveMessages,
 };
-pub(crate) use budget::{source_addresses, with_reserve};
+pub(crate) use budget::{is_loopback, source_addresses, with_reserve};
 pub use clients::Asked;
 pub use fleet::Seat;
 pub(crate) use lifecycle::{EVENT_KINDS, MACHINE_TRANSITION, WATCHER_STATE};

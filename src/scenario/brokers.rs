@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::document::Document;
-use super::units::{Count, Span};
+use super::units::{Count, HostAddress, Span};
 
 /// The brokers under test.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -28,6 +28,10 @@ pub struct Brokers {
     /// With topology `supercluster`: how many clusters; default 2.
     #[schemars(extend("minimum" = 2))]
     pub clusters: Option<Count>,
+    /// Where the brokers take nodes and clients: an address of the host that they are started on, by which
+    /// workers of other hosts reach it, for example `10.0.0.5`. They let everybody in who reaches it. Default:
+    /// loopback.
+    pub listen: Option<HostAddress>,
     /// Version of nats-server to find or install, for example `"2.12.15"`; for a mixed network one for
     /// each broker, for example `{n1: "2.9.25", n2: "2.14.5"}`.
     pub nats: Option<PerBroker>,

@@ -44,7 +44,7 @@ pub use types::{
     FullQueue, Group, Lognormal, Mode, Queue, Registration, RegistrationContent, ReplyDelay,
     ReplyFlush, Request, Scenario, Spread, StatusFiles, StockAgent, Stuck, SubscribeFlush, Wave,
 };
-pub use units::{Count, Percent, Rate, Span};
+pub use units::{Count, HostAddress, Percent, Rate, Span};
 
 use error::{Desk, Finding};
 

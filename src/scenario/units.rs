@@ -1,10 +1,11 @@
-//! Values with units as a scenario writes them: durations, rates, shares and counts.
+//! Values with units as a scenario writes them: durations, rates, shares, counts and addresses.
 //!
 //! Bare numbers are refused where a unit is meant: seconds are never guessed. Every value knows its
 //! JSON Schema, so that an editor refuses what the parser refuses.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -122,6 +123,34 @@ impl Percent {
 }
 
 const PERCENT_ADVICE: &str = "write a percentage between `0%` and `100%`";
+
+/// An IPv4 address of one host, by which others reach it: `10.0.0.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostAddress(pub Ipv4Addr);
+
+impl HostAddress {
+    /// Reads an address such as `10.0.0.5`.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        match trimmed.parse::<Ipv4Addr>() {
+            Err(_) => Err(format!("`{trimmed}` is no IPv4 address\n{ADDRESS_ADVICE}")),
+            // Nodes are told where to connect, and there is nowhere.
+            Ok(address) if address.is_unspecified() => {
+                Err(format!("`{trimmed}` is every address of a host and none\n{ADDRESS_ADVICE}"))
+            }
+            Ok(address) if address.is_multicast() || address.is_broadcast() => {
+                Err(format!("`{trimmed}` is the address of many hosts\n{ADDRESS_ADVICE}"))
+            }
+            Ok(address) => Ok(Self(address)),
+        }
+    }
+}
+
+const ADDRESS_ADVICE: &str =
+    "write the address by which other hosts reach this one, such as `10.0.0.5`";
 
 /// A whole number, 0 or above, written out: `50000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,6 +271,11 @@ unit!(Percent, Percent::parse, "a percentage such as `1%`", {
     "description": "A percentage between 0% and 100%",
     "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%$"
 });
+unit!(HostAddress, HostAddress::parse, "an address such as `10.0.0.5`", {
+    "type": "string",
+    "description": "An IPv4 address of this host: 10.0.0.5",
+    "format": "ipv4"
+});
 shown!(Count, {
     "type": "integer",
     "description": "A whole number, 0 or above",
@@ -309,6 +343,25 @@ mod tests {
         ] {
             let told = advice(Percent::parse(text));
             assert!(told.contains(says), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_one_host() {
+        for text in ["10.0.0.5", "127.0.0.1"] {
+            let address = HostAddress::parse(text).expect(text);
+            assert_eq!(address.0.to_string(), text);
+        }
+        for (text, says) in [
+            ("0.0.0.0", "every address"),
+            ("224.0.0.1", "many hosts"),
+            ("255.255.255.255", "many hosts"),
+            ("10.0.0.5:4222", "no IPv4 address"),
+            ("fd00::2", "no IPv4 address"),
+            ("broker1", "no IPv4 address"),
+        ] {
+            let told = advice(HostAddress::parse(text));
+            assert!(told.contains(says) && told.contains("such as `10.0.0.5`"), "{text}: {told}");
         }
     }
 

@@ -25,6 +25,8 @@ const END_WITHIN: Duration = Duration::from_secs(40);
 /// The nodes of a worker, from the order that prepares them to the one that ends them.
 pub(super) struct Carrier {
     name: String,
+    /// Id of the run that it takes part in, since it does.
+    run: OnceLock<String>,
     state: Mutex<State>,
     /// Since the nodes started.
     meter: OnceLock<Meter>,
@@ -55,11 +57,22 @@ impl Carrier {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            run: OnceLock::new(),
             state: Mutex::default(),
             meter: OnceLock::new(),
             activity: Mutex::default(),
             clients: OnceLock::new(),
         }
+    }
+
+    /// It takes part in a run.
+    pub(super) fn joins(&self, run: &str) {
+        let _ = self.run.set(run.to_owned());
+    }
+
+    /// Id of the run that it takes part in.
+    pub(super) fn run(&self) -> Option<&str> {
+        self.run.get().map(String::as_str)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

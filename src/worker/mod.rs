@@ -66,7 +66,10 @@ pub enum End {
     /// The conductor did not want it, or it could not do what was asked.
     Refused(String),
     /// The conductor was not heard any more.
-    Alone,
+    Alone {
+        /// The run that is conducted over the control broker meanwhile, if one is.
+        instead: Option<String>,
+    },
     /// It was asked to end.
     Asked(StopReason),
 }

@@ -1,12 +1,15 @@
 //! How a worker becomes one of a run: it waits for a conductor to show that it is there, and asks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectError, ConnectErrorKind, Subscriber};
 use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Progress, Setup, WorkerError};
+use super::carrier::Carrier;
+use super::{Progress, Setup, WorkerError, service};
 use crate::control::messages::{Beat, Card, Welcome};
 use crate::control::{AskError, Build, LOST_AFTER, Line, LineError, Subjects};
 use crate::doctor::{self, Host};
@@ -28,6 +31,9 @@ pub(super) struct Joined {
     pub(super) number: u64,
     pub(super) orders: Subscriber,
     pub(super) beats: Subscriber,
+    pub(super) carrier: Arc<Carrier>,
+    /// What goes on beside its work: it is shown. Ends with this.
+    pub(super) tasks: JoinSet<()>,
 }
 
 /// Waits for a run and joins it; `Err` of the inner result: the conductor does not want this worker.
@@ -40,6 +46,8 @@ pub(super) async fn join(
     let card =
         Card { name: setup.name.clone(), build, host: Host::read()?, pid: std::process::id() };
     let line = connect(setup, tell).await?;
+    let (carrier, mut tasks) = (Arc::new(Carrier::new(&setup.name)), JoinSet::new());
+    tasks.spawn(service::show(line.clone(), card.clone(), Arc::clone(&carrier)));
     tell(Progress::Ready { url: line.url().to_owned() });
     let mut beats = line.listen(Subjects::BEAT).await?;
     loop {
@@ -53,8 +61,10 @@ pub(super) async fn join(
             Ok(Welcome::Accepted { number, of }) => {
                 let orders = line.listen(&subjects.order(number)).await?;
                 let Beat { run, scenario, .. } = beat;
+                carrier.joins(&run);
                 tell(Progress::Joined { run: run.clone(), scenario, number, of });
-                return Ok(Ok(Joined { line, subjects, run, number, orders, beats }));
+                let joined = Joined { line, subjects, run, number, orders, beats, carrier, tasks };
+                return Ok(Ok(joined));
             }
             Ok(Welcome::Refused(reason)) => return Ok(Err(reason)),
             // Its conductor ended since it said so, and another may come; or the answer was lost, and it says

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
-use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::carrier::Carrier;
 use super::driving::Desk;
 use super::muster::Joined;
-use super::{End, Progress, Setup, reporting, service};
+use super::{End, Progress, Setup, reporting};
 use crate::conductor::Stop;
 use crate::control::messages::{Answer, Beat, Order, micros};
 use crate::control::{Line, Silence, Subjects, TICK};
@@ -33,8 +32,7 @@ pub(super) async fn serve(
     stop: &Stop,
     tell: &impl Fn(Progress),
 ) -> End {
-    let Joined { line, subjects, run, number, orders, beats } = joined;
-    let carrier = Arc::new(Carrier::new(&setup.name));
+    let Joined { line, subjects, run, number, orders, beats, carrier, mut tasks } = joined;
     let mut hands = Hands {
         carrier: Arc::clone(&carrier),
         desk: Desk::new(&setup.name),
@@ -42,11 +40,8 @@ pub(super) async fn serve(
         subjects: subjects.clone(),
         number,
     };
-    // Both end with this function, after what they have to say last.
-    let mut tasks = JoinSet::new();
+    // Ends with this function, after what it has to say last.
     tasks.spawn(reporting::pulse(line.clone(), subjects.pulse(number), Arc::clone(&carrier)));
-    let (name, of_run) = (setup.name.clone(), run.clone());
-    tasks.spawn(service::show(line.clone(), name, of_run, Arc::clone(&carrier)));
     let mut ears = Ears::open(run, orders, beats, stop);
     let end = hands.work(&mut ears, tell).await;
     if let Some(message) = &ears.dismissal {
@@ -79,6 +74,8 @@ struct Ears<'a> {
     ticks: Interval,
     /// Since the conductor was heard last.
     silence: Silence,
+    /// The run of another conductor that was heard since.
+    instead: Option<String>,
     /// Orders that came while another was carried out.
     waiting: VecDeque<Message>,
     /// The word to leave, which is to be answered.
@@ -90,8 +87,8 @@ impl<'a> Ears<'a> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence = Silence::default();
-        let (waiting, dismissal) = (VecDeque::new(), None);
-        Self { run, orders, beats, stop, ticks, silence, waiting, dismissal }
+        let (instead, waiting, dismissal) = (None, VecDeque::new(), None);
+        Self { run, orders, beats, stop, ticks, silence, instead, waiting, dismissal }
     }
 
     /// Waits for the next order; `Err`: there is none, as this worker is to end.
@@ -124,12 +121,18 @@ impl<'a> Ears<'a> {
                 self.waiting.push_back(message);
             }
             Some(beat) = self.beats.next() => {
-                let beat: Option<Beat> = serde_json::from_slice(&beat.payload).ok();
-                if beat.is_some_and(|beat| beat.run == self.run) {
-                    self.silence.heard();
+                match serde_json::from_slice(&beat.payload) {
+                    Ok(Beat { run, .. }) if run == self.run => {
+                        self.silence.heard();
+                        self.instead = None;
+                    }
+                    Ok(Beat { run, .. }) => self.instead = Some(run),
+                    Err(_) => {}
                 }
             }
-            _ = self.ticks.tick() => if self.silence.tick() { return Err(End::Alone) },
+            _ = self.ticks.tick() => if self.silence.tick() {
+                return Err(End::Alone { instead: self.instead.take() });
+            },
             reason = self.stop.asked() => return Err(End::Asked(reason)),
         }
         Ok(())

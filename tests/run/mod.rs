@@ -1,16 +1,22 @@
 //! Whole runs: scenarios on real brokers with real nodes, from parsing to the result folder.
 
+mod accounts;
 mod answers;
 mod apart;
 mod brokers;
+mod control_cost;
 mod drivers;
 mod external;
 mod handmade;
 mod host;
+mod hosts;
 mod joined;
+mod lagging;
 mod links;
 mod loss;
+mod micro;
 mod muster;
+mod reach;
 mod releases;
 mod rig;
 mod rivals;

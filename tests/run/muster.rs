@@ -4,18 +4,21 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welcome};
-use choria_emulator::control::{Line, LineError};
+use choria_emulator::control::messages::{Answer, Assignment, Beat, Order, Reach, Welcome};
+use choria_emulator::control::{Line, LineError, Subjects};
 use choria_emulator::driver::{ConnectionOptions, Secret};
 use emulator::spec::{Login, Server, Share};
 use futures_util::{FutureExt as _, StreamExt as _};
 use nix::sys::signal::Signal;
+use reports::verdict::Verdict;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-use super::apart::{TOKEN, conduct, conductor, conductor_over, conductor_with, worker};
-use super::handmade::{ConductorByHand, WorkerByHand};
-use super::rig::{Ended, Program, broker_with, left_in};
+use super::apart::{
+    TOKEN, conduct, conductor, conductor_over, conductor_with, control_broker, worker,
+};
+use super::handmade::{ConductorByHand, WorkerByHand, line, next};
+use super::rig::{self, Ended, Program, broker_with, left_in, processes_about, readable};
 use super::workers::{LONG, text};
 use crate::support::{SOON, wait_until};
 
@@ -80,6 +83,25 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
     let connection =
         ConnectionOptions { timeout: Some(Duration::from_secs(60)), ..Default::default() };
     (mute, assignment, Reach { urls: vec![url], connection, nonce: 0 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_reads_another_plan_than_was_sent_refuses_it_with_both_digests() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut conductor = ConductorByHand::start(folders[0].path()).await;
+    let url = conductor.broker.url();
+    let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
+    conductor.let_in().await;
+    let (_mute, mut assignment, _) = mute_assignment(folders[2].path()).await;
+    assignment.plan.seed += 1;
+    let (sent, read) = (assignment.digest.clone(), assignment.plan.digest());
+    let answer = conductor.order(&Order::Prepare(Box::new(assignment))).await;
+    let told = format!("w1: the plan was sent as {sent} and is read as {read}");
+    assert_eq!(answer, Answer::Refused(told.clone()));
+    let ended = program.end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    assert!(ended.said.contains(&told), "{}", ended.said);
+    conductor.broker.stop(Duration::ZERO).await;
 }
 
 /// Does something to a worker while it tries to connect a client to a broker that says nothing: it ends so, and not
@@ -168,6 +190,117 @@ async fn workers_that_may_not_open_enough_files_for_their_share_are_refused_with
     assert_eq!(ended.code, Some(3), "{}", ended.said);
     assert!(ended.said.contains("open files, each worker"), "{}", ended.said);
     assert_eq!(narrow.end().code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_carry_its_share_any_more_refuses_it_and_says_what_it_has() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
+    let start =
+        |at: usize, name: &str| Program::start(worker(&url, name, &TOKEN), folders[at].path());
+    let east = start(1, "east");
+    east.wait_until_said("worker 1 of 2");
+    // What it said of its host when it came is not true any more.
+    let mut lower = Command::new("prlimit");
+    lower.args(["--pid", &east.pid().to_string(), "--nofile=270:270"]);
+    assert!(lower.status().unwrap().success());
+    let west = start(2, "west");
+    let ended = program.end();
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    let left = left_in(folders[0].path());
+    let says = ["worker east on ", "may open 270 files", "which is 13 nodes", "has up to 30"];
+    for text in says.iter().chain(&["LimitNOFILE=", "take more workers"]) {
+        assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);
+        assert!(left.error().contains(text), "{text:?} is not in {}", left.error());
+    }
+    assert_eq!((left.summary.exit_code, left.summary.fleet.ever_connected), (3, 0));
+    let (east, west) = (east.end(), west.end());
+    assert_eq!((east.code, west.code), (Some(3), Some(3)), "{}\n{}", east.said, west.said);
+    assert!(east.said.contains("may open 270 files"), "{}", east.said);
+    assert!(west.said.contains("the run has ended"), "{}", west.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_a_run_that_was_killed_is_told_of_the_next_and_leaves() {
+    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let control = control_broker(folders[0].path(), "").await;
+    let url = control.url();
+    let text = text(LONG, "").await;
+    let beats = line(&url, "listener").await;
+    let mut beats = beats.listen(Subjects::BEAT).await.unwrap();
+    let conduct = |at: usize| conductor_over((&url, &TOKEN), folders[at].path(), &text, "1");
+    let first = conduct(1);
+    let east = Program::start(worker(&url, "east", &TOKEN), folders[3].path());
+    first.wait_for("wave", 1);
+    let of_first = next::<Beat>(&mut beats).await.1.run;
+    // It has no chance to notice that its run is over before there is another.
+    east.signal(Signal::SIGSTOP);
+    first.signal(Signal::SIGKILL);
+    assert_eq!(first.end().code, None);
+    let second = conduct(2);
+    let run = loop {
+        let run = next::<Beat>(&mut beats).await.1.run;
+        if run != of_first {
+            break run;
+        }
+    };
+    east.signal(Signal::SIGCONT);
+    let ended = east.end();
+    assert_eq!(ended.code, Some(5), "{}", ended.said);
+    let told = format!("its run is over, and run {run} is conducted over the control broker");
+    for text in ["the conductor was not heard any more", &told, "start this worker again"] {
+        assert!(ended.said.contains(text), "{text:?} is not in {}", ended.said);
+    }
+    second.signal(Signal::SIGINT);
+    let ended = second.end();
+    assert_eq!(ended.code, Some(130), "{}", ended.said);
+    assert!(left_in(folders[2].path()).summary.workers.is_empty(), "nobody joined it");
+    control.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_muster_that_is_interrupted_sends_those_home_who_came() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+        let (program, url) = conductor(folders[0].path(), &text(LONG, "").await, "2");
+        let east = Program::start(worker(&url, "east", &TOKEN), folders[1].path());
+        east.wait_until_said("worker 1 of 2");
+        program.signal(signal);
+        let ended = program.end();
+        assert_eq!(ended.code, Some(code), "{}", ended.said);
+        let left = readable(folders[0].path());
+        assert_eq!(left.summary.verdict, Verdict::Interrupted);
+        assert!(left.lines("events.jsonl").iter().all(|event| event["kind"] != "mustered"));
+        let ended = east.end();
+        assert_eq!(ended.code, Some(3), "{}", ended.said);
+        assert!(ended.said.contains("the run has ended"), "{}", ended.said);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_muster_of_its_own_workers_that_is_interrupted_leaves_none_of_them() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = conduct(folder.path(), &text(LONG, "").await, "20", &[]);
+        // As soon as the control broker is there it stands still, and nobody can come.
+        let control = || {
+            let mut all = processes_about(folder.path()).into_iter();
+            let program = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+            let told = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).ok();
+            all.find(|pid| {
+                program(pid).is_some_and(|it| it.ends_with("nats-server"))
+                    && told(pid).is_some_and(|it| it.ends_with(b"control.conf\0"))
+            })
+        };
+        wait_until("a control broker", || control().is_some());
+        rig::signal(control().unwrap(), Signal::SIGSTOP);
+        program.signal(signal);
+        let ended = program.end();
+        assert_eq!(ended.code, Some(code), "{}", ended.said);
+        let left = readable(folder.path());
+        assert_eq!(left.summary.verdict, Verdict::Interrupted);
+        assert!(left.lines("events.jsonl").iter().all(|event| event["kind"] != "mustered"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use super::rig::{Program, left_in, real, scenario, signal};
 use crate::support::wait_until;
 
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}, every: 500ms";
-const NODES: u64 = 60;
+pub(super) const NODES: u64 = 60;
 pub(super) const LONG: &str =
     "rpc, request: {agent: emulated0, action: generate}, every: 500ms, count: 200";
 

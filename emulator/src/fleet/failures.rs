@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 
 /// A few tell the story; a fleet of them would only fill the memory.
 const KEPT: usize = 16;
+/// Characters of each: they are part of every pulse of a worker.
+const LONGEST: usize = 400;
 
 /// The failures of a fleet.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ impl Failures {
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if texts.len() < KEPT {
-            texts.push(format!("{whose} panicked: {}", text.unwrap_or("no message")));
+            let text = format!("{whose} panicked: {}", text.unwrap_or("no message"));
+            texts.push(text.chars().take(LONGEST).collect());
         }
         drop(texts);
         self.progress.notify_waiters();
@@ -82,12 +85,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_sixteen_are_kept() {
+    async fn the_first_sixteen_are_kept_and_the_beginning_of_each() {
         let failures = Failures::new(Arc::default());
         for number in 0..20 {
-            failures.guard(|| number.to_string(), async { panic!("oh") }).await;
+            failures.guard(|| number.to_string(), async { panic!("o{:h>999}", "") }).await;
         }
         assert_eq!(failures.texts().len(), KEPT);
-        assert_eq!(failures.texts()[0], "0 panicked: oh");
+        assert!(failures.texts()[0].starts_with("0 panicked: ohh"));
+        assert!(failures.texts().iter().all(|text| text.len() == LONGEST));
     }
 }

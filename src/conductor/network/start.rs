@@ -1,6 +1,7 @@
 //! Starting managed brokers: which program each is, and how each is told of the others.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl Starting<'_> {
                 program: program.clone(),
                 name: broker.name.clone(),
                 folder: self.folder.clone(),
-                host: std::net::Ipv4Addr::LOCALHOST,
+                host: self.planned.listen.unwrap_or(Ipv4Addr::LOCALHOST),
                 ports: ports[position].choice(),
                 limits: self.limits,
                 profiling: self.planned.profiling,

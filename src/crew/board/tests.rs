@@ -1,5 +1,7 @@
 //! Who is lost by silence, and with whom.
 
+mod accounts;
+
 use super::*;
 use crate::control::Build;
 use crate::doctor::Host;

@@ -9,7 +9,8 @@ use super::super::{Brokers, LinkKind, Managed, NatsServer, Plan, Role, Topology}
 pub(super) fn write(out: &mut String, plan: &Plan) -> fmt::Result {
     match &plan.brokers {
         Brokers::Managed(managed) => {
-            writeln!(out, "\nBrokers\n  {}, started and ended by the run", what(managed))?;
+            let at = managed.listen.map_or_else(|| "loopback".to_owned(), |at| at.to_string());
+            writeln!(out, "\nBrokers\n  {}, started and ended by the run, on {at}", what(managed))?;
         }
         Brokers::External { monitoring, system_creds, .. } => {
             let ways = [

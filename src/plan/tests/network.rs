@@ -43,6 +43,28 @@ fn topologies_have_the_links_that_make_them() {
 }
 
 #[test]
+fn brokers_are_on_loopback_unless_the_scenario_says_where() {
+    for (brokers, listen, loopback) in [
+        ("topology: cluster", None, true),
+        ("topology: cluster, listen: 10.0.0.5", Some("10.0.0.5"), false),
+        ("listen: 127.0.0.2", Some("127.0.0.2"), true),
+    ] {
+        let plan = on(brokers);
+        let managed = plan.brokers.managed().expect("managed");
+        assert_eq!(managed.listen.map(|at| at.to_string()).as_deref(), listen, "{brokers}");
+        assert_eq!(Demand::of(&plan).loopback, loopback, "{brokers}");
+        let shown = to_text(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE));
+        let at = listen.unwrap_or("loopback");
+        assert!(shown.contains(&format!("ended by the run, on {at}\n")), "{shown}");
+        // A plan without a word about it is the plan that it was.
+        assert_eq!(
+            plan.digest() == on("topology: cluster").digest(),
+            brokers == "topology: cluster"
+        );
+    }
+}
+
+#[test]
 fn hops_count_the_connections_between_brokers() {
     for (brokers, rows) in [
         ("topology: cluster", &[("n1", "n1", 0), ("n1", "n3", 1)][..]),

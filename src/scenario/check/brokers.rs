@@ -68,6 +68,7 @@ fn check_keys(found: &mut Vec<Problem>, brokers: &Brokers) {
         ("size", brokers.size.is_some(), &[Cluster, Leafnodes, Supercluster][..], joined),
         ("leaves", brokers.leaves.is_some(), &[Leafnodes], joined),
         ("clusters", brokers.clusters.is_some(), &[Supercluster], joined),
+        ("listen", brokers.listen.is_some(), managed, started),
         ("nats", brokers.nats.is_some(), managed, started),
         ("path", brokers.path.is_some(), managed, started),
         ("config", brokers.config.is_some(), managed, started),

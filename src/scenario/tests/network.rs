@@ -63,6 +63,13 @@ fn brokers_that_cannot_be_meant_are_refused() {
         ("environment: {\"GO-GC\": 50}", "cannot name a variable"),
         ("environment: {GOGC: [50]}", "expected"),
         ("form_within: 0s", "above zero"),
+        ("listen: 0.0.0.0", "the address by which other hosts reach this one"),
+        ("listen: broker1", "no IPv4 address"),
+        ("listen: 4222", "no IPv4 address"),
+        (
+            "topology: external\n  urls: [\"nats://a\"]\n  listen: 10.0.0.5",
+            "`listen` is for brokers that are started here",
+        ),
         ("urls: [\"nats://a\"]", "`topology: external` beside it"),
         ("monitoring: [\"http://a\"]", "`topology: external` beside it"),
         ("system_creds: sys.creds", "`topology: external` beside it"),

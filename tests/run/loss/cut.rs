@@ -1,103 +1,19 @@
 //! A network that is cut, as against a process that stands still: a worker in a network namespace of its own whose
 //! cable is pulled, for seconds and for good.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use reports::missing::Cause;
 use tempfile::TempDir;
 
 use super::{last_instant, noticed};
 use crate::run::apart::{TOKEN, worker};
+use crate::run::hosts::{HERE, Hosts};
 use crate::run::rig::{Ended, Left, Program, external, readable, scenario};
-use crate::support::{left_out, nats_server};
+use crate::support::nats_server;
 
 const NODES: u64 = 60;
-/// They exist inside the namespaces only.
-const HERE: &str = "10.213.78.1";
-const THERE: &str = "10.213.78.2";
-
-/// A host: a network namespace, held by a process that ends when this is dropped, also with the test.
-struct Host {
-    holder: Child,
-    _holds: ChildStdin,
-}
-
-impl Host {
-    /// A new one; where we are not root, the first has a user namespace too, and others are made `within`.
-    fn new(within: Option<&Self>) -> Result<Self, String> {
-        let mut command =
-            within.map_or_else(|| Command::new("unshare"), |host| host.command("unshare"));
-        if within.is_none() && !geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command.args(["--net", "sh", "-c", "echo here; exec cat"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut holder = command.spawn().map_err(|error| format!("unshare: {error}"))?;
-        let (holds, said) = (holder.stdin.take().unwrap(), holder.stdout.take().unwrap());
-        let mut first = String::new();
-        BufReader::new(said).read_line(&mut first).unwrap();
-        let host = Self { holder, _holds: holds };
-        if first.is_empty() { Err("no network namespace".to_owned()) } else { Ok(host) }
-    }
-
-    /// A command that is at work there; its process is that of the program.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.holder.id().to_string(), "--net"]);
-        if !geteuid().is_root() {
-            command.args(["--user", "--preserve-credentials"]);
-        }
-        command.arg(program);
-        command
-    }
-
-    /// The same for a command that is ready made.
-    fn with(&self, ready: &Command) -> Command {
-        let mut command = self.command(ready.get_program().to_str().unwrap());
-        command.args(ready.get_args());
-        command
-    }
-
-    fn ip(&self, words: &str) -> Result<(), String> {
-        let said = self.command("ip").args(words.split(' ')).output();
-        let said = said.map_err(|error| format!("ip: {error}"))?;
-        let told = String::from_utf8_lossy(&said.stderr).trim().to_owned();
-        if said.status.success() { Ok(()) } else { Err(format!("ip {words}: {told}")) }
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
-
-/// Two hosts and the cable between them.
-struct Hosts {
-    here: Host,
-    there: Host,
-}
-
-impl Hosts {
-    fn new() -> Result<Self, String> {
-        let here = Host::new(None)?;
-        let there = Host::new(Some(&here))?;
-        here.ip("link set lo up")?;
-        there.ip("link set lo up")?;
-        let far = there.holder.id();
-        here.ip(&format!("link add cable type veth peer name cable netns {far}"))?;
-        for (host, address) in [(&here, HERE), (&there, THERE)] {
-            host.ip(&format!("addr add {address}/24 dev cable"))?;
-            host.ip("link set cable up")?;
-        }
-        Ok(Self { here, there })
-    }
-}
 
 /// A run of two workers: conductor, brokers and one worker on one host, the other worker apart.
 struct Apart {
@@ -120,13 +36,7 @@ struct Outcome {
 impl Apart {
     /// `None`, and said, where the system lets us have no networks of our own.
     async fn start(test: &str, wave: &str, more: &str) -> Option<Self> {
-        let hosts = match Hosts::new() {
-            Ok(hosts) => hosts,
-            Err(why) => {
-                left_out(test, &format!("this system lets us make no network of our own ({why})"));
-                return None;
-            }
-        };
+        let hosts = Hosts::for_test(test)?;
         let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
         let [of_conductor, of_near, of_far, of_broker] = folders.each_ref().map(TempDir::path);
         let program = nats_server().await.path;

@@ -15,6 +15,7 @@ mod queue;
 mod reconnect;
 mod reference;
 mod script;
+mod shares;
 mod stopping;
 
 use std::collections::BTreeMap;

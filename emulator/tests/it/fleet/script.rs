@@ -145,9 +145,14 @@ impl Peer {
 
     /// Confirms `CONNECT` and all subscriptions of a node of the tests' group.
     pub(super) async fn subscribe(&mut self) -> Vec<String> {
+        self.subscribe_all(usize::try_from(super::SUBSCRIPTIONS).unwrap()).await
+    }
+
+    /// The same of a node that makes so many.
+    pub(super) async fn subscribe_all(&mut self, count: usize) -> Vec<String> {
         let mut subscriptions = Vec::new();
         self.send("PONG\r\n").await;
-        while subscriptions.len() < usize::try_from(super::SUBSCRIPTIONS).unwrap() {
+        while subscriptions.len() < count {
             match self.line().await.as_str() {
                 "PING" => self.send("PONG\r\n").await,
                 line => subscriptions.push(line.to_owned()),
