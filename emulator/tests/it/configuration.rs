@@ -121,10 +121,7 @@ fn what_is_no_items_exact_name_is_an_unknown_key() {
 
 #[test]
 fn a_node_shows_what_a_server_is_configured_with_that_does_what_it_does() {
-    let server = |port| {
-        let address = ([127, 0, 0, 1], port).into();
-        Server { address, url: format!("nats://127.0.0.1:{port}") }
-    };
+    let server = |port| Server::at(([127, 0, 0, 1], port).into());
     let home = |servers: &[u16]| Home { weight: 1, servers: servers.to_vec() };
     let registration = Registration {
         content: RegistrationContent::File,
