@@ -28,7 +28,6 @@ use super::telemetry::{Notice, Seen, Telemetry};
 use super::timeline::{self, Programs};
 use super::{Finished, Preflight, Progress, Reporter, RunError, Setup, StartUp, Stop};
 use crate::crew::{Crew, Drivers, FarDriver, Mustered};
-use crate::doctor::Check;
 use crate::driver::{ConnectionOptions, Driver, Epoch, Listener, SeenBroker};
 use crate::orders::{Crowd, clients, nonce};
 use crate::scenario::CONDUCTOR;
@@ -60,7 +59,8 @@ pub(super) struct Run<'a> {
     listener: Option<Listener>,
     epoch: Epoch,
     pub(super) lag: LagWatch,
-    pub(super) preflight: Vec<Check>,
+    /// What the doctor warns of, each with what to do about it.
+    pub(super) warnings: Vec<(String, String)>,
     pub(super) waves_usage: Usage,
     pub(super) waves_wall: Duration,
     pub(super) wave_failures: Vec<(String, Severity)>,
@@ -79,7 +79,7 @@ pub(super) async fn run(
     setup: &Setup,
     stop: &Stop,
     reporter: &Reporter,
-    Preflight { checks, workers }: Preflight,
+    Preflight { warnings, workers }: Preflight,
 ) -> Result<Finished, RunError> {
     let start = StartUp { at: Timestamp::now(), began: Instant::now() };
     let book = Book::open(setup, &start).map_err(unwritable)?;
@@ -100,7 +100,7 @@ pub(super) async fn run(
         listener: None,
         epoch: Epoch::at(start.began),
         lag: LagWatch::start(),
-        preflight: checks,
+        warnings,
         workers,
         mustered: None,
         drivers: None,

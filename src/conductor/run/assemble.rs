@@ -52,7 +52,7 @@ impl Run<'_> {
             let demand = Demand::of(&self.setup.plan);
             let examined = passed(Examination::of_workers(demand, &here, &workers));
             let refused = |RunError { code, message }| Ending::Failed(code, message);
-            self.preflight.extend(examined.map_err(refused)?);
+            self.warnings.extend(examined.map_err(refused)?);
         }
         let each = mustered.workers();
         let each = each.map(|(name, host, pid)| json!({ "name": name, "host": host, "pid": pid }));
