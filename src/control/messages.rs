@@ -2,7 +2,7 @@
 //!
 //! What it costs: pulses come five times a second and slices once, some hundred bytes each: with beats and waves
 //! 2 KB a second and worker (4.2 KB for two of them at the control broker's `/varz`, first-look), whatever
-//! nodes it carries. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
+//! nodes it carries. The plan is told once to each of them, in as many messages as it takes. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
 //! not answer ten more.
 
 use std::time::Duration;
@@ -15,10 +15,10 @@ use emulator::spec::{Login, Server, Share};
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::parcel::Parcel;
 use super::{Build, IndexRuns, Runs};
 use crate::doctor::Host;
 use crate::driver::{ConnectionOptions, SeenBroker};
-use crate::plan::Plan;
 use crate::watch::Usage;
 
 /// A conductor shows that it is there.
@@ -109,7 +109,9 @@ pub enum Welcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Take this share.
+    /// Know this plan, as JSON: one part after the other, each answered when it is there.
+    Plan(Parcel),
+    /// Take this share of it.
     Prepare(Box<Assignment>),
     /// Connect its nodes; the run has been going on for so long.
     Start {
@@ -198,12 +200,10 @@ impl std::fmt::Debug for Reach {
 /// several; `None`: nothing is known.
 pub type Outcome = (Option<Fate>, Option<u16>);
 
-/// A share of a plan, and what it takes to carry it.
+/// A share of the plan, and what it takes to carry it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The plan.
-    pub plan: Plan,
-    /// Its digest: a worker that reads another plan out of it refuses.
+    /// Digest of the plan: a worker that has read another one refuses.
     pub digest: String,
     /// The part of the nodes.
     pub share: Share,

@@ -34,7 +34,7 @@ use crate::driver::Secret;
 
 pub use self::children::TOKEN_VARIABLE;
 pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
-pub(crate) use self::muster::{Call, Mustered};
+pub(crate) use self::muster::{Call, Mustered, PlanText};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
 pub(crate) use self::places::check as check_places;
 

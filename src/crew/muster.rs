@@ -25,11 +25,13 @@ use crate::child::Launcher;
 use crate::control::messages::{Answer, Assignment, Beat, Order, Phase, micros};
 use crate::control::{AskError, Build, ControlServer, Line, Subjects};
 use crate::doctor::Host;
+use crate::control::parcel::{Parcel, TEXT_BYTES_MAX};
 use crate::driver::{ConnectionOptions, Secret};
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
+use crate::plan::Plan;
 const OWN_WITHIN: Duration = Duration::from_secs(30);
-/// Time for a worker to take its share.
+/// Time for a worker to take a part of the plan, or its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
 /// Time for workers to hear that they are to leave: one that was welcomed a moment ago does not listen yet, and
 /// one that is not heard at all is lost before.
@@ -104,6 +106,29 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// What others are shown of the run.
+/// A plan as workers are told it.
+pub(crate) struct PlanText(String);
+
+impl PlanText {
+    /// Writes it; one that is longer than workers take is refused.
+    pub(crate) fn of(plan: &Plan) -> Result<Self, CrewError> {
+        let text = serde_json::to_string(plan).unwrap_or_default();
+        if text.len() <= TEXT_BYTES_MAX {
+            return Ok(Self(text));
+        }
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        Err(CrewError {
+            code: ExitCode::Usage,
+            message: format!(
+                "the plan is told to workers in {} MiB, and they take {} at the most\n\
+                 write shorter facts, classes, DDLs or replies in the scenario",
+                mib(text.len()),
+                mib(TEXT_BYTES_MAX),
+            ),
+        })
+    }
+}
+
     fn standing(&self, run: &str, board: &Arc<Board>) -> Standing {
         let beat = Beat {
             run: run.to_owned(),
@@ -286,7 +311,7 @@ impl Mustered {
         Drivers::find(&self.orders, names)
     }
 
-    /// Gives each worker its share.
+    /// Tells each worker the plan, and gives it its share.
     pub(crate) async fn give_shares(
         &self,
         assignment: impl Fn(Share, u64) -> Assignment,
@@ -294,15 +319,25 @@ impl Mustered {
         let of = self.count;
         let prepare = self.orders.present().into_iter().map(async |number| {
             let share = Share { index: number, of };
-            let order = Order::Prepare(Box::new(assignment(share, self.shards(number))));
-            (number, self.orders.give(number, &order, PREPARE_WITHIN).await)
+            let last = Order::Prepare(Box::new(assignment(share, self.shards(number))));
+            for part in &parts {
+                let answer = self.orders.give(number, part, PREPARE_WITHIN).await;
+                if !matches!(answer, Ok(Answer::Done)) {
+                    return (number, answer);
+                }
+            }
+            (number, self.orders.give(number, &last, PREPARE_WITHIN).await)
         });
         self.agreed(join_all(prepare).await)
     }
 
+        PlanText(plan): &PlanText,
     /// Lets all workers connect their nodes; `at`: since the run began.
     pub(crate) async fn start(&self, at: Duration) -> Result<(), CrewError> {
         let start = Order::Start { at_us: micros(at) };
+        let message_bytes = self.line.client().server_info().max_payload;
+        let parts = Parcel::of(1, plan, message_bytes).into_iter().map(Order::Plan);
+        let parts: Vec<_> = parts.collect();
         self.agreed(self.orders.give_all(&start, PREPARE_WITHIN).await)
     }
 
@@ -362,7 +397,12 @@ impl Mustered {
                     said.push(reason);
                 }
                 Ok(other) => said.push(format!("worker {name} answered {other:?}")),
-                Err(error) => said.push(format!("worker {name} did not take its share: {error}")),
+                Err(error) => {
+                    if matches!(error, AskError::TooLarge { .. }) {
+                        code = ExitCode::Refused;
+                    }
+                    said.push(format!("worker {name} did not take its share: {error}"));
+                }
             }
         }
         said.sort();
@@ -434,4 +474,25 @@ async fn program(call: &Call<'_>) -> Result<Obtained, ObtainError> {
         }
     }
     obtained(Request::default()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::resolve;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_plan_that_no_worker_takes_is_a_mistake_in_the_scenario() {
+        let text = "version: 1\nname: x\nbrokers: {topology: single}\n\
+                    fleet: [{group: a, nodes: 1}]\nwaves: [{name: w, discover: {agent: emulated0}, count: 1}]";
+        let mut plan = resolve(&Scenario::parse(text, "test.yaml", &[]).unwrap()).unwrap();
+        assert!(PlanText::of(&plan).is_ok());
+        plan.name = "x".repeat(TEXT_BYTES_MAX);
+        let refused = PlanText::of(&plan).err().unwrap();
+        assert_eq!(refused.code, ExitCode::Usage);
+        assert!(
+            refused.message.starts_with("the plan is told to workers in 65 MiB, and they take 64 ")
+        );
+    }
 }

@@ -8,6 +8,7 @@ use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welco
 use choria_emulator::control::{Line, LineError};
 use choria_emulator::driver::{ConnectionOptions, Secret};
 use emulator::spec::{Login, Server, Share};
+use choria_emulator::plan::Plan;
 use futures_util::{FutureExt as _, StreamExt as _};
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
@@ -62,14 +63,13 @@ async fn a_worker_that_is_not_answered_asks_again_as_the_same_worker() {
 }
 
 /// A share of a plan that has its clients at worker `w1`, and a broker that takes connections and says nothing.
-async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
+pub(super) async fn mute_assignment(folder: &Path) -> (TcpListener, Plan, Assignment, Reach) {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = mute.local_addr().unwrap();
     let url = format!("nats://{address}");
     let plan = super::setup(&text(LONG, "client: {at: w1}\n").await, &[], folder).await.plan;
     let assignment = Assignment {
         digest: plan.digest(),
-        plan,
         share: Share::WHOLE,
         shards: 1,
         servers: vec![Server { address, url: url.clone() }],
@@ -79,7 +79,7 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
     // The worker gives up after 20 s.
     let connection =
         ConnectionOptions { timeout: Some(Duration::from_secs(60)), ..Default::default() };
-    (mute, assignment, Reach { urls: vec![url], connection, nonce: 0 })
+    (mute, plan, assignment, Reach { urls: vec![url], connection, nonce: 0 })
 }
 
 /// Does something to a worker while it tries to connect a client to a broker that says nothing: it ends so, and not
@@ -90,9 +90,8 @@ async fn check_interrupted(happens: impl AsyncFnOnce(&mut ConductorByHand, &Prog
     let url = conductor.broker.url();
     let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
     conductor.let_in().await;
-    let (mute, assignment, reach) = mute_assignment(folders[2].path()).await;
-    let prepared = conductor.order(&Order::Prepare(Box::new(assignment))).await;
-    assert_eq!(prepared, Answer::Done);
+    let (mute, plan, assignment, reach) = mute_assignment(folders[2].path()).await;
+    conductor.prepare(&plan, assignment).await;
     let inbox = conductor.line.client().new_inbox();
     let mut answers = conductor.line.listen(&inbox).await.unwrap();
     let connect = serde_json::to_vec(&Order::Connect(Box::new(reach))).unwrap();

@@ -11,7 +11,7 @@ use super::Run;
 use crate::conductor::early::{asked, broken, fault};
 use crate::conductor::network::request;
 use crate::conductor::{Progress, RunError, passed};
-use crate::crew::{Call, Crew, CrewError, Dismissed, Mustered, News, Workers};
+use crate::crew::{Call, Crew, CrewError, Dismissed, Mustered, News, PlanText, Workers};
 use crate::doctor::{Examination, Host};
 use crate::plan::Demand;
 
@@ -22,6 +22,8 @@ impl Run<'_> {
             return Ok(());
         }
         let failed = |error: CrewError| Ending::Failed(error.code, error.message);
+        // A plan that no worker takes is refused before any of them comes.
+        PlanText::of(&self.setup.plan).map_err(failed)?;
         let reporter = self.reporter.clone();
         let told = |news: News| {
             reporter.tell(match news {

@@ -15,7 +15,7 @@ use super::{Run, SAMPLE_EVERY};
 use crate::conductor::early::{asked, broken, died, fault, without};
 use crate::conductor::{Progress, Setup};
 use crate::control::messages::{Assignment, Reach};
-use crate::crew::{Crew, CrewError};
+use crate::crew::{Crew, CrewError, PlanText};
 use crate::driver::Driver;
 use crate::orders::Crowd;
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
@@ -59,9 +59,8 @@ impl Run<'_> {
     async fn give_shares(&mut self, spec: &FleetSpec) -> Result<Crew, Ending> {
         let servers = self.network.as_ref().map(|network| network.servers.clone());
         let Setup { plan, login, .. } = self.setup;
-        let digest = plan.digest();
+        let (digest, text) = (plan.digest(), PlanText::of(plan).map_err(without)?);
         let assignment = |share, shards| Assignment {
-            plan: plan.clone(),
             digest: digest.clone(),
             share,
             shards,
@@ -74,7 +73,7 @@ impl Run<'_> {
         let (urls, connection) = (network.urls().to_vec(), self.setup.connection.clone());
         let reach = Reach { urls, connection, nonce: self.nonce };
         let give = async {
-            mustered.give_shares(assignment).await?;
+            mustered.give_shares(&text, assignment).await?;
             // As here: drivers come before nodes.
             let brokers = match &self.drivers {
                 Some(drivers) => drivers.connect(&reach).await?,
