@@ -8,9 +8,10 @@ use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use super::messages::{Answer, Order};
-use super::stranger;
+use super::{TICK, stranger};
 use crate::driver::{ConnectionOptions, OptionsError, redacted, tls_advice};
 
 /// Time for the first connection.
@@ -143,7 +144,21 @@ impl Line {
         &self.url
     }
 
-    /// Listens at a subject; the control broker knows when this returns.
+    /// How often the connection was made. Where that is more than before, it was lost meanwhile, and with it perhaps
+    /// what the control broker keeps in memory.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the connection was made more often than `before`.
+    pub async fn made_again(&self, before: u64) {
+        while self.connections() == before {
+            sleep(TICK).await;
+        }
+    }
+
+    /// Listens at a subject: the control broker hears of it before whatever is said here after this.
     ///
     /// # Errors
     /// When it does not take the subscription.

@@ -281,6 +281,11 @@ impl Board {
         self.changed.notify_waiters();
     }
 
+    /// Whether another run does.
+    pub(super) fn has_rival(&self) -> bool {
+        self.seen().rival.is_some()
+    }
+
     /// Nobody can be heard any more.
     pub(super) fn deafen(&self, why: String) {
         self.seen().deaf.get_or_insert(why);

@@ -156,6 +156,8 @@ pub(crate) struct Mustered {
     tasks: JoinSet<()>,
     /// How long workers are waited for.
     wait: Duration,
+    /// The one that shows others that this run goes on, until nothing of it is left on the control broker.
+    beating: JoinSet<()>,
 }
 
 impl Mustered {
@@ -178,7 +180,7 @@ impl Mustered {
         if server.is_none() {
             standing.claim(&line, (&mut who, &mut beats)).await?;
         }
-        listening::make_stream(&line, &subjects).await.map_err(CrewError::unreachable)?;
+        listening::make_stream(&line).await.map_err(CrewError::unreachable)?;
         let mut tasks = JoinSet::new();
         let registrar = Registrar {
             line: line.clone(),
@@ -193,7 +195,8 @@ impl Mustered {
         tasks.spawn(listening::hear(to_workers, Arc::clone(&board), pulses, left));
         tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
         tasks.spawn(registrar.receive(listen(subjects.join()).await?));
-        tasks.spawn(standing.keep(line.clone(), who, beats));
+        let mut beating = JoinSet::new();
+        beating.spawn(standing.keep(line.clone(), who, beats));
         if let Some(server) = &server {
             let (died, board) = (server.died(), Arc::clone(&board));
             tasks.spawn(async move { board.deafen(died.await) });
@@ -209,6 +212,7 @@ impl Mustered {
             tasks,
             wait: OWN_WITHIN,
         };
+            beating,
         if let Some(at) = mustered.server.as_ref().and_then(ControlServer::listens) {
             told(News::Listening { at, token: token.clone() });
         }
@@ -431,7 +435,8 @@ impl Mustered {
         self.children.end(&board).await;
         // A stream in a broker of our own goes with it.
         if self.server.is_none() {
-            let removed = listening::remove_stream(&self.line, &self.subjects);
+            let rival = board.has_rival();
+            let removed = listening::remove_stream(&self.line, &self.subjects, rival);
             let _ = tokio::time::timeout(CLOSE_WITHIN, removed).await;
         }
         self.line.close().await;
@@ -446,6 +451,7 @@ async fn control(
     call: &Call<'_>,
 ) -> Result<(Option<ControlServer>, ConnectionOptions, Secret), CrewError> {
     let (listen, token) = match call.workers {
+        self.beating.shutdown().await;
         Workers::Elsewhere(elsewhere) => match &elsewhere.control {
             ControlAt::Given(options) => {
                 return Ok((None, (**options).clone(), Secret::new("")));

@@ -2,6 +2,7 @@
 //! into the control broker, and whoever wants the end while a run ends. The real program, and nothing of it is left.
 
 mod asked;
+mod control;
 mod credentials;
 mod cut;
 mod phases;
