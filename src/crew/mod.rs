@@ -81,8 +81,8 @@ pub(crate) enum News {
     Listening {
         /// Where.
         at: SocketAddrV4,
-        /// What lets them in.
-        token: Secret,
+        /// What lets them in, where nobody has given it.
+        made_up: Option<Secret>,
     },
     /// So many workers are there.
     Mustering {

@@ -212,12 +212,16 @@ impl Mustered {
             tasks,
             wait: OWN_WITHIN,
         };
-            beating,
-        if let Some(at) = mustered.server.as_ref().and_then(ControlServer::listens) {
-            told(News::Listening { at, token: token.clone() });
-        }
         match call.workers {
-            Workers::Elsewhere(elsewhere) => mustered.wait = elsewhere.wait,
+            Workers::Elsewhere(elsewhere) => {
+                mustered.wait = elsewhere.wait;
+                let at = mustered.server.as_ref().and_then(ControlServer::listens);
+                if let (Some(at), ControlAt::Listen { token: given, .. }) = (at, &elsewhere.control)
+                {
+                    let made_up = given.is_none().then_some(token);
+                    told(News::Listening { at, made_up });
+                }
+            }
             Workers::AsNeeded | Workers::Here(_) => {
                 mustered.start_children(&call, (&options, &token), &run).await?;
             }

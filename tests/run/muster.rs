@@ -7,8 +7,8 @@ use std::time::Duration;
 use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welcome};
 use choria_emulator::control::{Line, LineError};
 use choria_emulator::driver::{ConnectionOptions, Secret};
-use emulator::spec::{Login, Server, Share};
 use choria_emulator::plan::Plan;
+use emulator::spec::{Login, Server, Share};
 use futures_util::{FutureExt as _, StreamExt as _};
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
@@ -152,6 +152,28 @@ async fn a_token_that_a_broker_would_read_as_something_else_is_refused() {
         assert_eq!(ended.code, Some(2), "{token:?}: {}", ended.said);
         assert!(ended.said.contains("openssl rand"), "{}", ended.said);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_made_up_is_told_and_one_that_was_given_is_not() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let text = text(LONG, "").await;
+    let (given, _) = conductor(folders[0].path(), &text, "1");
+    given.signal(Signal::SIGINT);
+    let said = given.end().said;
+    assert!(said.contains("CHORIA_EMULATOR_CONTROL_TOKEN=... choria-emulator"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    let listen = ["--control-listen", "127.0.0.1:0"];
+    let made_up = conduct(folders[1].path(), &text, "1", &listen);
+    made_up.wait_until_said("worker --control nats://");
+    let said = std::fs::read_to_string(folders[1].path().join("said")).unwrap();
+    let behind = |what: &str| said.split(what).nth(1).unwrap().split_whitespace().next().unwrap();
+    let (token, url) = (behind("CHORIA_EMULATOR_CONTROL_TOKEN="), behind("--control "));
+    let east = worker(url, "east", &["--control-token", token]);
+    let east = Program::start(east, folders[2].path());
+    made_up.wait_for("wave", 1);
+    made_up.signal(Signal::SIGINT);
+    assert_eq!((made_up.end().code, east.end().code), (Some(130), Some(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

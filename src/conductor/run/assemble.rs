@@ -27,7 +27,7 @@ impl Run<'_> {
         let reporter = self.reporter.clone();
         let told = |news: News| {
             reporter.tell(match news {
-                News::Listening { at, token } => Progress::Control { at, token },
+                News::Listening { at, made_up } => Progress::Control { at, made_up },
                 News::Mustering { came, wanted } => Progress::Mustering { came, wanted },
                 News::TurnedAway(reason) => Progress::Warning(reason),
             });
