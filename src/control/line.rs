@@ -14,8 +14,8 @@ use super::messages::{Answer, Order};
 use super::{TICK, stranger};
 use crate::driver::{ConnectionOptions, OptionsError, redacted, tls_advice};
 
-/// Time for the first connection.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the first connection, and for a subscription to be on its way.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Time for what is left to say when the connection is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that wait for one of our tasks; a worker sends six a second and a conductor reads them at once.
@@ -110,7 +110,7 @@ impl Line {
             .await?
             .name(format!("choria-emulator {name}"))
             .ping_interval(PING_EVERY)
-            .connection_timeout(READ_WITHIN)
+            .connection_timeout(READY_WITHIN)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .request_timeout(None)
             .max_reconnects(None)
@@ -169,7 +169,8 @@ impl Line {
         };
         let heard = self.client.subscribe(subject.to_owned()).await;
         let heard = heard.map_err(|error| broken(error.into()))?;
-        self.client.flush().await.map_err(|error| broken(error.into()))?;
+        let known = tokio::time::timeout(READY_WITHIN, self.client.flush()).await;
+        known.map_err(|error| broken(error.into()))?.map_err(|error| broken(error.into()))?;
         Ok(heard)
     }
 

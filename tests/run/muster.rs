@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use choria_emulator::control::messages::{Answer, Assignment, Order, Reach, Welcome};
 use choria_emulator::control::{Line, LineError};
 use choria_emulator::driver::{ConnectionOptions, Secret};
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use super::apart::{TOKEN, conduct, conductor, conductor_over, conductor_with, worker};
-use super::handmade::{ConductorByHand, WorkerByHand};
+use super::handmade::{ConductorByHand, WorkerByHand, line};
 use super::rig::{Ended, Program, broker_with, left_in};
 use super::workers::{LONG, text};
 use crate::support::{SOON, wait_until};
@@ -174,6 +175,17 @@ async fn a_token_that_was_made_up_is_told_and_one_that_was_given_is_not() {
     made_up.wait_for("wave", 1);
     made_up.signal(Signal::SIGINT);
     assert_eq!((made_up.end().code, east.end().code), (Some(130), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_that_is_away_when_somebody_begins_to_listen_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_with(folder.path(), "authorization { token: secret }").await;
+    let line = line(&broker.url(), "test").await;
+    broker.stop(Duration::ZERO).await;
+    wait_until("a lost connection", || line.client().connection_state() != State::Connected);
+    let heard = timeout(SOON, line.listen("anything")).await.expect("an end");
+    assert!(matches!(heard, Err(LineError::Subscribe { .. })), "{heard:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
