@@ -9,12 +9,14 @@ use std::time::Duration;
 use emulator::spec::Share;
 use futures_util::future::join_all;
 use reports::verdict::ExitCode;
+use reports::worker::WorkerResult;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::board::{Board, Worker};
 use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
+use super::losses::Losses;
 use super::places::nobody_is_called;
 use super::remote::Orders;
 use super::rivals::Standing;
@@ -23,13 +25,13 @@ use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{Obtained, Request, Sources};
 use crate::child::Launcher;
 use crate::control::messages::{Answer, Assignment, Beat, Order, Phase, micros};
+use crate::control::parcel::{Parcel, TEXT_BYTES_MAX};
 use crate::control::{AskError, Build, ControlServer, Line, Subjects};
 use crate::doctor::Host;
-use crate::control::parcel::{Parcel, TEXT_BYTES_MAX};
 use crate::driver::{ConnectionOptions, Secret};
+use crate::plan::Plan;
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
-use crate::plan::Plan;
 const OWN_WITHIN: Duration = Duration::from_secs(30);
 /// Time for a worker to take a part of the plan, or its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
@@ -104,8 +106,6 @@ pub(crate) struct Call<'a> {
     pub(crate) workers_folder: PathBuf,
 }
 
-impl Call<'_> {
-    /// What others are shown of the run.
 /// A plan as workers are told it.
 pub(crate) struct PlanText(String);
 
@@ -129,6 +129,8 @@ impl PlanText {
     }
 }
 
+impl Call<'_> {
+    /// What others are shown of the run.
     fn standing(&self, run: &str, board: &Arc<Board>) -> Standing {
         let beat = Beat {
             run: run.to_owned(),
@@ -149,15 +151,15 @@ pub(crate) struct Mustered {
     line: Line,
     subjects: Subjects,
     count: u64,
-    tolerated: f64,
+    losses: Losses,
     children: Children,
     server: Option<ControlServer>,
     /// The tasks that listen; they go with this.
     tasks: JoinSet<()>,
-    /// How long workers are waited for.
-    wait: Duration,
     /// The one that shows others that this run goes on, until nothing of it is left on the control broker.
     beating: JoinSet<()>,
+    /// How long workers are waited for.
+    wait: Duration,
 }
 
 impl Mustered {
@@ -202,14 +204,15 @@ impl Mustered {
             tasks.spawn(async move { board.deafen(died.await) });
         }
         let mut mustered = Self {
+            losses: Losses { board: Arc::clone(&board), tolerated: call.tolerated },
             orders: Arc::new(Orders::new(line.clone(), subjects.clone(), board)),
             line,
             subjects,
             count: call.count,
-            tolerated: call.tolerated,
             children: Children::default(),
             server,
             tasks,
+            beating,
             wait: OWN_WITHIN,
         };
         match call.workers {
@@ -281,7 +284,7 @@ impl Mustered {
             }
             turned_away = refused.len();
             told(News::Mustering { came, wanted: self.count });
-            if let Some(gone) = self.lost() {
+            if let Some(gone) = self.losses.beyond() {
                 return Err(gone);
             }
             if came >= self.count {
@@ -322,9 +325,13 @@ impl Mustered {
     /// Tells each worker the plan, and gives it its share.
     pub(crate) async fn give_shares(
         &self,
+        PlanText(plan): &PlanText,
         assignment: impl Fn(Share, u64) -> Assignment,
     ) -> Result<(), CrewError> {
         let of = self.count;
+        let message_bytes = self.line.client().server_info().max_payload;
+        let parts = Parcel::of(1, plan, message_bytes).into_iter().map(Order::Plan);
+        let parts: Vec<_> = parts.collect();
         let prepare = self.orders.present().into_iter().map(async |number| {
             let share = Share { index: number, of };
             let last = Order::Prepare(Box::new(assignment(share, self.shards(number))));
@@ -339,13 +346,9 @@ impl Mustered {
         self.agreed(join_all(prepare).await)
     }
 
-        PlanText(plan): &PlanText,
     /// Lets all workers connect their nodes; `at`: since the run began.
     pub(crate) async fn start(&self, at: Duration) -> Result<(), CrewError> {
         let start = Order::Start { at_us: micros(at) };
-        let message_bytes = self.line.client().server_info().max_payload;
-        let parts = Parcel::of(1, plan, message_bytes).into_iter().map(Order::Plan);
-        let parts: Vec<_> = parts.collect();
         self.agreed(self.orders.give_all(&start, PREPARE_WITHIN).await)
     }
 
@@ -382,9 +385,14 @@ impl Mustered {
         (own.cores / beside.count().max(1) as u64).max(1)
     }
 
-    /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<CrewError> {
-        self.orders.board().lost_beyond(self.tolerated)
+    /// Which workers are lost.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// What became of each worker, by name.
+    pub(crate) fn results(&self) -> Vec<(String, WorkerResult)> {
+        self.orders.board().results()
     }
 
     /// Whether all workers did what they were told; else what they say.
@@ -415,7 +423,7 @@ impl Mustered {
         }
         said.sort();
         said.dedup();
-        match self.lost() {
+        match self.losses.beyond() {
             Some(gone) => Err(gone),
             None if said.is_empty() => Ok(()),
             None => Err(CrewError { code, message: said.join("\n") }),
@@ -443,6 +451,7 @@ impl Mustered {
             let removed = listening::remove_stream(&self.line, &self.subjects, rival);
             let _ = tokio::time::timeout(CLOSE_WITHIN, removed).await;
         }
+        self.beating.shutdown().await;
         self.line.close().await;
         if let Some(server) = self.server {
             server.stop(CLOSE_WITHIN).await;
@@ -455,7 +464,6 @@ async fn control(
     call: &Call<'_>,
 ) -> Result<(Option<ControlServer>, ConnectionOptions, Secret), CrewError> {
     let (listen, token) = match call.workers {
-        self.beating.shutdown().await;
         Workers::Elsewhere(elsewhere) => match &elsewhere.control {
             ControlAt::Given(options) => {
                 return Ok((None, (**options).clone(), Secret::new("")));
