@@ -1,6 +1,5 @@
 //! Why a run ends before its end: somebody asked, a broker died, something of ours broke.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use reports::run::Ending;
@@ -41,18 +40,21 @@ pub(super) fn trouble<'a>(
 }
 
 /// Awaits a step of the run, unless `trouble` comes before its end. What is to be noted meanwhile is noted at once.
-pub(super) async fn meanwhile<T>(
+pub(super) fn meanwhile<T>(
     step: impl Future<Output = T>,
     trouble: impl Future<Output = Ending>,
     mut note: impl FnMut() -> Result<(), StoreError>,
-) -> Result<T, Ending> {
-    let (mut step, mut trouble) = (pin!(step), pin!(trouble));
-    loop {
-        tokio::select! {
-            biased;
-            early = &mut trouble => return Err(early),
-            done = &mut step => return Ok(done),
-            () = sleep(LOOK_EVERY) => note().map_err(broken)?,
+) -> impl Future<Output = Result<T, Ending>> {
+    // Steps hold much: on the heap they are small for whoever awaits them.
+    let (mut step, mut trouble) = (Box::pin(step), Box::pin(trouble));
+    async move {
+        loop {
+            tokio::select! {
+                biased;
+                early = &mut trouble => return Err(early),
+                done = &mut step => return Ok(done),
+                () = sleep(LOOK_EVERY) => note().map_err(broken)?,
+            }
         }
     }
 }
