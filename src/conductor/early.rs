@@ -1,40 +1,71 @@
 //! Why a run ends before its end: somebody asked, a broker died, something of ours broke.
 
+use std::time::Duration;
+
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::ExitCode;
+use tokio::time::sleep;
 
 use super::network::Network;
 use super::{Stop, StopReason};
-use crate::crew::{Crew, CrewError};
+use crate::crew::{Crew, CrewError, Losses};
 
-/// How often nodes are asked whether one of them broke.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+/// How often it is looked whether nodes broke or workers are lost.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Ends when the run has to end early, with the reason.
-pub(super) async fn trouble(network: &Option<Network>, crew: &Option<Crew>, stop: &Stop) -> Ending {
-    let died_broker = async {
-        match network {
-            Some(network) => network.died().await,
-            None => std::future::pending().await,
+/// Ends when the run has to end early, with the reason. Of the network it holds nothing.
+pub(super) fn trouble<'a>(
+    network: &Option<Network>,
+    losses: &'a Option<Losses>,
+    crew: &'a Option<Crew>,
+    stop: &'a Stop,
+) -> impl Future<Output = Ending> + use<'a> {
+    let watch = network.as_ref().map(Network::watch);
+    async move {
+        let died_broker = async {
+            match watch {
+                Some(watch) => watch.await,
+                None => std::future::pending().await,
+            }
+        };
+        let failures = || crew.as_ref().map(Crew::failures).unwrap_or_default();
+        tokio::select! {
+            reason = stop.asked() => asked(reason),
+            told = died_broker => died(told),
+            told = lost(losses) => without(told),
+            told = broke(failures) => fault(&told),
         }
-    };
-    let failures = || crew.as_ref().map(Crew::failures).unwrap_or_default();
-    tokio::select! {
-        reason = stop.asked() => asked(reason),
-        told = died_broker => died(told),
-        told = lost(crew) => without(told),
-        told = broke(failures) => fault(&told),
     }
 }
 
-/// Ends when the run cannot go on with its crew, with the reason.
-pub(super) async fn lost(crew: &Option<Crew>) -> CrewError {
+/// Awaits a step of the run, unless `trouble` comes before its end. What is to be noted meanwhile is noted at once.
+pub(super) fn meanwhile<T>(
+    step: impl Future<Output = T>,
+    trouble: impl Future<Output = Ending>,
+    mut note: impl FnMut() -> Result<(), StoreError>,
+) -> impl Future<Output = Result<T, Ending>> {
+    // Steps hold much: on the heap they are small for whoever awaits them.
+    let (mut step, mut trouble) = (Box::pin(step), Box::pin(trouble));
+    async move {
+        loop {
+            tokio::select! {
+                biased;
+                early = &mut trouble => return Err(early),
+                done = &mut step => return Ok(done),
+                () = sleep(LOOK_EVERY) => note().map_err(broken)?,
+            }
+        }
+    }
+}
+
+/// Ends when the run cannot go on with the workers that there are, with the reason.
+async fn lost(losses: &Option<Losses>) -> CrewError {
     loop {
-        if let Some(lost) = crew.as_ref().and_then(Crew::lost) {
+        if let Some(lost) = losses.as_ref().and_then(Losses::beyond) {
             return lost;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -45,7 +76,7 @@ async fn broke(failures: impl Fn() -> Vec<String>) -> String {
         if !failures.is_empty() {
             return failures.join("; ");
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -110,7 +141,7 @@ mod tests {
         ] {
             let stop = Stop::default();
             stop.ask(reason);
-            assert_eq!(trouble(&None, &None, &stop).await, expected);
+            assert_eq!(trouble(&None, &None, &None, &stop).await, expected);
         }
     }
 }

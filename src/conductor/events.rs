@@ -6,9 +6,8 @@ use emulator::fleet::counts::FleetCounts;
 use reports::run::{Ending, EventTotals, Tally};
 use reports::verdict::{Doubt, ExitCode, Severity};
 
-use super::early::{asked, died};
+use super::Setup;
 use super::network::Network;
-use super::{Setup, Stop};
 use crate::driver::{ConnectionOptions, Epoch, Heard, Listener};
 use crate::orders::Crowd;
 use crate::plan::{MACHINE_TRANSITION, WATCHER_STATE};
@@ -20,7 +19,6 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn listen(
     setup: &Setup,
     network: &Network,
-    stop: &Stop,
     crowd: &Crowd,
     epoch: Epoch,
 ) -> Result<Option<Listener>, Ending> {
@@ -31,13 +29,8 @@ pub(super) async fn listen(
     let options = ConnectionOptions { servers, ..setup.connection.clone() };
     let subjects = setup.plan.registration_subjects();
     let connect = Listener::connect(&options, &subjects, &crowd.roster, epoch, SETTLE_WITHIN);
-    tokio::select! {
-        connected = connect => connected.map(Some).map_err(|error| {
-            Ending::Failed(ExitCode::BrokerUnreachable, error.to_string())
-        }),
-        told = network.died() => Err(died(told)),
-        reason = stop.asked() => Err(asked(reason)),
-    }
+    let unreachable = |error| Ending::Failed(ExitCode::BrokerUnreachable, format!("{error}"));
+    connect.await.map(Some).map_err(unreachable)
 }
 
 /// Waits for what is still on its way, and enters what was published and heard of these kinds.

@@ -8,7 +8,6 @@ use emulator::fleet::counts::FleetCounts;
 
 use super::run::Run;
 use crate::crew::FarDriver;
-use crate::doctor::Verdict;
 use crate::driver::IncidentKind;
 use crate::watch::{Evidence, FarEvidence, Usage, WaveDelay, doubts};
 
@@ -83,10 +82,6 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
     // What the timeline did to the brokers is no reason to doubt.
     let unasked = incidents.iter().filter(|i| i.kind == IncidentKind::Disconnected);
     let unasked = unasked.filter(|i| !tally.recovery.disturbed(i.at, i.at)).map(|i| i.count);
-    let near = run.preflight.iter().filter(|check| check.verdict == Verdict::Warn);
-    let near = near.map(|check| {
-        (format!("{}: {}, needed {}", check.name, check.have, check.need), check.advice.clone())
-    });
     let brokers = tally.cost.brokers.iter().filter(|(_, broker)| !broker.silent.is_zero());
     let silent = brokers.map(|(name, broker)| (name.clone(), broker.silent));
     Evidence {
@@ -104,7 +99,7 @@ fn evidence(run: &Run<'_>, overflowed: u64) -> Evidence {
         far: run.far.iter().map(far).collect(),
         // Nothing is known of the connections of nodes that are not ours.
         fleet: if run.is_foreign() { (0, 0) } else { (tally.fleet.planned, tally.fleet.connected) },
-        preflight: near.collect(),
+        preflight: run.warnings.clone(),
         failures: run.wave_failures.clone(),
         silent: silent.collect(),
         unjudged: (!run.is_judged()).then_some((away, expected)),

@@ -31,7 +31,7 @@ pub use progress::Progress;
 use crate::broker::Sources;
 use crate::child::Launcher;
 use crate::crew::{ControlAt, CrewError, Workers, check_places};
-use crate::doctor::{self, Check, Examination, Hands, HostError, Verdict};
+use crate::doctor::{self, Examination, Hands, HostError, Verdict};
 use crate::driver::ConnectionOptions;
 use crate::plan::{Demand, Plan, is_loopback};
 
@@ -208,7 +208,8 @@ pub async fn keep_brokers(
 
 /// What the preflight found.
 struct Preflight {
-    checks: Vec<Check>,
+    /// What may disturb the figures, each with what to do about it.
+    warnings: Vec<(String, String)>,
     /// Worker processes that are to carry the nodes; 0: this process carries them.
     workers: u64,
 }
@@ -239,8 +240,8 @@ fn preflight(setup: &Setup) -> Result<Preflight, RunError> {
         Workers::Here(_) | Workers::AsNeeded => here.map_or(0, |host| host.duty.workers),
     };
     check_places(&setup.plan.clients_places(), &setup.workers, workers)?;
-    let checks = examination.map(passed).transpose()?.unwrap_or_default();
-    Ok(Preflight { checks, workers })
+    let warnings = examination.map(passed).transpose()?.unwrap_or_default();
+    Ok(Preflight { warnings, workers })
 }
 
 /// Refuses brokers on loopback for workers that come over a network: before anybody is waited for.
@@ -261,10 +262,10 @@ fn within_reach(setup: &Setup) -> Result<(), RunError> {
     )))
 }
 
-/// What the doctor found, unless the hosts cannot carry the plan.
-fn passed(examination: Examination) -> Result<Vec<Check>, RunError> {
+/// What the doctor warns of, unless the hosts cannot carry the plan.
+fn passed(examination: Examination) -> Result<Vec<(String, String)>, RunError> {
     match examination.verdict() {
         Verdict::Fail => Err(RunError::refused(examination.to_text())),
-        Verdict::Ok | Verdict::Warn => Ok(examination.into_checks()),
+        Verdict::Ok | Verdict::Warn => Ok(examination.warnings()),
     }
 }

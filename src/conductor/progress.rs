@@ -39,8 +39,8 @@ pub enum Progress {
     Control {
         /// Where.
         at: SocketAddrV4,
-        /// What lets them in.
-        token: Secret,
+        /// What lets them in, where nobody has given it.
+        made_up: Option<Secret>,
     },
     /// Workers are waited for; comes whenever one is there.
     Mustering {

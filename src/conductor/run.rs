@@ -9,6 +9,7 @@ mod finish;
 mod meet;
 mod waves;
 
+use assemble::note_losses;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,13 @@ use reports::wave::WaveKey;
 use serde_json::json;
 
 use super::book::Book;
-use super::early::{asked, broken, died, fault, lost, without};
+use super::early::{broken, fault, meanwhile, trouble};
 use super::events;
 use super::network::Network;
 use super::telemetry::{Notice, Seen, Telemetry};
 use super::timeline::{self, Programs};
 use super::{Finished, Preflight, Progress, Reporter, RunError, Setup, StartUp, Stop};
-use crate::crew::{Crew, Drivers, FarDriver, Mustered};
-use crate::doctor::Check;
+use crate::crew::{Crew, Drivers, FarDriver, Losses, Mustered};
 use crate::driver::{ConnectionOptions, Driver, Epoch, Listener, SeenBroker};
 use crate::orders::{Crowd, clients, nonce};
 use crate::scenario::CONDUCTOR;
@@ -51,6 +51,8 @@ pub(super) struct Run<'a> {
     workers: u64,
     /// They, until they have their shares.
     mustered: Option<Mustered>,
+    /// Which of them are lost.
+    losses: Option<Losses>,
     /// The workers that have a driver.
     drivers: Option<Drivers>,
     /// What is known of those drivers when their waves are over.
@@ -60,7 +62,8 @@ pub(super) struct Run<'a> {
     listener: Option<Listener>,
     epoch: Epoch,
     pub(super) lag: LagWatch,
-    pub(super) preflight: Vec<Check>,
+    /// What the doctor warns of, each with what to do about it.
+    pub(super) warnings: Vec<(String, String)>,
     pub(super) waves_usage: Usage,
     pub(super) waves_wall: Duration,
     pub(super) wave_failures: Vec<(String, Severity)>,
@@ -79,7 +82,7 @@ pub(super) async fn run(
     setup: &Setup,
     stop: &Stop,
     reporter: &Reporter,
-    Preflight { checks, workers }: Preflight,
+    Preflight { warnings, workers }: Preflight,
 ) -> Result<Finished, RunError> {
     let start = StartUp { at: Timestamp::now(), began: Instant::now() };
     let book = Book::open(setup, &start).map_err(unwritable)?;
@@ -100,9 +103,10 @@ pub(super) async fn run(
         listener: None,
         epoch: Epoch::at(start.began),
         lag: LagWatch::start(),
-        preflight: checks,
+        warnings,
         workers,
         mustered: None,
+        losses: None,
         drivers: None,
         far: Vec::new(),
         waves_usage: Usage::default(),
@@ -131,10 +135,7 @@ impl Run<'_> {
             None => {
                 let (spec, crowd) = self.muster()?;
                 self.connect_driver(&crowd).await?;
-                if let Some(network) = &self.network {
-                    self.listener =
-                        events::listen(self.setup, network, self.stop, &crowd, self.epoch).await?;
-                }
+                self.listen(&crowd).await?;
                 self.start_fleet(spec).await?;
                 self.prove_interest().await?;
                 crowd
@@ -153,15 +154,15 @@ impl Run<'_> {
 
     async fn open_network(&mut self) -> Result<(), Ending> {
         let folder = self.book.subfolder("brokers").map_err(broken)?;
+        let (setup, reporter) = (self.setup, self.reporter);
         let open = async {
             // What a step will need is there before anything is started.
-            let programs = timeline::programs(self.setup, self.reporter).await?;
-            Ok((programs, Network::open(self.setup, folder, self.reporter).await?))
+            let programs = timeline::programs(setup, reporter).await?;
+            Ok((programs, Network::open(setup, folder, reporter).await?))
         };
-        let opened: Result<_, RunError> = tokio::select! {
-            opened = open => opened,
-            reason = self.stop.asked() => return Err(asked(reason)),
-        };
+        let trouble = trouble(&None, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, reporter);
+        let opened: Result<_, RunError> = meanwhile(open, trouble, note).await?;
         let (programs, network) =
             opened.map_err(|error| Ending::Failed(error.code, error.message))?;
         // As nodes show it: without credentials.
@@ -195,15 +196,11 @@ impl Run<'_> {
 
     /// Waits until the brokers of the clients know of all subscriptions of the nodes.
     async fn prove_interest(&mut self) -> Result<(), Ending> {
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
         let Some(network) = &mut self.network else { return Err(fault("no network")) };
-        let control = network.watch();
-        let lost = lost(&self.crew);
-        let proved = tokio::select! {
-            proved = network.prove_interest(&self.setup.plan) => proved,
-            told = control => return Err(died(told)),
-            told = lost => return Err(without(told)),
-            reason = self.stop.asked() => return Err(asked(reason)),
-        };
+        let proved = network.prove_interest(&self.setup.plan);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let proved = meanwhile(proved, trouble, note).await?;
         let took = proved.map_err(|error| Ending::Failed(error.code, error.message))?;
         if let Some(took) = took {
             if let Some(forming) = &mut self.book.run.tally.forming {
@@ -231,13 +228,21 @@ impl Run<'_> {
             driver.settle(SETTLE_WITHIN).await?;
             Ok(driver)
         };
-        let driver = tokio::select! {
-            connected = connect => connected.map_err(unreachable)?,
-            told = network.died() => return Err(died(told)),
-            reason = self.stop.asked() => return Err(asked(reason)),
-        };
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let driver = meanwhile(connect, trouble, note).await?.map_err(unreachable)?;
         self.introduce(driver.brokers());
         self.driver = Some(driver);
+        Ok(())
+    }
+
+    /// Connects what hears nodes that speak unasked.
+    async fn listen(&mut self, crowd: &Crowd) -> Result<(), Ending> {
+        let Some(network) = &self.network else { return Err(fault("no network")) };
+        let listen = events::listen(self.setup, network, crowd, self.epoch);
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        self.listener = meanwhile(listen, trouble, note).await??;
         Ok(())
     }
 

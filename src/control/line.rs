@@ -8,13 +8,14 @@ use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use super::messages::{Answer, Order};
-use super::stranger;
+use super::{TICK, stranger};
 use crate::driver::{ConnectionOptions, OptionsError, redacted, tls_advice};
 
-/// Time for the first connection.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the first connection, and for a subscription to be on its way.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Time for what is left to say when the connection is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that wait for one of our tasks; a worker sends six a second and a conductor reads them at once.
@@ -109,7 +110,7 @@ impl Line {
             .await?
             .name(format!("choria-emulator {name}"))
             .ping_interval(PING_EVERY)
-            .connection_timeout(READ_WITHIN)
+            .connection_timeout(READY_WITHIN)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .request_timeout(None)
             .max_reconnects(None)
@@ -143,7 +144,21 @@ impl Line {
         &self.url
     }
 
-    /// Listens at a subject; the control broker knows when this returns.
+    /// How often the connection was made. Where that is more than before, it was lost meanwhile, and with it perhaps
+    /// what the control broker keeps in memory.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the connection was made more often than `before`.
+    pub async fn made_again(&self, before: u64) {
+        while self.connections() == before {
+            sleep(TICK).await;
+        }
+    }
+
+    /// Listens at a subject: the control broker hears of it before whatever is said here after this.
     ///
     /// # Errors
     /// When it does not take the subscription.
@@ -154,7 +169,8 @@ impl Line {
         };
         let heard = self.client.subscribe(subject.to_owned()).await;
         let heard = heard.map_err(|error| broken(error.into()))?;
-        self.client.flush().await.map_err(|error| broken(error.into()))?;
+        let known = tokio::time::timeout(READY_WITHIN, self.client.flush()).await;
+        known.map_err(|error| broken(error.into()))?.map_err(|error| broken(error.into()))?;
         Ok(heard)
     }
 

@@ -5,7 +5,7 @@
 //! nodes it carries. With all digits of all counters a pulse has up to 1,300 bytes (8,000 with the texts of nodes that broke, which
 //! ends the run) and a slice 1,300 too, so that a worker says at most 8 KB a second. In a second in which nodes connect a slice has
 //! five histograms beside: up to 22,000 bytes with a connection at each value that they tell apart, and 120,000 however
-//! many there are. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
+//! many there are. The plan is told once to each of them, in as many messages as it takes. A wave is two orders and two answers a worker: some hundred bytes each, and for each stretch of nodes that did
 //! not answer ten more.
 
 use std::time::Duration;
@@ -19,10 +19,10 @@ use emulator::spec::{Login, Server, Share};
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::parcel::Parcel;
 use super::{Build, IndexRuns, Runs};
 use crate::doctor::Host;
 use crate::driver::{ConnectionOptions, SeenBroker};
-use crate::plan::Plan;
 use crate::watch::Usage;
 
 /// A conductor shows that it is there.
@@ -113,7 +113,9 @@ pub enum Welcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Take this share.
+    /// Know this plan, as JSON: one part after the other, each answered when it is there.
+    Plan(Parcel),
+    /// Take this share of it.
     Prepare(Box<Assignment>),
     /// Connect its nodes; the run has been going on for so long.
     Start {
@@ -201,12 +203,10 @@ impl std::fmt::Debug for Reach {
 /// What became of a request at a node, `None` if nothing is known, and where the node was, if that was not its home.
 pub type Outcome = (Option<Fate>, Option<Refuge>);
 
-/// A share of a plan, and what it takes to carry it.
+/// A share of the plan, and what it takes to carry it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The plan.
-    pub plan: Plan,
-    /// Its digest: a worker that reads another plan out of it refuses.
+    /// Digest of the plan: a worker that has read another one refuses.
     pub digest: String,
     /// The part of the nodes.
     pub share: Share,

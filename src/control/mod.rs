@@ -4,7 +4,7 @@
 //! Both ends dial out ([`Line`]); nothing of ours listens. A conductor shows that it is there (beats), a worker
 //! asks to take part, is given a share, carries out orders, shows that it is there (pulses, which
 //! also hold its counters) and sends what it counted through JetStream once a second (slices), so that a
-//! connection that is away for some seconds loses nothing. What all of it costs is bounded and does not
+//! connection that is away for some seconds loses nothing, nor does a control broker that is started again. What all of it costs is bounded and does not
 //! grow with the nodes: see [`messages`]. A worker may also have a driver: then it sends each wave that is over,
 //! and again until the conductor says that it has it; that does grow with the answers: see [`waves`].
 //!

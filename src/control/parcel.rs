@@ -6,12 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest text that is put together: ten times the wave of a million answers.
-const TEXT_BYTES_MAX: usize = 64 << 20;
+pub const TEXT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a message beside the text of its part.
 const ASIDE_BYTES: usize = 1024;
 
 /// A part of a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parcel {
     /// Which text, from 1.
     pub number: u64,
@@ -21,6 +21,14 @@ pub struct Parcel {
     pub of: u64,
     /// The part.
     pub text: String,
+}
+
+impl std::fmt::Debug for Parcel {
+    /// Without the text, which may be anything.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { number, part, of, text } = self;
+        write!(f, "Parcel {number}: part {part} of {of}, {} bytes", text.len())
+    }
 }
 
 /// What the receiver says to a part.

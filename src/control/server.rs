@@ -19,8 +19,6 @@ const NAME: &str = "control";
 const TOKEN: &str = "CHORIA_EMULATOR_CONTROL_SECRET";
 /// Time until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-/// The largest message: a plan with what its DDL files said, or the fates of a share.
-const MESSAGE_BYTES: u64 = 8 << 20;
 /// The first release with JetStream that was checked (brokers-checked 5).
 const SINCE: (u32, u32, u32) = (2, 2, 6);
 
@@ -79,7 +77,8 @@ impl ControlServer {
                 None | Some(0) => PortChoice::Free,
                 Some(client) => PortChoice::FixedClient(client),
             },
-            limits: Limits::carrying(0, MESSAGE_BYTES),
+            // As any control broker has them: what is longer goes in parcels.
+            limits: Limits::default(),
             profiling: false,
             wiring: Wiring::default(),
             own_config: own,

@@ -14,6 +14,10 @@ impl Subjects {
     pub const BEAT: &str = "choria_emulator.beat";
     /// Where conductors ask who else is at work.
     pub const WHO: &str = "choria_emulator.who";
+    /// The stream that keeps slices, of whichever run.
+    pub const STREAM: &str = "CHORIA_EMULATOR";
+    /// Where the workers of all runs send what they counted.
+    pub const ALL_SLICES: &str = "choria_emulator.*.slice.*";
 
     /// Those of `run`, an id of letters and digits.
     #[must_use]
@@ -79,12 +83,6 @@ impl Subjects {
     #[must_use]
     pub fn all_left(&self) -> String {
         format!("{ROOT}.{}.left.*", self.run)
-    }
-
-    /// The stream that keeps slices.
-    #[must_use]
-    pub fn stream(&self) -> String {
-        format!("CHORIA_EMULATOR_{}", self.run)
     }
 
     /// Which worker a subject of its own is about.

@@ -53,7 +53,7 @@ pub(super) struct Seen {
     deaf: Option<String>,
     /// A run that is conducted over the same control broker and goes before this one.
     rival: Option<String>,
-    /// Workers that were lost within the policy, not yet told.
+    /// Workers that were lost, not yet told.
     untold: Vec<String>,
     rows: Vec<WorkerRow>,
 }
@@ -282,6 +282,11 @@ impl Board {
         self.changed.notify_waiters();
     }
 
+    /// Whether another run does.
+    pub(super) fn has_rival(&self) -> bool {
+        self.seen().rival.is_some()
+    }
+
     /// Nobody can be heard any more.
     pub(super) fn deafen(&self, why: String) {
         self.seen().deaf.get_or_insert(why);
@@ -393,10 +398,14 @@ impl Board {
         std::mem::take(&mut self.seen().untold)
     }
 
-    /// Nodes of workers that are lost.
-    pub(super) fn lost_nodes(&self) -> u64 {
-        let seen = self.seen();
-        seen.workers.iter().filter(|w| w.lost.is_some()).map(|worker| worker.nodes).sum()
+    /// Nodes that are connected or will not be. Those of a lost worker will not, and whatever they were before, each
+    /// counts once.
+    pub(super) fn settled(&self) -> u64 {
+        let of = |worker: &Worker| match worker.lost {
+            Some(_) => worker.nodes,
+            None => worker.counts.settled(),
+        };
+        self.seen().workers.iter().map(of).sum()
     }
 
     /// Somebody was turned away, and why; the first few are kept.

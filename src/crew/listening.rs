@@ -14,11 +14,12 @@ use super::board::{Board, Worker};
 use crate::control::messages::{Card, Order, Welcome};
 use crate::control::{Build, Line, Subjects, TICK};
 
-/// What a run's slices may take in the control broker: an hour of twenty workers and more. They are read at once;
-/// what goes when it is full has been read.
+/// What slices may take in the control broker, and what it sets aside for them. They are read at once; what goes when
+/// it is full has been read.
 const STREAM_BYTES: i64 = 64 << 20;
-/// Within this the stream knows a slice that it has already.
-const DUPLICATES_WITHIN: Duration = Duration::from_secs(120);
+/// How long the stream keeps a slice. A conductor that does not read for four seconds has no workers any more; one
+/// that was killed leaves its last minute behind, for a minute.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Between two attempts to read the stream when the way to it is closed.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -146,19 +147,22 @@ pub(super) async fn hear(
     }
 }
 
-/// Makes the stream that keeps the slices of a run.
-pub(super) async fn make_stream(line: &Line, subjects: &Subjects) -> Result<(), String> {
+/// Makes the stream that keeps slices, unless it is there: one for all runs, so that a run whose conductor was killed
+/// leaves none behind that the next one does not use, and remove in the end.
+pub(super) async fn make_stream(line: &Line) -> Result<(), String> {
     let config = Config {
-        name: subjects.stream(),
-        description: Some("what workers of choria-emulator counted in one run".to_owned()),
-        subjects: vec![subjects.slices()],
+        name: Subjects::STREAM.to_owned(),
+        description: Some("what workers of choria-emulator counted".to_owned()),
+        subjects: vec![Subjects::ALL_SLICES.to_owned()],
         storage: StorageType::Memory,
         max_bytes: STREAM_BYTES,
-        duplicate_window: DUPLICATES_WITHIN,
+        max_age: KEPT_FOR,
         ..Config::default()
     };
     let context = jetstream::new(line.client().clone());
-    context.create_stream(config).await.map(drop).map_err(|error| {
+    let Err(error) = context.create_stream(config.clone()).await else { return Ok(()) };
+    // One that another build has left behind is brought up to what is needed.
+    context.update_stream(config).await.map(drop).map_err(|_| {
         format!(
             "control broker {}: no stream can be made: {error}\n\
              start it with JetStream (nats-server -js), with an account that may use it",
@@ -167,33 +171,47 @@ pub(super) async fn make_stream(line: &Line, subjects: &Subjects) -> Result<(), 
     })
 }
 
-/// Removes the stream.
-pub(super) async fn remove_stream(line: &Line, subjects: &Subjects) {
+/// Removes the stream, with all that is in it; where another run goes on, it only loses what this one put there.
+pub(super) async fn remove_stream(line: &Line, subjects: &Subjects, another_goes_on: bool) {
     let context = jetstream::new(line.client().clone());
-    if let Err(error) = context.delete_stream(subjects.stream()).await {
+    let removed: Result<(), async_nats::Error> = async {
+        if another_goes_on {
+            let stream = context.get_stream_no_info(Subjects::STREAM).await?;
+            stream.purge().filter(subjects.slices()).await?;
+        } else {
+            context.delete_stream(Subjects::STREAM).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = removed {
         tracing::warn!("the stream of slices stays behind: {error}");
     }
 }
 
-/// Takes in the slices of all workers, in the order in which the stream has them; where the way to it was
-/// closed, from the beginning again, as what was taken in before is known by its number.
+/// Takes in the slices of all workers, in the order in which the stream has them. Where the connection was lost, so
+/// may be the stream, if the control broker was started again: it is made once more and read from its beginning.
+/// What was taken in before is known by its number.
 pub(super) async fn collect(line: Line, subjects: Subjects, board: Arc<Board>) {
-    let context = jetstream::new(line.client().clone());
     loop {
-        if let Err(error) = follow(&context, &subjects, &board).await {
+        let connections = line.connections();
+        let read = tokio::select! {
+            read = follow(&line, &subjects, &board) => read,
+            () = line.made_again(connections) => continue,
+        };
+        if let Err(error) = read {
             tracing::warn!("slices cannot be read now: {error}");
         }
         sleep(AGAIN_AFTER).await;
     }
 }
 
-async fn follow(
-    context: &jetstream::Context,
-    subjects: &Subjects,
-    board: &Board,
-) -> Result<(), async_nats::Error> {
-    let stream = context.get_stream(subjects.stream()).await?;
-    let consumer = stream.create_consumer(OrderedConfig::default()).await?;
+async fn follow(line: &Line, subjects: &Subjects, board: &Board) -> Result<(), async_nats::Error> {
+    make_stream(line).await?;
+    let context = jetstream::new(line.client().clone());
+    let stream = context.get_stream_no_info(Subjects::STREAM).await?;
+    let config = OrderedConfig { filter_subject: subjects.slices(), ..OrderedConfig::default() };
+    let consumer = stream.create_consumer(config).await?;
     let mut messages = consumer.messages().await?;
     while let Some(message) = messages.next().await {
         take_in(&message?, board);
@@ -208,7 +226,7 @@ fn take_in(message: &Message, board: &Board) {
         Err(error) => Err(format!("a slice of worker {number} cannot be read: {error}")),
     };
     if let Err(why) = taken {
-        // The account at the end differs then, and says so in the result.
+        // Unless it comes again in its turn, the account at the end differs, and says so in the result.
         tracing::warn!("{why}");
     }
 }

@@ -9,6 +9,7 @@ mod children;
 mod driving;
 mod listening;
 mod local;
+mod losses;
 mod muster;
 mod places;
 mod remote;
@@ -34,7 +35,8 @@ use crate::driver::Secret;
 
 pub use self::children::TOKEN_VARIABLE;
 pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
-pub(crate) use self::muster::{Call, Mustered};
+pub(crate) use self::losses::Losses;
+pub(crate) use self::muster::{Call, Mustered, PlanText};
 pub use self::muster::{ControlAt, Elsewhere, Workers};
 pub(crate) use self::places::check as check_places;
 
@@ -81,8 +83,8 @@ pub(crate) enum News {
     Listening {
         /// Where.
         at: SocketAddrV4,
-        /// What lets them in.
-        token: Secret,
+        /// What lets them in, where nobody has given it.
+        made_up: Option<Secret>,
     },
     /// So many workers are there.
     Mustering {
@@ -113,8 +115,6 @@ pub(crate) struct Dismissed {
     pub(crate) counts: FleetCounts,
     /// What was lost beyond the policy.
     pub(crate) lost: Option<CrewError>,
-    /// Workers that were lost at the end, in words.
-    pub(crate) losses: Vec<String>,
     /// Where the account of a worker differs from what it had sent, in words.
     pub(crate) differences: Vec<String>,
     /// The last rows of their time series.
@@ -241,31 +241,13 @@ impl Crew {
         }
     }
 
-    /// Why the run cannot go on with this crew: workers are lost beyond what it tolerates, or another run goes
-    /// before it.
+    /// Nodes that are connected, or will not be for now: closed for good, away as their group's churn says, or lost
+    /// with their worker.
     #[must_use]
-    pub(crate) fn lost(&self) -> Option<CrewError> {
+    pub fn settled(&self) -> u64 {
         match &self.0 {
-            Kind::Local(_) => None,
-            Kind::Remote(remote) => remote.lost(),
-        }
-    }
-
-    /// Nodes of workers that are lost.
-    #[must_use]
-    pub fn lost_nodes(&self) -> u64 {
-        match &self.0 {
-            Kind::Local(_) => 0,
-            Kind::Remote(remote) => remote.board().lost_nodes(),
-        }
-    }
-
-    /// Workers that were lost since this was last asked, in words.
-    #[must_use]
-    pub fn take_losses(&self) -> Vec<String> {
-        match &self.0 {
-            Kind::Local(_) => Vec::new(),
-            Kind::Remote(remote) => remote.board().take_losses(),
+            Kind::Local(local) => local.fleet.counts().settled(),
+            Kind::Remote(remote) => remote.board().settled(),
         }
     }
 

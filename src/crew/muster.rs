@@ -9,12 +9,14 @@ use std::time::Duration;
 use emulator::spec::Share;
 use futures_util::future::join_all;
 use reports::verdict::ExitCode;
+use reports::worker::WorkerResult;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::board::{Board, Worker};
 use super::children::{Children, TOKEN_VARIABLE};
 use super::listening::{self, Registrar};
+use super::losses::Losses;
 use super::places::nobody_is_called;
 use super::remote::Orders;
 use super::rivals::Standing;
@@ -23,13 +25,15 @@ use crate::broker::obtain::{self, ObtainError};
 use crate::broker::{Obtained, Request, Sources};
 use crate::child::Launcher;
 use crate::control::messages::{Answer, Assignment, Beat, Order, Phase, micros};
+use crate::control::parcel::{Parcel, TEXT_BYTES_MAX};
 use crate::control::{AskError, Build, ControlServer, Line, Subjects};
 use crate::doctor::Host;
 use crate::driver::{ConnectionOptions, Secret};
+use crate::plan::Plan;
 
 /// Time for our own processes to start and to ask to take part: they need 0.1 s.
 const OWN_WITHIN: Duration = Duration::from_secs(30);
-/// Time for a worker to take its share.
+/// Time for a worker to take a part of the plan, or its share.
 const PREPARE_WITHIN: Duration = Duration::from_secs(20);
 /// Time for workers to hear that they are to leave: one that was welcomed a moment ago does not listen yet, and
 /// one that is not heard at all is lost before.
@@ -102,6 +106,29 @@ pub(crate) struct Call<'a> {
     pub(crate) workers_folder: PathBuf,
 }
 
+/// A plan as workers are told it.
+pub(crate) struct PlanText(String);
+
+impl PlanText {
+    /// Writes it; one that is longer than workers take is refused.
+    pub(crate) fn of(plan: &Plan) -> Result<Self, CrewError> {
+        let text = serde_json::to_string(plan).unwrap_or_default();
+        if text.len() <= TEXT_BYTES_MAX {
+            return Ok(Self(text));
+        }
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        Err(CrewError {
+            code: ExitCode::Usage,
+            message: format!(
+                "the plan is told to workers in {} MiB, and they take {} at the most\n\
+                 write shorter facts, classes, DDLs or replies in the scenario",
+                mib(text.len()),
+                mib(TEXT_BYTES_MAX),
+            ),
+        })
+    }
+}
+
 impl Call<'_> {
     /// What others are shown of the run.
     fn standing(&self, run: &str, board: &Arc<Board>) -> Standing {
@@ -124,11 +151,13 @@ pub(crate) struct Mustered {
     line: Line,
     subjects: Subjects,
     count: u64,
-    tolerated: f64,
+    losses: Losses,
     children: Children,
     server: Option<ControlServer>,
     /// The tasks that listen; they go with this.
     tasks: JoinSet<()>,
+    /// The one that shows others that this run goes on, until nothing of it is left on the control broker.
+    beating: JoinSet<()>,
     /// How long workers are waited for.
     wait: Duration,
 }
@@ -153,7 +182,7 @@ impl Mustered {
         if server.is_none() {
             standing.claim(&line, (&mut who, &mut beats)).await?;
         }
-        listening::make_stream(&line, &subjects).await.map_err(CrewError::unreachable)?;
+        listening::make_stream(&line).await.map_err(CrewError::unreachable)?;
         let mut tasks = JoinSet::new();
         let registrar = Registrar {
             line: line.clone(),
@@ -168,27 +197,34 @@ impl Mustered {
         tasks.spawn(listening::hear(to_workers, Arc::clone(&board), pulses, left));
         tasks.spawn(listening::collect(line.clone(), subjects.clone(), Arc::clone(&board)));
         tasks.spawn(registrar.receive(listen(subjects.join()).await?));
-        tasks.spawn(standing.keep(line.clone(), who, beats));
+        let mut beating = JoinSet::new();
+        beating.spawn(standing.keep(line.clone(), who, beats));
         if let Some(server) = &server {
             let (died, board) = (server.died(), Arc::clone(&board));
             tasks.spawn(async move { board.deafen(died.await) });
         }
         let mut mustered = Self {
+            losses: Losses { board: Arc::clone(&board), tolerated: call.tolerated },
             orders: Arc::new(Orders::new(line.clone(), subjects.clone(), board)),
             line,
             subjects,
             count: call.count,
-            tolerated: call.tolerated,
             children: Children::default(),
             server,
             tasks,
+            beating,
             wait: OWN_WITHIN,
         };
-        if let Some(at) = mustered.server.as_ref().and_then(ControlServer::listens) {
-            told(News::Listening { at, token: token.clone() });
-        }
         match call.workers {
-            Workers::Elsewhere(elsewhere) => mustered.wait = elsewhere.wait,
+            Workers::Elsewhere(elsewhere) => {
+                mustered.wait = elsewhere.wait;
+                let at = mustered.server.as_ref().and_then(ControlServer::listens);
+                if let (Some(at), ControlAt::Listen { token: given, .. }) = (at, &elsewhere.control)
+                {
+                    let made_up = given.is_none().then_some(token);
+                    told(News::Listening { at, made_up });
+                }
+            }
             Workers::AsNeeded | Workers::Here(_) => {
                 mustered.start_children(&call, (&options, &token), &run).await?;
             }
@@ -248,7 +284,7 @@ impl Mustered {
             }
             turned_away = refused.len();
             told(News::Mustering { came, wanted: self.count });
-            if let Some(gone) = self.lost() {
+            if let Some(gone) = self.losses.beyond() {
                 return Err(gone);
             }
             if came >= self.count {
@@ -286,16 +322,26 @@ impl Mustered {
         Drivers::find(&self.orders, names)
     }
 
-    /// Gives each worker its share.
+    /// Tells each worker the plan, and gives it its share.
     pub(crate) async fn give_shares(
         &self,
+        PlanText(plan): &PlanText,
         assignment: impl Fn(Share, u64) -> Assignment,
     ) -> Result<(), CrewError> {
         let of = self.count;
+        let message_bytes = self.line.client().server_info().max_payload;
+        let parts = Parcel::of(1, plan, message_bytes).into_iter().map(Order::Plan);
+        let parts: Vec<_> = parts.collect();
         let prepare = self.orders.present().into_iter().map(async |number| {
             let share = Share { index: number, of };
-            let order = Order::Prepare(Box::new(assignment(share, self.shards(number))));
-            (number, self.orders.give(number, &order, PREPARE_WITHIN).await)
+            let last = Order::Prepare(Box::new(assignment(share, self.shards(number))));
+            for part in &parts {
+                let answer = self.orders.give(number, part, PREPARE_WITHIN).await;
+                if !matches!(answer, Ok(Answer::Done)) {
+                    return (number, answer);
+                }
+            }
+            (number, self.orders.give(number, &last, PREPARE_WITHIN).await)
         });
         self.agreed(join_all(prepare).await)
     }
@@ -339,9 +385,14 @@ impl Mustered {
         (own.cores / beside.count().max(1) as u64).max(1)
     }
 
-    /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<CrewError> {
-        self.orders.board().lost_beyond(self.tolerated)
+    /// Which workers are lost.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// What became of each worker, by name.
+    pub(crate) fn results(&self) -> Vec<(String, WorkerResult)> {
+        self.orders.board().results()
     }
 
     /// Whether all workers did what they were told; else what they say.
@@ -362,12 +413,17 @@ impl Mustered {
                     said.push(reason);
                 }
                 Ok(other) => said.push(format!("worker {name} answered {other:?}")),
-                Err(error) => said.push(format!("worker {name} did not take its share: {error}")),
+                Err(error) => {
+                    if matches!(error, AskError::TooLarge { .. }) {
+                        code = ExitCode::Refused;
+                    }
+                    said.push(format!("worker {name} did not take its share: {error}"));
+                }
             }
         }
         said.sort();
         said.dedup();
-        match self.lost() {
+        match self.losses.beyond() {
             Some(gone) => Err(gone),
             None if said.is_empty() => Ok(()),
             None => Err(CrewError { code, message: said.join("\n") }),
@@ -391,9 +447,11 @@ impl Mustered {
         self.children.end(&board).await;
         // A stream in a broker of our own goes with it.
         if self.server.is_none() {
-            let removed = listening::remove_stream(&self.line, &self.subjects);
+            let rival = board.has_rival();
+            let removed = listening::remove_stream(&self.line, &self.subjects, rival);
             let _ = tokio::time::timeout(CLOSE_WITHIN, removed).await;
         }
+        self.beating.shutdown().await;
         self.line.close().await;
         if let Some(server) = self.server {
             server.stop(CLOSE_WITHIN).await;
@@ -434,4 +492,25 @@ async fn program(call: &Call<'_>) -> Result<Obtained, ObtainError> {
         }
     }
     obtained(Request::default()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::resolve;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_plan_that_no_worker_takes_is_a_mistake_in_the_scenario() {
+        let text = "version: 1\nname: x\nbrokers: {topology: single}\n\
+                    fleet: [{group: a, nodes: 1}]\nwaves: [{name: w, discover: {agent: emulated0}, count: 1}]";
+        let mut plan = resolve(&Scenario::parse(text, "test.yaml", &[]).unwrap()).unwrap();
+        assert!(PlanText::of(&plan).is_ok());
+        plan.name = "x".repeat(TEXT_BYTES_MAX);
+        let refused = PlanText::of(&plan).err().unwrap();
+        assert_eq!(refused.code, ExitCode::Usage);
+        assert!(
+            refused.message.starts_with("the plan is told to workers in 65 MiB, and they take 64 ")
+        );
+    }
 }

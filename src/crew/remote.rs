@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
-use super::{Cost, CrewError, Dismissed, Presence, Reason, STOP_WITHIN};
+use super::{Cost, Dismissed, Presence, Reason, STOP_WITHIN};
 use crate::control::messages::{Answer, Order, Outcome};
 use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
 
@@ -154,19 +154,14 @@ impl Remote {
         self.mustered.count()
     }
 
-    /// What is lost beyond the policy.
-    pub(super) fn lost(&self) -> Option<CrewError> {
-        self.mustered.lost()
-    }
-
     /// Waits until every node is connected or will not be, or something broke or is lost.
     pub(super) async fn connected(&self) {
         loop {
             let changed = self.board().changed.notified();
-            let counts = self.board().counts();
-            let settled = counts.connected + counts.closed_for_good + counts.away();
-            let settled = settled + self.board().lost_nodes();
-            if settled >= self.end || !self.board().failures().is_empty() || self.lost().is_some() {
+            if self.board().settled() >= self.end
+                || !self.board().failures().is_empty()
+                || self.mustered.losses().beyond().is_some()
+            {
                 return;
             }
             changed.await;
@@ -313,8 +308,7 @@ impl Remote {
         }
         let dismissed = Dismissed {
             counts: self.board().counts(),
-            lost: self.lost(),
-            losses: self.board().take_losses(),
+            lost: self.mustered.losses().beyond(),
             differences,
             rows: self.take_rows(),
             workers: self.board().results(),

@@ -98,10 +98,22 @@ impl Examination {
         self.hosts.iter().map(|host| worst(&host.checks)).max().unwrap_or(Verdict::Ok)
     }
 
-    /// What was found of all hosts.
+    /// What may disturb the figures, each with what to do about it. Of several hosts each says which one it is.
     #[must_use]
-    pub fn into_checks(self) -> Vec<Check> {
-        self.hosts.into_iter().flat_map(|host| host.checks).collect()
+    pub fn warnings(&self) -> Vec<(String, String)> {
+        let of_host = |examined: &Examined| {
+            let name = match self.hosts.len() {
+                0 | 1 => String::new(),
+                _ => format!("{}: ", examined.host.name),
+            };
+            let near = examined.checks.iter().filter(|check| check.verdict == Verdict::Warn);
+            let told = near.map(|check| {
+                let Check { name: what, have, need, .. } = check;
+                (format!("{name}{what}: {have}, needed {need}"), check.advice.clone())
+            });
+            told.collect::<Vec<_>>()
+        };
+        self.hosts.iter().flat_map(of_host).collect()
     }
 
     /// A table a host for people, with the commands that mend what is too small.

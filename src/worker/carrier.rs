@@ -16,7 +16,7 @@ use crate::control::messages::{Assignment, Outcome, Pulse, Report, Spent, Steps,
 use crate::control::{IndexRuns, Line, Runs};
 use crate::doctor::Host;
 use crate::driver::Presence;
-use crate::plan::{Demand, Seat, connections_of_emulator, thousands};
+use crate::plan::{Demand, Plan, Seat, connections_of_emulator, thousands};
 use crate::watch::{Activity, Usage};
 
 /// Time for all nodes to end in order; the conductor waits a little longer.
@@ -79,10 +79,9 @@ impl Carrier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a share, unless this process cannot carry it.
-    pub(super) fn prepare(&self, assignment: Assignment) -> Result<(), String> {
-        let Assignment { plan, digest, share, shards, servers, source_addresses, login } =
-            assignment;
+    /// Takes a share of a plan, unless this process cannot carry it.
+    pub(super) fn prepare(&self, plan: &Plan, assignment: Assignment) -> Result<(), String> {
+        let Assignment { digest, share, shards, servers, source_addresses, login } = assignment;
         let read = plan.digest();
         if read != digest {
             return Err(format!(
@@ -90,7 +89,7 @@ impl Carrier {
                 self.name
             ));
         }
-        let nodes = Demand::of(&plan).largest_share(share.of);
+        let nodes = Demand::of(plan).largest_share(share.of);
         self.can_carry(nodes, plan.client_connections(&self.name))?;
         let shards = usize::try_from(shards).unwrap_or(1);
         let spec = plan.fleet_spec(&Seat { share, shards, servers, source_addresses, login });

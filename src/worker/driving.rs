@@ -69,8 +69,8 @@ impl Desk {
     }
 
     /// Keeps the plan, if any client is here.
-    pub(super) fn prepare(&mut self, assignment: &Assignment) {
-        let Assignment { plan, servers, login, .. } = assignment;
+    pub(super) fn prepare(&mut self, plan: &Plan, assignment: &Assignment) {
+        let Assignment { servers, login, .. } = assignment;
         if plan.clients_at(&self.name).is_empty() {
             return;
         }

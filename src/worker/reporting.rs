@@ -1,15 +1,16 @@
 //! What a worker says unasked: pulses, which may get lost, and slices, which may not.
 //!
 //! One slice at a time is under way to JetStream, under a number of its own, and is sent again until the stream
-//! has it (which tells a second copy by its number). What happens meanwhile is one further slice: slices
-//! are differences to the one before, so that they add up, and nothing piles up however long the way is closed.
+//! has it. What happens meanwhile is one further slice: slices are differences to the one before, so that they add
+//! up, and nothing piles up however long the way is closed. The stream is in memory: a control broker that was started
+//! again has forgotten it, and slices that it had confirmed and nobody had read. So the last few go once more, before
+//! the next one, whenever the way was closed. The conductor knows a second copy by its number.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
-use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream;
 use bytes::Bytes;
 use emulator::fleet::counts::{FleetCounts, StepTimes};
@@ -19,12 +20,16 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::carrier::Carrier;
 use crate::control::messages::{Slice, Spent, Steps, micros};
-use crate::control::{Line, PULSE_EVERY, SLICE_EVERY};
+use crate::control::{LOST_AFTER, Line, PULSE_EVERY, SLICE_EVERY};
 
 /// Time for the stream to confirm a slice, before it is sent again.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 /// After a refusal.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Slices that are kept to be sent once more: more than there can be while a conductor does not read them and is not
+/// taken for gone.
+const KEPT: usize = 8;
+const _: () = assert!(KEPT as u128 * SLICE_EVERY.as_millis() > LOST_AFTER.as_millis());
 /// Time for the last slices to be confirmed when the worker ends.
 const FINISH_WITHIN: Duration = Duration::from_secs(15);
 
@@ -71,6 +76,9 @@ impl Outbox {
         let (lag_us_max, sent) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let post = Post {
             context: jetstream::new(line.client().clone()),
+            line: line.clone(),
+            connections: Some(line.connections()),
+            kept: VecDeque::with_capacity(KEPT + 1),
             subject,
             began: Instant::now(),
             at,
@@ -119,6 +127,12 @@ impl Outbox {
 /// What delivers slices, one after the other.
 struct Post {
     context: jetstream::Context,
+    line: Line,
+    /// How often the connection had been made when all that is kept was known to be in the stream; `None`: an attempt
+    /// has failed since.
+    connections: Option<u64>,
+    /// The last slices, oldest first.
+    kept: VecDeque<Bytes>,
     subject: String,
     began: Instant,
     at: Duration,
@@ -127,7 +141,7 @@ struct Post {
 }
 
 impl Post {
-    async fn deliver(self, mut standings: watch::Receiver<Standing>) {
+    async fn deliver(mut self, mut standings: watch::Receiver<Standing>) {
         let mut before = Standing::default();
         while standings.wait_for(|standing| standing.look > before.look).await.is_ok() {
             let now = standings.borrow().clone();
@@ -142,9 +156,14 @@ impl Post {
                 spent: now.spent,
             };
             let payload = Bytes::from(serde_json::to_vec(&slice).unwrap_or_default());
-            while let Err(error) = self.post(number, payload.clone()).await {
+            self.kept.push_back(payload);
+            while let Err(error) = self.attempt().await {
                 tracing::warn!(number, "a slice was not confirmed and is sent again: {error}");
+                self.connections = None;
                 sleep(RETRY_AFTER).await;
+            }
+            if self.kept.len() > KEPT {
+                self.kept.pop_front();
             }
             self.sent.store(number, Ordering::Relaxed);
             if now.last {
@@ -154,12 +173,26 @@ impl Post {
         }
     }
 
-    async fn post(&self, number: u64, payload: Bytes) -> Result<(), String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, format!("{} {number}", self.subject));
+    /// Sends the last slice, and before it those that the stream may have forgotten.
+    async fn attempt(&mut self) -> Result<(), String> {
+        let connections = self.line.connections();
+        let known = match self.connections == Some(connections) {
+            true => self.kept.len().saturating_sub(1),
+            false => 0,
+        };
+        for payload in self.kept.range(known..) {
+            self.post(payload.clone()).await?;
+        }
+        if self.line.connections() != connections {
+            return Err("the connection was lost meanwhile".to_owned());
+        }
+        self.connections = Some(connections);
+        Ok(())
+    }
+
+    async fn post(&self, payload: Bytes) -> Result<(), String> {
         let sent = async {
-            let context = &self.context;
-            let sent = context.publish_with_headers(self.subject.clone(), headers, payload).await;
+            let sent = self.context.publish(self.subject.clone(), payload).await;
             sent.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())
         };
         match timeout(CONFIRM_WITHIN, sent).await {

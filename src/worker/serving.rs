@@ -17,7 +17,9 @@ use super::muster::Joined;
 use super::{End, Progress, Setup, reporting};
 use crate::conductor::Stop;
 use crate::control::messages::{Answer, Beat, Order, micros};
+use crate::control::parcel::Unpacking;
 use crate::control::{Line, Silence, Subjects, TICK};
+use crate::plan::Plan;
 
 /// Time for nodes to end where nobody waits for their figures.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub(super) async fn serve(
         line: line.clone(),
         subjects: subjects.clone(),
         number,
+        unpacking: Unpacking::default(),
+        plan: None,
     };
     // Ends with this function, after what it has to say last.
     tasks.spawn(reporting::pulse(line.clone(), subjects.pulse(number), Arc::clone(&carrier)));
@@ -146,6 +150,9 @@ struct Hands {
     line: Line,
     subjects: Subjects,
     number: u64,
+    unpacking: Unpacking,
+    /// The plan, until the share of it is taken.
+    plan: Option<Plan>,
 }
 
 impl Hands {
@@ -175,11 +182,25 @@ impl Hands {
     }
 
     async fn carry_out(&mut self, order: Order, tell: &impl Fn(Progress)) -> Answer {
-        let Self { carrier, desk, line, subjects, number } = self;
+        let Self { carrier, desk, line, subjects, number, unpacking, plan } = self;
         match order {
+            Order::Plan(part) => match unpacking.take(&part) {
+                Ok(None) => Answer::Done,
+                Ok(Some(text)) => match serde_json::from_str(&text) {
+                    Ok(read) => {
+                        *plan = Some(read);
+                        Answer::Done
+                    }
+                    Err(why) => Answer::Refused(format!("the plan cannot be read: {why}")),
+                },
+                Err(why) => Answer::Refused(format!("the plan cannot be put together: {why}")),
+            },
             Order::Prepare(assignment) => {
-                desk.prepare(&assignment);
-                refused_or_done(carrier.prepare(*assignment))
+                let Some(plan) = plan.take() else {
+                    return Answer::Refused("a share was given before the plan".to_owned());
+                };
+                desk.prepare(&plan, &assignment);
+                refused_or_done(carrier.prepare(&plan, *assignment))
             }
             Order::Start { at_us } => {
                 let at = Duration::from_micros(at_us);

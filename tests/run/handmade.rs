@@ -5,16 +5,20 @@ use std::path::Path;
 
 use async_nats::{Message, Subscriber};
 use choria_emulator::broker::Broker;
-use choria_emulator::control::messages::{Answer, Beat, Card, Order, Phase, Pulse, Spent, Welcome};
+use choria_emulator::control::messages::{
+    Answer, Assignment, Beat, Card, Order, Phase, Pulse, Spent, Welcome,
+};
+use choria_emulator::control::parcel::Parcel;
 use choria_emulator::control::{AskError, BEAT_EVERY, Build, Line, PULSE_EVERY, Subjects};
 use choria_emulator::doctor::Host;
 use choria_emulator::driver::{ConnectionOptions, Secret};
+use choria_emulator::plan::Plan;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::rig::broker_with;
+use super::apart::control_broker;
 use crate::support::SOON;
 
 /// A connection to a control broker whose token is `secret`.
@@ -98,7 +102,7 @@ pub(super) struct ConductorByHand {
 
 impl ConductorByHand {
     pub(super) async fn start(folder: &Path) -> Self {
-        let broker = broker_with(folder, "authorization { token: secret }").await;
+        let broker = control_broker(folder, "").await;
         let line = line(&broker.url(), "conductor").await;
         let beat = Beat {
             run: "0a0a0a0a".to_owned(),
@@ -136,6 +140,15 @@ impl ConductorByHand {
     /// Where the worker takes orders.
     pub(super) fn orders(&self) -> String {
         self.subjects.order(0)
+    }
+
+    /// Tells the worker a plan, in parts, and gives it its share: what it says to that.
+    pub(super) async fn prepare(&self, plan: &Plan, assignment: Assignment) -> Answer {
+        let text = serde_json::to_string(plan).unwrap();
+        for part in Parcel::of(1, &text, text.len()) {
+            assert_eq!(self.order(&Order::Plan(part)).await, Answer::Done);
+        }
+        self.order(&Order::Prepare(Box::new(assignment))).await
     }
 
     /// Gives the worker an order; it may not listen yet.

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use choria_emulator::control::messages::{Answer, Assignment, Beat, Order, Reach, Welcome};
 use choria_emulator::control::{Line, LineError, Subjects};
 use choria_emulator::driver::{ConnectionOptions, Secret};
+use choria_emulator::plan::Plan;
 use emulator::spec::{Login, Server, Share};
 use futures_util::{FutureExt as _, StreamExt as _};
 use nix::sys::signal::Signal;
@@ -65,14 +67,13 @@ async fn a_worker_that_is_not_answered_asks_again_as_the_same_worker() {
 }
 
 /// A share of a plan that has its clients at worker `w1`, and a broker that takes connections and says nothing.
-async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
+pub(super) async fn mute_assignment(folder: &Path) -> (TcpListener, Plan, Assignment, Reach) {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = mute.local_addr().unwrap();
     let url = format!("nats://{address}");
     let plan = super::setup(&text(LONG, "client: {at: w1}\n").await, &[], folder).await.plan;
     let assignment = Assignment {
         digest: plan.digest(),
-        plan,
         share: Share::WHOLE,
         shards: 1,
         servers: vec![Server::at(address)],
@@ -82,7 +83,7 @@ async fn mute_assignment(folder: &Path) -> (TcpListener, Assignment, Reach) {
     // The worker gives up after 20 s.
     let connection =
         ConnectionOptions { timeout: Some(Duration::from_secs(60)), ..Default::default() };
-    (mute, assignment, Reach { urls: vec![url], connection, nonce: 0 })
+    (mute, plan, assignment, Reach { urls: vec![url], connection, nonce: 0 })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,10 +93,10 @@ async fn a_worker_that_reads_another_plan_than_was_sent_refuses_it_with_both_dig
     let url = conductor.broker.url();
     let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
     conductor.let_in().await;
-    let (_mute, mut assignment, _) = mute_assignment(folders[2].path()).await;
-    assignment.plan.seed += 1;
-    let (sent, read) = (assignment.digest.clone(), assignment.plan.digest());
-    let answer = conductor.order(&Order::Prepare(Box::new(assignment))).await;
+    let (_mute, mut plan, assignment, _) = mute_assignment(folders[2].path()).await;
+    plan.seed += 1;
+    let (sent, read) = (assignment.digest.clone(), plan.digest());
+    let answer = conductor.prepare(&plan, assignment).await;
     let told = format!("w1: the plan was sent as {sent} and is read as {read}");
     assert_eq!(answer, Answer::Refused(told.clone()));
     let ended = program.end();
@@ -112,9 +113,8 @@ async fn check_interrupted(happens: impl AsyncFnOnce(&mut ConductorByHand, &Prog
     let url = conductor.broker.url();
     let program = Program::start(worker(&url, "w1", &TOKEN), folders[1].path());
     conductor.let_in().await;
-    let (mute, assignment, reach) = mute_assignment(folders[2].path()).await;
-    let prepared = conductor.order(&Order::Prepare(Box::new(assignment))).await;
-    assert_eq!(prepared, Answer::Done);
+    let (mute, plan, assignment, reach) = mute_assignment(folders[2].path()).await;
+    assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
     let inbox = conductor.line.client().new_inbox();
     let mut answers = conductor.line.listen(&inbox).await.unwrap();
     let connect = serde_json::to_vec(&Order::Connect(Box::new(reach))).unwrap();
@@ -175,6 +175,39 @@ async fn a_token_that_a_broker_would_read_as_something_else_is_refused() {
         assert_eq!(ended.code, Some(2), "{token:?}: {}", ended.said);
         assert!(ended.said.contains("openssl rand"), "{}", ended.said);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_made_up_is_told_and_one_that_was_given_is_not() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let text = text(LONG, "").await;
+    let (given, _) = conductor(folders[0].path(), &text, "1");
+    given.signal(Signal::SIGINT);
+    let said = given.end().said;
+    assert!(said.contains("CHORIA_EMULATOR_CONTROL_TOKEN=... choria-emulator"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    let listen = ["--control-listen", "127.0.0.1:0"];
+    let made_up = conduct(folders[1].path(), &text, "1", &listen);
+    made_up.wait_until_said("worker --control nats://");
+    let said = std::fs::read_to_string(folders[1].path().join("said")).unwrap();
+    let behind = |what: &str| said.split(what).nth(1).unwrap().split_whitespace().next().unwrap();
+    let (token, url) = (behind("CHORIA_EMULATOR_CONTROL_TOKEN="), behind("--control "));
+    let east = worker(url, "east", &["--control-token", token]);
+    let east = Program::start(east, folders[2].path());
+    made_up.wait_for("wave", 1);
+    made_up.signal(Signal::SIGINT);
+    assert_eq!((made_up.end().code, east.end().code), (Some(130), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_that_is_away_when_somebody_begins_to_listen_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker_with(folder.path(), "authorization { token: secret }").await;
+    let line = line(&broker.url(), "test").await;
+    broker.stop(Duration::ZERO).await;
+    wait_until("a lost connection", || line.client().connection_state() != State::Connected);
+    let heard = timeout(SOON, line.listen("anything")).await.expect("an end");
+    assert!(matches!(heard, Err(LineError::Subscribe { .. })), "{heard:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

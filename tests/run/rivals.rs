@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use choria_emulator::control::Subjects;
 use choria_emulator::control::messages::{Beat, Phase};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -112,6 +113,13 @@ async fn a_run_with_its_workers_goes_on_beside_one_that_waits_and_ends_for_an_ol
     assert_eq!(left.summary.exit_code, 3);
     assert!(left.error().contains(TOLD), "{}", left.error());
     assert_eq!(east.end().code, Some(0), "it was told to leave, and told what it had counted");
+    let stream = jetstream::new(rival.client().clone()).get_stream(Subjects::STREAM).await.unwrap();
+    let state = &stream.cached_info().state;
+    assert_eq!(
+        state.messages, 0,
+        "the stream is the other's now, and what this run put there is gone"
+    );
+    assert!(state.last_sequence > 0, "{state:?}");
     control.stop(Duration::ZERO).await;
 }
 

@@ -160,6 +160,9 @@ async fn a_worker_that_is_lost_before_it_has_its_share_may_be_if_the_scenario_to
     let left = left_in(folders[0].path());
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{}", ended.said);
     assert!(left.summary.waves.iter().all(|wave| (wave.expected, wave.on_time) == (NODES, 40)));
+    let events = left.lines("events.jsonl");
+    let at = |kind: &str| events.iter().position(|event| event["kind"] == kind).unwrap();
+    assert!(at("worker_lost") < at("mustered"), "told when it was noticed: {events:?}");
     assert_eq!((b.end().code, c.end().code), (Some(0), Some(0)));
 }
 

@@ -165,6 +165,13 @@ macro_rules! counts {
                 self.left.saturating_sub(self.returned)
             }
 
+            /// Nodes that are connected, or will not be for now: closed for good, or away as their group's churn
+            /// says.
+            #[must_use]
+            pub fn settled(&self) -> u64 {
+                self.connected + self.closed_for_good + self.away()
+            }
+
             /// Every counter with its name, in the order of their definition.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)+].into_iter()

@@ -281,8 +281,7 @@ impl Fleet {
         loop {
             let changed = self.progress.notified();
             let counts = self.counts();
-            let settled = counts.connected + counts.closed_for_good + counts.away();
-            if settled >= counts.planned || !self.failures.is_empty() {
+            if counts.settled() >= counts.planned || !self.failures.is_empty() {
                 return;
             }
             changed.await;

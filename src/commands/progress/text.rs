@@ -10,6 +10,7 @@ use reports::wave::WaveResult;
 use crate::broker::Progress as Obtaining;
 use crate::conductor::Progress;
 use crate::crew::TOKEN_VARIABLE;
+use crate::driver::Secret;
 
 /// The line of a report, if it is one for people in every style.
 pub(super) fn line(progress: &Progress) -> Option<String> {
@@ -24,9 +25,9 @@ pub(super) fn line(progress: &Progress) -> Option<String> {
             let links = counted(*links, "connection", "connections");
             format!("network formed: {links} between brokers, in {}", duration(*took))
         }
-        Progress::Control { at, token } => format!(
+        Progress::Control { at, made_up } => format!(
             "waiting for workers; start each of them with\n  {TOKEN_VARIABLE}={} choria-emulator worker --control nats://{}",
-            token.reveal(),
+            made_up.as_ref().map_or("...", Secret::reveal),
             reached(*at)
         ),
         Progress::Mustered { workers } => {

@@ -1,17 +1,21 @@
 //! The phase in which worker processes come together, where the plan wants them; and what is heard of them
 //! while the run goes on.
 
+use std::pin::pin;
+
 use emulator::spec::Share;
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::{Doubt, Severity};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::Run;
-use crate::conductor::early::{asked, broken, fault};
+use crate::conductor::book::Book;
+use crate::conductor::early::{LOOK_EVERY, asked, broken, fault, meanwhile, trouble};
 use crate::conductor::network::request;
-use crate::conductor::{Progress, RunError, passed};
-use crate::crew::{Call, Crew, CrewError, Dismissed, Mustered, News, Workers};
+use crate::conductor::{Progress, Reporter, RunError, passed};
+use crate::crew::{Call, Crew, CrewError, Dismissed, Losses, Mustered, News, PlanText, Workers};
 use crate::doctor::{Examination, Host};
 use crate::plan::Demand;
 
@@ -22,10 +26,12 @@ impl Run<'_> {
             return Ok(());
         }
         let failed = |error: CrewError| Ending::Failed(error.code, error.message);
+        // A plan that no worker takes is refused before any of them comes.
+        PlanText::of(&self.setup.plan).map_err(failed)?;
         let reporter = self.reporter.clone();
         let told = |news: News| {
             reporter.tell(match news {
-                News::Listening { at, token } => Progress::Control { at, token },
+                News::Listening { at, made_up } => Progress::Control { at, made_up },
                 News::Mustering { came, wanted } => Progress::Mustering { came, wanted },
                 News::TurnedAway(reason) => Progress::Warning(reason),
             });
@@ -38,10 +44,11 @@ impl Run<'_> {
         };
         // Whatever happens from here on, they are dismissed in order.
         let mustered = self.mustered.insert(mustered);
-        tokio::select! {
-            complete = mustered.complete(&places, &told) => complete.map_err(failed)?,
-            reason = self.stop.asked() => return Err(asked(reason)),
-        }
+        self.losses = Some(mustered.losses().clone());
+        let trouble = trouble(&None, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let complete = mustered.complete(&places, &told);
+        meanwhile(complete, trouble, note).await?.map_err(failed)?;
         self.drivers = mustered.drivers(&places);
         let of_driver =
             |(name, ..): (String, String, u32)| self.setup.plan.client_connections(&name);
@@ -52,7 +59,7 @@ impl Run<'_> {
             let demand = Demand::of(&self.setup.plan);
             let examined = passed(Examination::of_workers(demand, &here, &workers));
             let refused = |RunError { code, message }| Ending::Failed(code, message);
-            self.preflight.extend(examined.map_err(refused)?);
+            self.warnings.extend(examined.map_err(refused)?);
         }
         let each = mustered.workers();
         let each = each.map(|(name, host, pid)| json!({ "name": name, "host": host, "pid": pid }));
@@ -94,32 +101,26 @@ impl Run<'_> {
 
     /// Writes down what workers sent of their own, and which of them were lost and may be.
     pub(super) fn hear_of_workers(&mut self) -> Result<(), StoreError> {
-        let Some(crew) = &self.crew else { return Ok(()) };
-        let (rows, losses) = (crew.take_rows(), crew.take_losses());
-        self.book.workers(&rows)?;
-        self.note_losses(losses)
-    }
-
-    fn note_losses(&mut self, losses: Vec<String>) -> Result<(), StoreError> {
-        for told in losses {
-            self.reporter.tell(Progress::Warning(told.clone()));
-            self.book.event("worker_lost", told.clone(), json!({}))?;
-            self.book.run.tally.doubts.insert(Doubt {
-                kind: "worker_lost".to_owned(),
-                severity: Severity::Note,
-                detail: told,
-                advice: "see missing.jsonl for the nodes, and look at that host".to_owned(),
-            });
+        if let Some(crew) = &self.crew {
+            self.book.workers(&crew.take_rows())?;
         }
-        Ok(())
+        note_losses(&self.losses, &mut self.book, self.reporter)
     }
 
     /// Ends the crew, takes over what it knew last, and says where that does not add up.
     pub(super) async fn dismiss(&mut self, crew: Crew) -> Dismissed {
-        let mut dismissed = crew.stop().await;
-        let losses = std::mem::take(&mut dismissed.losses);
-        // A full disk must not keep what was started running.
-        let _ = self.note_losses(losses);
+        let mut stopping = pin!(crew.stop());
+        let mut dismissed = loop {
+            let dismissed = tokio::select! {
+                dismissed = &mut stopping => Some(dismissed),
+                () = sleep(LOOK_EVERY) => None,
+            };
+            // A full disk must not keep what was started running.
+            let _ = note_losses(&self.losses, &mut self.book, self.reporter);
+            if let Some(dismissed) = dismissed {
+                break dismissed;
+            }
+        };
         let tally = &mut self.book.run.tally;
         for difference in std::mem::take(&mut dismissed.differences) {
             tally.doubts.insert(Doubt {
@@ -133,4 +134,23 @@ impl Run<'_> {
         let _ = self.book.workers(&std::mem::take(&mut dismissed.rows));
         dismissed
     }
+}
+
+/// Writes down which workers were lost since this was last done, whatever the run does just now.
+pub(super) fn note_losses(
+    losses: &Option<Losses>,
+    book: &mut Book,
+    reporter: &Reporter,
+) -> Result<(), StoreError> {
+    for told in losses.iter().flat_map(Losses::take) {
+        reporter.tell(Progress::Warning(told.clone()));
+        book.event("worker_lost", told.clone(), json!({}))?;
+        book.run.tally.doubts.insert(Doubt {
+            kind: "worker_lost".to_owned(),
+            severity: Severity::Note,
+            detail: told,
+            advice: "see missing.jsonl for the nodes, and look at that host".to_owned(),
+        });
+    }
+    Ok(())
 }

@@ -11,11 +11,11 @@ use reports::run::{ConnectTimes, Ending, GroupTotals};
 use reports::verdict::ExitCode;
 use serde_json::json;
 
-use super::{Run, SAMPLE_EVERY};
-use crate::conductor::early::{asked, broken, died, fault, without};
+use super::{Run, SAMPLE_EVERY, note_losses};
+use crate::conductor::early::{asked, broken, died, fault, meanwhile, trouble, without};
 use crate::conductor::{Progress, Setup};
 use crate::control::messages::{Assignment, Reach};
-use crate::crew::{Crew, CrewError};
+use crate::crew::{Crew, CrewError, Losses, PlanText};
 use crate::driver::Driver;
 use crate::orders::Crowd;
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
@@ -59,9 +59,8 @@ impl Run<'_> {
     async fn give_shares(&mut self, spec: &FleetSpec) -> Result<Crew, Ending> {
         let servers = self.network.as_ref().map(|network| network.servers.clone());
         let Setup { plan, login, .. } = self.setup;
-        let digest = plan.digest();
+        let (digest, text) = (plan.digest(), PlanText::of(plan).map_err(without)?);
         let assignment = |share, shards| Assignment {
-            plan: plan.clone(),
             digest: digest.clone(),
             share,
             shards,
@@ -71,24 +70,23 @@ impl Run<'_> {
         };
         let Some(mustered) = &self.mustered else { return Err(fault("no workers")) };
         let Some(network) = &self.network else { return Err(fault("no network")) };
+        let epoch = self.epoch;
         let (urls, connection) = (network.urls().to_vec(), self.setup.connection.clone());
         let reach = Reach { urls, connection, nonce: self.nonce };
         let give = async {
-            mustered.give_shares(assignment).await?;
+            mustered.give_shares(&text, assignment).await?;
             // As here: drivers come before nodes.
             let brokers = match &self.drivers {
                 Some(drivers) => drivers.connect(&reach).await?,
                 None => Vec::new(),
             };
-            mustered.start(self.book.now()).await?;
+            mustered.start(epoch.now()).await?;
             Ok(brokers)
         };
-        let given: Result<_, CrewError> = tokio::select! {
-            given = give => given,
-            told = network.died() => return Err(died(told)),
-            reason = self.stop.asked() => return Err(asked(reason)),
-        };
-        let mut brokers = given.map_err(|error| Ending::Failed(error.code, error.message))?;
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let given: Result<_, CrewError> = meanwhile(give, trouble, note).await?;
+        let mut brokers = given.map_err(without)?;
         let seen = self.driver.as_ref().map(Driver::brokers).unwrap_or_default();
         brokers.retain(|broker| !seen.contains(broker));
         brokers.sort_by(|one, other| one.url.cmp(&other.url));
@@ -115,7 +113,7 @@ impl Run<'_> {
             if !crew.failures().is_empty() {
                 return Err(fault(&crew.failures().join("; ")));
             }
-            if let Some(told) = crew.lost() {
+            if let Some(told) = self.losses.as_ref().and_then(Losses::beyond) {
                 return Err(without(told));
             }
             let (connected, planned) = (counts.connected, counts.planned);
@@ -125,8 +123,7 @@ impl Run<'_> {
             }
             // Nodes whose library has closed for good will not come any more; those that left will, each
             // in its time.
-            let gone = counts.closed_for_good + counts.away() + crew.lost_nodes();
-            let complete = connected + gone >= planned;
+            let complete = crew.settled() >= planned;
             let patience = self.connect_patience();
             let stalled = moved.elapsed() > patience || began.elapsed() > self.connect_bound();
             if complete || stalled {

@@ -47,6 +47,7 @@ impl Run<'_> {
             }
         }
         if let Some(mustered) = self.mustered.take() {
+            self.book.run.tally.workers.extend(mustered.results());
             mustered.dismiss().await;
         }
         if let Some(telemetry) = self.telemetry.take() {

@@ -77,7 +77,7 @@ impl Run<'_> {
         loop {
             let outcome = tokio::select! {
                 biased;
-                early = trouble(&self.network, &self.crew, self.stop), if ending.is_none() => {
+                early = trouble(&self.network, &self.losses, &self.crew, self.stop), if ending.is_none() => {
                     Err(early)
                 }
                 happened = course.next() => self.follow(happened, &course),
@@ -114,7 +114,7 @@ impl Run<'_> {
         let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
         let clocks = tokio::select! {
             clocks = drivers.clocks(self.epoch) => clocks.map_err(without)?,
-            early = trouble(&self.network, &self.crew, self.stop) => return Err(early),
+            early = trouble(&self.network, &self.losses, &self.crew, self.stop) => return Err(early),
         };
         for Clock { name, within, .. } in &clocks {
             let within = within.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Who is lost by silence, and with whom.
+//! Who is lost by silence, with whom, and how many nodes are there then.
 
 mod accounts;
 
@@ -31,6 +31,21 @@ fn check_lost(board: &Board, names: &[&str]) {
         let said = told.contains(&format!("worker {name} "));
         assert_eq!(said, names.contains(&name), "{name}: {told}");
     }
+}
+
+#[test]
+fn each_node_of_a_lost_worker_counts_once_whatever_it_was_before() {
+    let board = board();
+    let counts = FleetCounts { connected: 5, closed_for_good: 1, left: 3, returned: 1, ..zero() };
+    board.seen().workers[0].counts = counts;
+    board.seen().workers[1].counts = FleetCounts { connected: 7, ..zero() };
+    assert_eq!(board.settled(), 5 + 1 + 2 + 7);
+    board.lose(0, "it is gone");
+    assert_eq!(board.settled(), 10 + 7);
+}
+
+fn zero() -> FleetCounts {
+    FleetCounts::default()
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn remote() -> Demand {
 }
 
 fn examined(demand: &Demand, hands: Hands, host: &Host) -> Vec<Check> {
-    Examination::of_host(demand.clone(), hands, host.clone()).into_checks()
+    let examination = Examination::of_host(demand.clone(), hands, host.clone());
+    examination.hosts.into_iter().flat_map(|host| host.checks).collect()
 }
 
 fn verdict(demand: &Demand, hands: Hands, host: &Host) -> Verdict {

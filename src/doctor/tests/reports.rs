@@ -54,6 +54,25 @@ fn warnings_do_not_refuse_and_are_told() {
     let examination = Examination::of_host(demand(), Hands::One, host);
     assert_eq!((examination.verdict(), examination.largest), (Verdict::Warn, None));
     assert!(examination.to_text().ends_with("this host carries the plan; mind the warnings\n"));
+    let warnings = examination.warnings();
+    assert!(warnings.iter().any(|(told, _)| told == "cores: 1, needed 2"), "{warnings:?}");
+}
+
+#[test]
+fn a_warning_of_one_host_among_several_names_it() {
+    let named = |name: &str| Host {
+        name: name.to_owned(),
+        boot_id: Some(name.to_owned()),
+        memory_available_bytes: None,
+        ..roomy()
+    };
+    let workers = without_drivers(&[named("east"), named("west"), roomy()]);
+    let demand = Demand { driver_connections: 0, ..remote() };
+    let warnings = Examination::of_workers(demand, &roomy(), &workers).warnings();
+    let told: Vec<_> = warnings.iter().map(|(told, _)| told.as_str()).collect();
+    let of = |host: &str| told.iter().filter(|told| told.starts_with(host)).count();
+    assert_eq!((of("east: memory: unknown, "), of("west: memory: unknown, ")), (1, 1), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use reports::missing::Cause;
 use tempfile::TempDir;
 
-use super::{last_instant, noticed};
+use super::noticed_after_s;
 use crate::run::apart::{TOKEN, worker};
 use crate::run::hosts::{HERE, Hosts};
 use crate::run::rig::{Ended, Left, Program, external, readable, scenario};
@@ -60,10 +61,11 @@ impl Apart {
         Some(Self { hosts, folders, broker, conductor, near, far })
     }
 
-    /// Pulls the cable out; the last instant that the run has written down by then.
-    fn pull(&self) -> f64 {
+    /// Pulls the cable out; returns when that was.
+    fn pull(&self) -> Timestamp {
+        let now = Timestamp::now();
         self.hosts.there.ip("link set cable down").unwrap();
-        last_instant(&self.folders[0].path().join("results/latest"))
+        now
     }
 
     fn plug_in(&self) {
@@ -86,11 +88,11 @@ impl Outcome {
 
     /// The worker that was cut off ends by itself. At the other end that is noticed after four seconds and told
     /// within the next; a busy machine is given some more.
-    fn check_lost(&self, left: &Left, pulled: f64) {
+    fn check_lost(&self, left: &Left, pulled: Timestamp) {
         assert_eq!(self.far.code, Some(5), "{}", self.far.said);
         let alone = "the conductor was not heard any more";
         assert!(self.far.said.contains(alone), "{}", self.far.said);
-        let after = noticed(left) - pulled;
+        let after = noticed_after_s(left, pulled);
         assert!(after < 10.0, "noticed after {after:.1} s: {}", self.conductor.said);
     }
 }

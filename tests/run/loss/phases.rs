@@ -35,6 +35,33 @@ async fn while_workers_muster() {
     check(Phase::Muster, &blows).await;
 }
 
+/// What happens when all workers are there and have no shares yet.
+const WITHOUT_SHARES: [Blow; 6] = [
+    Blow {
+        who: Who::Worker,
+        how: SIGKILL,
+        code: Some(5),
+        says: &["worker w1 on ", "with 30 nodes is lost", "signal 9"],
+    },
+    Blow { who: Who::Worker, how: SIGSTOP, code: Some(5), says: &["worker w1 on ", SILENT] },
+    Blow { who: Who::Control, how: SIGKILL, code: Some(5), says: &[NO_CONTROL] },
+    // The workers hear no conductor either, and may be gone before they are missed.
+    Blow { who: Who::Control, how: SIGSTOP, code: Some(5), says: &["is lost"] },
+    Blow { who: Who::Conductor, how: SIGKILL, code: None, says: &[] },
+    Blow { who: Who::Conductor, how: SIGSTOP, code: Some(5), says: &["is lost"] },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_brokers_become_a_network() {
+    check(Phase::Network, &WITHOUT_SHARES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_driver_connects() {
+    // The time of a driver whose conductor stands still is over too.
+    check(Phase::Driver, &WITHOUT_SHARES[..5]).await;
+}
+
 /// What happens while there are nodes.
 const WITH_NODES: [Blow; 8] = [
     Blow {

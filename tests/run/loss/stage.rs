@@ -3,19 +3,27 @@
 
 use std::fs;
 
+use choria_emulator::broker::Broker;
 use choria_emulator::crew::TOKEN_VARIABLE;
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use reports::verdict::Verdict;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::{last_instant, noticed};
+use super::noticed_after_s;
 use crate::run::apart::{TOKEN, conduct, conductor, worker};
-use crate::run::rig::{Program, processes_about, readable, scenario, signal};
+use crate::run::rig::{Program, broker_with, processes_about, readable, scenario, signal};
 use crate::support::{SOON, is_running, wait_until};
 
 const NODES: u64 = 60;
+/// From a blow to the event that tells of it: silence is noticed after 4 s, and told within the next; a busy machine is
+/// given some more.
+const NOTICED_WITHIN_S: f64 = 10.0;
+/// A broker that lets everybody in and passes nothing on.
+const MUTE: &str = "no_auth_user: guest\n\
+    authorization { users: [{user: guest, password: x, permissions: {publish: {deny: \">\"}}}] }";
 const RPC: &str = "rpc, request: {agent: emulated0, action: generate}";
 
 /// What a run does when it is hit.
@@ -23,6 +31,10 @@ const RPC: &str = "rpc, request: {agent: emulated0, action: generate}";
 pub(super) enum Phase {
     /// One of two workers is there. Brokers under test are started when both are.
     Muster,
+    /// The workers are there and have no shares yet: their brokers are not joined, which takes a minute to be sure of.
+    Network,
+    /// They have none yet: the driver waits for a word to itself that its broker does not pass on.
+    Driver,
     /// The first of its nodes are connected.
     Connect,
     /// Waves go on.
@@ -58,19 +70,33 @@ pub(super) struct Stage {
     pub(super) program: Program,
     /// The worker that came, where the run has none of its own.
     beside: Option<(TempDir, Program)>,
+    /// The brokers that are there, where the run has none of its own.
+    _there: Vec<(TempDir, Broker)>,
 }
 
 impl Stage {
     /// Brings a run into this phase; `brokers` is the scenario's.
     pub(super) fn reach(phase: Phase, brokers: &str, handle: &Handle) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = phase.scenario(brokers);
+        let there = handle.block_on(phase.brokers_there());
+        let brokers = match there.as_slice() {
+            [] => brokers.to_owned(),
+            there => {
+                let urls: Vec<_> = there.iter().map(|(_, broker)| broker.url()).collect();
+                format!("topology: external, urls: {urls:?}, form_within: 1m")
+            }
+        };
+        let text = phase.scenario(&brokers);
         if phase == Phase::Muster {
             return Self::mustering(folder, &text);
         }
-        let program = conduct(folder.path(), &text, "2", &[]);
-        let stage = Self { phase, folder, program, beside: None };
+        // Where no broker is its own, the control broker is the one that the tests have.
+        let cache = format!("{}/cache", env!("CARGO_TARGET_TMPDIR"));
+        let program = conduct(folder.path(), &text, "2", &["--cache", &cache]);
+        let stage = Self { phase, folder, program, beside: None, _there: there };
         match phase {
+            Phase::Network => stage.program.wait_for("mustered", 1),
+            Phase::Driver => stage.program.wait_for("network", 1),
             Phase::Muster | Phase::Connect => stage.program.wait_until_series("connected", 2),
             Phase::Waves => stage.program.wait_for("wave", 1),
             Phase::Stop => handle.block_on(stage.begin_to_stop()),
@@ -83,7 +109,8 @@ impl Stage {
         let place = tempfile::tempdir().unwrap();
         let east = Program::start(worker(&url, "east", &TOKEN), place.path());
         east.wait_until_said("worker 1 of 2");
-        Self { phase: Phase::Muster, folder, program, beside: Some((place, east)) }
+        let (beside, _there) = (Some((place, east)), Vec::new());
+        Self { phase: Phase::Muster, folder, program, beside, _there }
     }
 
     /// Holds the broker still while the last wave waits for a node that never answers, and returns when the workers
@@ -134,9 +161,9 @@ impl Stage {
 
     /// Deals the blow, and sees that the run ends as it says and that the rest is in order.
     pub(super) fn suffer(self, blow: Blow) {
-        let before = last_instant(&self.folder.path().join("results/latest"));
+        let dealt = Timestamp::now();
         self.deal(blow);
-        let Self { phase, folder, program, beside } = self;
+        let Self { phase, folder, program, beside, _there } = self;
         let ended = program.end();
         if let Some((_place, east)) = beside {
             blow.check_worker(east);
@@ -156,16 +183,26 @@ impl Stage {
         let failed = matches!(code, 4 | 5);
         assert_eq!(summary.verdict == Verdict::Error, failed, "{told}");
         assert_eq!(summary.partial, failed, "{told}");
-        if failed && blow.who == Who::Worker && phase != Phase::Muster {
+        if failed && blow.who == Who::Worker {
+            let name = if phase == Phase::Muster { "east" } else { "w1" };
             let lost = summary.workers.iter().filter(|worker| worker.lost.is_some());
-            assert!(lost.map(|worker| &worker.name).eq(["w1"]), "{:?}", summary.workers);
+            assert!(lost.map(|worker| &worker.name).eq([name]), "{:?}", summary.workers);
+        }
+        // Without its control broker nobody is known to be lost.
+        if code == 5 && !blow.is(Who::Control, Signal::SIGKILL) {
+            let events = left.lines("events.jsonl");
+            let named = |event: &serde_json::Value| {
+                let detail = event["detail"].as_str().unwrap();
+                event["kind"] == "worker_lost" && detail.starts_with("worker ")
+            };
+            assert!(events.iter().any(named), "{told}");
         }
         if matches!(phase, Phase::Waves | Phase::Stop) {
             assert!(!summary.waves.is_empty(), "what was measured is kept: {told}");
         }
         if failed && !blow.is(Who::Conductor, Signal::SIGSTOP) {
-            let noticed = noticed(&left) - before;
-            assert!(noticed < phase.noticed_within_s(), "noticed after {noticed:.1} s: {told}");
+            let noticed = noticed_after_s(&left, dealt);
+            assert!(noticed < NOTICED_WITHIN_S, "noticed after {noticed:.1} s: {told}");
         }
     }
 
@@ -205,7 +242,9 @@ impl Phase {
         let slow = format!("{group}, connect: {{rate: 2/s}}");
         let silent = format!("default, nodes: {}", NODES - 1);
         let (groups, wave) = match self {
-            Self::Muster => (vec![group], format!("{RPC}, count: 1")),
+            Self::Muster | Self::Network | Self::Driver => {
+                (vec![group], format!("{RPC}, count: 1"))
+            }
             Self::Connect => (vec![slow], format!("{RPC}, every: 1s, count: 2, deadline: 1s")),
             Self::Waves => (vec![group], format!("{RPC}, every: 500ms, count: 24, deadline: 1s")),
             Self::Stop => (
@@ -219,15 +258,19 @@ impl Phase {
         scenario(brokers, &groups, &[&wave]) + thresholds
     }
 
-    /// From what was last written before the blow to the event that tells of it: silence is noticed after 4 s, and
-    /// told within the next. Before there are nodes, and when they leave, it is told when all has ended, which takes
-    /// a control broker that stands still five seconds, and nodes whose broker does so as many before.
-    fn noticed_within_s(self) -> f64 {
-        match self {
-            Self::Connect | Self::Waves => 10.0,
-            Self::Muster => 15.0,
-            Self::Stop => 25.0,
-        }
+    /// The brokers that have to be there for it.
+    async fn brokers_there(self) -> Vec<(TempDir, Broker)> {
+        let configs = match self {
+            Self::Network => &["", ""][..],
+            Self::Driver => &[MUTE],
+            Self::Muster | Self::Connect | Self::Waves | Self::Stop => &[],
+        };
+        let start = async |config: &&str| {
+            let folder = tempfile::tempdir().unwrap();
+            let broker = broker_with(folder.path(), config).await;
+            (folder, broker)
+        };
+        futures_util::future::join_all(configs.iter().map(start)).await
     }
 }
 
