@@ -124,7 +124,7 @@ pub async fn install(
 /// once to ask for its version: call it where blocking is allowed.
 #[must_use]
 pub fn list(sources: &Sources) -> Vec<AtHand> {
-    at_hand(sources, &mut Vec::new())
+    at_hand(sources, &mut Vec::new(), &CancellationToken::new())
         .into_iter()
         .map(|program| AtHand { go: go_toolchain(&program.path), program })
         .collect()
@@ -154,7 +154,7 @@ impl Errand<'_> {
     fn obtain(&self, request: &Request, sources: &Sources) -> Result<Obtained, ObtainError> {
         let wanted = request.version.as_deref().map(parse).transpose()?;
         if let Some(path) = &request.path {
-            return named(path, wanted.as_ref());
+            return named(path, wanted.as_ref(), self.cancel);
         }
         let mut tried = Vec::new();
         if let Some(version) = wanted {
@@ -166,7 +166,7 @@ impl Errand<'_> {
                 None => self.install(&version, sources, tried),
             };
         }
-        let newest = at_hand(sources, &mut tried).into_iter().next();
+        let newest = at_hand(sources, &mut tried, self.cancel).into_iter().next();
         self.pass(&tried);
         match newest {
             Some(newest) => Ok(self.found(newest)),
@@ -181,7 +181,7 @@ impl Errand<'_> {
         tried: &mut Vec<Attempt>,
     ) -> Option<Obtained> {
         let path = Cache::of(sources)?.program(version);
-        match usable(path.clone(), Origin::Cache, Some(version)) {
+        match usable(path.clone(), Origin::Cache, Some(version), self.cancel) {
             Ok(found) => Some(self.found(found)),
             Err(reason) => {
                 self.passed(Attempt { source: Source::Cache(path), reason }, tried);
@@ -202,7 +202,7 @@ impl Errand<'_> {
             self.passed(nothing, tried);
         }
         for path in programs {
-            match usable(path.clone(), Origin::Search, Some(version)) {
+            match usable(path.clone(), Origin::Search, Some(version), self.cancel) {
                 Ok(found) => return Some(self.found(found)),
                 Err(reason) => {
                     self.passed(Attempt { source: Source::Program(path), reason }, tried);
@@ -230,7 +230,7 @@ impl Errand<'_> {
             }
         };
         // Another run may have finished while we waited.
-        let already = usable(cache.program(version), Origin::Cache, Some(version));
+        let already = usable(cache.program(version), Origin::Cache, Some(version), self.cancel);
         if let Ok(found) = already {
             return Ok(self.found(found));
         }
@@ -243,7 +243,7 @@ impl Errand<'_> {
         ];
         for (source, origin, make) in ways {
             let installed = make()
-                .and_then(|made| usable(made, origin, Some(version)))
+                .and_then(|made| usable(made, origin, Some(version), self.cancel))
                 .and_then(|made| workplace.keep(&made.path, version))
                 .map(|path| Obtained { path, version: version.clone(), origin });
             match installed {
@@ -286,16 +286,25 @@ fn parse(text: impl AsRef<str>) -> Result<Version, VersionError> {
 }
 
 /// The program that the user named: that one or an error.
-fn named(path: &Path, wanted: Option<&Version>) -> Result<Obtained, ObtainError> {
+fn named(
+    path: &Path,
+    wanted: Option<&Version>,
+    cancel: &CancellationToken,
+) -> Result<Obtained, ObtainError> {
     // A bare name would be searched on the PATH when it is started.
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    usable(whole, Origin::Named, wanted)
+    usable(whole, Origin::Named, wanted, cancel)
         .map_err(|reason| ObtainError::Named { path: path.to_owned(), reason })
 }
 
 /// Asks a program for its version and compares.
-fn usable(path: PathBuf, origin: Origin, wanted: Option<&Version>) -> Result<Obtained, Reason> {
-    let version = inspect::version(&path)?;
+fn usable(
+    path: PathBuf,
+    origin: Origin,
+    wanted: Option<&Version>,
+    cancel: &CancellationToken,
+) -> Result<Obtained, Reason> {
+    let version = inspect::version(&path, cancel)?;
     match wanted {
         Some(wanted) if *wanted != version => Err(Reason::OtherVersion { found: version }),
         _ => Ok(Obtained { path, version, origin }),
@@ -303,14 +312,18 @@ fn usable(path: PathBuf, origin: Origin, wanted: Option<&Version>) -> Result<Obt
 }
 
 /// What is in the cache and on the search path, newest first; of two equal ones the cached.
-fn at_hand(sources: &Sources, tried: &mut Vec<Attempt>) -> Vec<Obtained> {
+fn at_hand(
+    sources: &Sources,
+    tried: &mut Vec<Attempt>,
+    cancel: &CancellationToken,
+) -> Vec<Obtained> {
     let cached = Cache::of(sources).map(|cache| cache.programs()).unwrap_or_default();
     let cached = cached.into_iter().map(|p| (p, Origin::Cache));
     let searched =
         inspect::search(PROGRAM, &sources.search).into_iter().map(|p| (p, Origin::Search));
     let mut found = Vec::new();
     for (path, origin) in cached.chain(searched) {
-        match usable(path.clone(), origin, None) {
+        match usable(path.clone(), origin, None, cancel) {
             Ok(program) => found.push(program),
             Err(reason) => tried.push(Attempt { source: Source::Program(path), reason }),
         }

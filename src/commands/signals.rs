@@ -23,6 +23,9 @@ const STACK_BYTES: usize = 8 << 20;
 /// How long the end of the work waits for the line that told of the first signal: longer only takes a
 /// stderr that nobody reads.
 const SAID_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end waits for what still blocks a thread, so that programs and files of an errand that was called
+/// back go with it (`broker::obtain`). What blocks longer is left.
+const BLOCKS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs `work` on a thread and a runtime of its own. It is told once that it should end, and the person
 /// that this is `heard`; when it is asked again it is left where it is, and what it holds goes with
@@ -100,7 +103,7 @@ impl Work {
             .spawn(move || {
                 let _closes_with_the_work = guard;
                 let ended = runtime.block_on(Box::pin(work(stop)));
-                runtime.shutdown_background();
+                runtime.shutdown_timeout(BLOCKS_WITHIN);
                 ended
             })
             .context("cannot start the work: the system gives no threads")?;

@@ -13,8 +13,9 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::releases::{Releases, archive, packed, sums};
-use super::running::number_in;
-use crate::support::{is_running, left_out, nats_server, path_folders, script, wait_until};
+use crate::support::{
+    is_running, left_out, nats_server, number_in, path_folders, script, wait_until,
+};
 
 /// The version of the programs in these tests that only say a version.
 const VERSION: &str = "2.14.5";
@@ -355,15 +356,18 @@ async fn go_that_fails_is_quoted() {
 
 #[tokio::test]
 async fn abandoned_work_ends_what_it_started() {
-    let world = World::new();
-    let number = world.folder.path().join("number");
-    script(&world.bin().join("go"), &format!("echo $$ > {}; sleep 1000", number.display()));
-    let pid = tokio::select! {
-        found = find(version(VERSION), world.sources()) => panic!("{found:?}"),
-        pid = tokio::task::spawn_blocking(move || number_in(&number)) => {
-            pid.unwrap()
-        }
-    };
-    wait_until("go is ended", || !is_running(pid));
-    wait_until("the half-done work is removed", || world.kept().is_empty());
+    for program in ["go", "nats-server"] {
+        let world = World::new();
+        let number = world.folder.path().join("number");
+        let hangs = format!("echo $$ > {}; exec sleep 1000", number.display());
+        script(&world.bin().join(program), &hangs);
+        let pid = tokio::select! {
+            found = find(version(VERSION), world.sources()) => panic!("{found:?}"),
+            pid = tokio::task::spawn_blocking(move || number_in(&number)) => {
+                pid.unwrap()
+            }
+        };
+        wait_until(&format!("{program} is ended"), || !is_running(pid));
+        wait_until("the half-done work is removed", || world.kept().is_empty());
+    }
 }

@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::{
-    SOON, is_running, lasting_sources, launcher, nats_server, script, start_spec, wait_until,
+    SOON, is_running, lasting_sources, launcher, nats_server, number_in, script, start_spec,
+    wait_until,
 };
 
 fn folder() -> TempDir {
@@ -56,13 +57,6 @@ async fn scripted(folder: &Path, body: &str) -> StartSpec {
 
 fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
-}
-
-pub(super) fn number_in(file: &Path) -> i32 {
-    wait_until("the process has written its number", || {
-        fs::read_to_string(file).is_ok_and(|text| text.ends_with('\n'))
-    });
-    fs::read_to_string(file).unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{SMALL, Said, hearing_program, program};
-use crate::support::{SOON, is_running, launcher, nats_server, start_spec, wait_until};
+use crate::support::{
+    SOON, is_running, launcher, nats_server, number_in, script, start_spec, wait_until,
+};
 
 /// What a pipe of Linux takes before somebody reads (pipe(7)).
 const PIPE_BYTES: usize = 65_536;
@@ -211,6 +213,26 @@ async fn one_signal_ends_a_run_with_a_report_and_without_its_broker() {
         let again = super::ask(folder.path(), &["report", "results/latest"]);
         assert_eq!(again.code, Some(0));
         assert!(again.out.contains("INTERRUPTED"), "{}", again.out);
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_before_it_has_a_broker_leaves_no_program_that_it_asked() {
+    for asked in ["nats-server", "go"] {
+        let folder = super::folder_with("small.yaml", SMALL.as_bytes());
+        let number = folder.path().join("number");
+        let hangs = format!("echo $$ > {}; exec /bin/sleep 1000", number.display());
+        let hangs = script(&folder.path().join("bin").join(asked), &hangs);
+        let mut command = program(folder.path());
+        command.env("PATH", hangs.parent().unwrap());
+        command.env("CHORIA_EMULATOR_CACHE", folder.path().join("cache"));
+        command.args(["run", "small.yaml", "--releases", "http://127.0.0.1:1"]);
+        let run = Living::start(command);
+        let pid = number_in(&number);
+        run.signal(Signal::SIGINT);
+        let said = run.end();
+        assert_eq!(said.code, Some(130), "{said:?}");
+        assert!(!is_running(pid), "{asked} is still there");
     }
 }
 

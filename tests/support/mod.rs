@@ -62,6 +62,14 @@ pub(crate) fn is_running(pid: i32) -> bool {
         .is_some_and(|zombie| !zombie)
 }
 
+/// The number of a process, which it writes as a line.
+pub(crate) fn number_in(file: &Path) -> i32 {
+    wait_until("the process has written its number", || {
+        fs::read_to_string(file).is_ok_and(|text| text.ends_with('\n'))
+    });
+    fs::read_to_string(file).unwrap().trim().parse().unwrap()
+}
+
 /// Waits until something holds; fails at a deadline.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + SOON;

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access};
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
+use super::say::Reason;
 use crate::broker::version::Version;
 
 /// A nats-server prints its version within milliseconds.
@@ -73,17 +75,21 @@ pub(super) fn search(name: &str, folders: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Asks a program for its version.
-pub(super) fn version(path: &Path) -> Result<Version, Unusable> {
+/// Asks a program for its version, and ends it when it is cancelled.
+pub(super) fn version(path: &Path, cancel: &CancellationToken) -> Result<Version, Reason> {
     let metadata = fs::metadata(path).map_err(|_| Unusable::Missing)?;
     if !metadata.is_file() {
-        return Err(Unusable::NotAFile);
+        return Err(Unusable::NotAFile.into());
     }
     access(path, AccessFlags::X_OK).map_err(|_| Unusable::NotExecutable)?;
     let cannot_run = |error| Unusable::CannotRun(Arc::new(error));
     let mut child = spawn(path).map_err(cannot_run)?;
-    let Some(status) = wait(&mut child, ANSWER_WITHIN).map_err(cannot_run)? else {
-        return Err(Unusable::Silent);
+    let Some(status) = wait(&mut child, ANSWER_WITHIN, cancel).map_err(cannot_run)? else {
+        return Err(if cancel.is_cancelled() {
+            Reason::Cancelled
+        } else {
+            Unusable::Silent.into()
+        });
     };
     let output = printed(&mut child).map_err(cannot_run)?;
     let beginning = || match output.lines().map(str::trim).find(|line| !line.is_empty()) {
@@ -91,9 +97,10 @@ pub(super) fn version(path: &Path) -> Result<Version, Unusable> {
         Some(line) => line.chars().take(200).collect(),
     };
     if !status.success() {
-        return Err(Unusable::Failed { status: status.to_string(), output: beginning() });
+        return Err(Unusable::Failed { status: status.to_string(), output: beginning() }.into());
     }
-    Version::from_program_output(&output).ok_or_else(|| Unusable::NoVersion { output: beginning() })
+    Version::from_program_output(&output)
+        .ok_or_else(|| Unusable::NoVersion { output: beginning() }.into())
 }
 
 fn spawn(path: &Path) -> io::Result<Child> {
@@ -118,14 +125,18 @@ fn spawn(path: &Path) -> io::Result<Child> {
     }
 }
 
-/// Waits for a program; kills it if it takes too long.
-fn wait(child: &mut Child, within: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+/// Waits for a program; kills it if it takes too long or nobody waits any more.
+fn wait(
+    child: &mut Child,
+    within: Duration,
+    cancel: &CancellationToken,
+) -> io::Result<Option<std::process::ExitStatus>> {
     let until = Instant::now() + within;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= until {
+        if Instant::now() >= until || cancel.is_cancelled() {
             child.kill()?;
             child.wait()?;
             return Ok(None);
