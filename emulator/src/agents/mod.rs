@@ -24,7 +24,8 @@ use crate::protocol::request::Request;
 
 pub(crate) use config::{FACTS_FILE, STOCK as STOCK_CONFIG, item as config_item};
 pub use config::{items as config_items, text_of as config_text};
-pub(crate) use metadata::{array as json_array, list as json_list, stock_timeout_s};
+pub use metadata::stock_timeout_s;
+pub(crate) use metadata::{array as json_array, list as json_list};
 pub(crate) use rpc::quoted as json_text;
 
 /// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
