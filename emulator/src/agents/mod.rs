@@ -87,7 +87,7 @@ impl Call {
     /// Looks at a request's payload as its agent does.
     pub(crate) fn of(request: &Request) -> Self {
         let agent = request.agent.as_str();
-        let answers: fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure> = match agent {
+        let answers: fn(rpc::Asked<'_>) -> Result<Answer, rpc::Failure> = match agent {
             "discovery" => return Self { action: None, answer: discovery(&request.payload) },
             "rpcutil" => rpcutil::ask,
             "choria_util" => choria_util::ask,
@@ -98,7 +98,8 @@ impl Call {
         };
         let (action, answer) = match rpc::read(&request.payload) {
             Ok(body) => {
-                let answer = answers(agent, &body.action, &body.data);
+                let rpc::Body { action, agent: named, data } = &body;
+                let answer = answers(rpc::Asked { agent, named, action, data });
                 (body.action, answer)
             }
             Err(problem) => (String::new(), Err(rpc::Failure::unparsable(&problem))),
@@ -196,8 +197,9 @@ pub(crate) fn registered(node: &NodeView<'_>) -> String {
 
 /// What an agent of the user's own is asked.
 #[expect(clippy::unnecessary_wraps, reason = "one of several functions of this shape")]
-fn own(agent: &str, _: &str, data: &[u8]) -> Result<Answer, rpc::Failure> {
-    Ok(Answer::OfNode(Question::Own { agent: agent.to_owned(), data: data.to_vec() }))
+fn own(asked: rpc::Asked<'_>) -> Result<Answer, rpc::Failure> {
+    let (agent, data) = (asked.agent.to_owned(), asked.data.to_vec());
+    Ok(Answer::OfNode(Question::Own { agent, data }))
 }
 
 /// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_actions_that_are_listed_are_those_that_are_known() {
-        type Ask = fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure>;
+        type Ask = fn(rpc::Asked<'_>) -> Result<Answer, rpc::Failure>;
         let agents: [(&str, Ask); 5] = [
             ("rpcutil", rpcutil::ask),
             ("choria_util", choria_util::ask),
@@ -224,7 +226,7 @@ mod tests {
             ("emulated0", emulated::ask),
         ];
         for (agent, ask) in agents {
-            let unknown = |action: &str| match ask(agent, action, b"{}") {
+            let unknown = |action: &str| match ask(rpc::Asked::of(agent, action, "{}")) {
                 Err(failure) => failure.reply(action).contains("Unknown action"),
                 Ok(_) => false,
             };
