@@ -178,7 +178,7 @@ pub fn actions(agent: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a data plugin finds, for filters; `None` if there is no such plugin or it finds nothing.
+/// What a data plugin finds, for filters: null if it fails, `None` if there is no such plugin.
 pub(crate) fn plugin_data(
     node: &NodeView<'_>,
     plugin: &str,
@@ -186,8 +186,7 @@ pub(crate) fn plugin_data(
     now_unix: i64,
 ) -> Option<serde_json::Value> {
     let source = data::Source::named(plugin, query.unwrap_or_default().to_owned()).ok()?;
-    let found: serde_json::Value = serde_json::from_str(&source.get(node, now_unix)).ok()?;
-    (!found.is_null()).then_some(found)
+    serde_json::from_str(&source.get(node, now_unix)).ok()
 }
 
 /// The metadata of a node's agents as registrations carry it: JSON.
