@@ -77,5 +77,18 @@ pub(super) async fn settle(
             advice: "look at the folder of the status files and its file system".to_owned(),
         });
     }
+    if counts.unpublishable > 0 {
+        tally.doubts.insert(Doubt {
+            kind: "unpublishable".to_owned(),
+            severity: Severity::Note,
+            detail: format!(
+                "{} replies and registrations of nodes were not published: larger than a broker \
+                 takes, or for no subject that can be",
+                counts.unpublishable
+            ),
+            advice: "have fewer facts, compress registrations, or raise the brokers' max_payload"
+                .to_owned(),
+        });
+    }
     listener.close().await;
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use emulator::agents::stock_timeout_s;
 use serde_json::{Value, json};
 
 use super::text::{Table, mib, thousands};
@@ -99,16 +100,22 @@ fn connect_text(group: &Group) -> String {
 fn behaviour_text(group: &Group) -> Option<String> {
     use super::ReplyDelay as Delay;
     let mut parts = Vec::new();
-    match group.behaviour.reply_delay {
-        Delay::None => {}
-        Delay::Fixed { delay } => parts.push(format!("answers after {}", short(delay))),
-        Delay::Uniform { low, high } => {
-            parts.push(format!("answers after {} to {}", short(low), short(high)));
+    let (after, often) = match group.behaviour.reply_delay {
+        Delay::None => (None, Duration::ZERO),
+        Delay::Fixed { delay } => (Some(short(delay)), delay),
+        Delay::Uniform { low, high } => (Some(format!("{} to {}", short(low), short(high))), high),
+        Delay::Lognormal { median, sigma } => {
+            let median_text = short(median);
+            (Some(format!("a lognormal delay of median {median_text}, sigma {sigma}")), median)
         }
-        Delay::Lognormal { median, sigma } => parts.push(format!(
-            "answers after a lognormal delay of median {}, sigma {sigma}",
-            short(median)
-        )),
+    };
+    parts.extend(after.map(|after| format!("answers after {after}")));
+    let shortest = Duration::from_secs(stock_timeout_s("discovery").into());
+    if often >= shortest {
+        parts.push(format!(
+            "not at all where that takes an agent's timeout (discovery and rpcutil {})",
+            short(shortest)
+        ));
     }
     for (share, what) in [
         (group.behaviour.no_reply, "requests without an answer"),

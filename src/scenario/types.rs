@@ -139,7 +139,7 @@ pub struct Connect {
     /// First connections in flight at once; default 500.
     #[schemars(extend("minimum" = 1))]
     pub in_flight: Option<Count>,
-    /// Time for TCP, INFO, CONNECT and PONG together; default 2s, as the real server's.
+    /// Time for TCP, INFO, CONNECT and PONG together; default 2s, as the real server's, and at most 2m as that.
     pub timeout: Option<Span>,
 }
 
@@ -297,7 +297,7 @@ pub enum RegistrationContent {
 pub struct StatusFiles {
     /// The folder, made if it is not there; each node writes `IDENTITY.json` in it.
     pub folder: String,
-    /// From one writing to the next; default 30s, as the real server's.
+    /// From one writing to the next, in whole seconds; default 30s, as the real server's.
     pub every: Option<Span>,
     /// How many nodes of the group write one, the first ones; default 10, at most 1000.
     #[schemars(extend("minimum" = 1))]

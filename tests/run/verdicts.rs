@@ -6,6 +6,31 @@ use reports::verdict::Verdict;
 use super::rig::{Left, real, run_alone, scenario};
 use super::{run, setup};
 
+/// Registrations that no broker takes are no lost events, since nobody published them: the result says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_that_cannot_be_published_are_a_doubt() {
+    let registration = |name: &str, compression: bool| {
+        format!(
+            "{name}, nodes: 2, facts: {{text: {}}}, registration: {{content: inventory_content, \
+             interval: 1s, splay: false, compression: {compression}}}",
+            "x".repeat(6000)
+        )
+    };
+    let groups = [registration("small", true), registration("large", false)];
+    let brokers = format!("{}, config: {{max_payload: 5000}}", real().await);
+    let rpc = "rpc, request: {agent: rpcutil, action: ping}, every: 1s, count: 7";
+    let text = scenario(&brokers, &groups.each_ref().map(String::as_str), &[rpc]);
+    let out = tempfile::tempdir().unwrap();
+    let left = Left::by(&run_alone(setup(&text, &[], out.path()).await).await.unwrap());
+    let registrations = left.summary.events["registration"];
+    assert!(registrations.published >= 2, "{registrations:?}");
+    assert_eq!(registrations.published, registrations.received);
+    let doubt = left.summary.doubts.iter().find(|doubt| doubt.kind == "unpublishable");
+    let detail = &doubt.expect("a doubt").detail;
+    let count: u64 = detail.split(' ').next().unwrap().parse().unwrap();
+    assert!(count >= left.summary.fleet.counters["unpublishable"] && count >= 2, "{detail}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thresholds_that_are_missed_or_have_no_data_fail_the_run_and_say_why() {
     let groups = ["good, nodes: 9", "silent, nodes: 1, behaviour: {no_reply: 100%}"];

@@ -2,7 +2,7 @@
 //! `providers/agent/mcorpc/golang/choriautil`).
 
 use super::metadata::list;
-use super::rpc::{Failure, quoted};
+use super::rpc::{Asked, Failure, quoted};
 use super::{Answer, Ask, config, inputs};
 use crate::machines::View;
 use crate::node::NodeView;
@@ -31,9 +31,10 @@ enum Question {
     MachineTransition(String, [String; 4]),
 }
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    let bad = |problem: String| Failure::bad_inputs(agent, action, &problem);
-    let question = match action {
+pub(super) fn ask(asked: Asked<'_>) -> Result<Answer, Failure> {
+    let bad = |problem: String| Failure::bad_inputs(asked, &problem);
+    let data = asked.data;
+    let question = match asked.action {
         "info" => Question::Info,
         "machine_states" => Question::MachineStates,
         "machine_state" => {
@@ -47,7 +48,7 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
             let [transition, name, version, path, instance] = given.map_err(bad)?;
             Question::MachineTransition(transition, [name, version, path, instance])
         }
-        _ => return Err(Failure::unknown_action(agent, action)),
+        _ => return Err(Failure::unknown_action(asked.agent, asked.action)),
     };
     Ok(Answer::of_node(question))
 }

@@ -2,7 +2,7 @@
 //! `captures/predecessor.jsonl`): `generate` answers with as many digits as asked.
 
 use super::inputs::{self, Field};
-use super::rpc::{self, Failure};
+use super::rpc::{self, Asked, Failure};
 use super::{ANSWER_BYTES_MAX, Answer};
 
 /// The actions that have an answer.
@@ -15,13 +15,13 @@ pub(super) fn is_agent(agent: &str) -> bool {
     })
 }
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    match action {
+pub(super) fn ask(asked: Asked<'_>) -> Result<Answer, Failure> {
+    match asked.action {
         "generate" => {
             let mut size = 0;
             let mut fields = [("size", Field::Integer(&mut size))];
-            inputs::read(data, "emulator", "GenerateRequest", &mut fields)
-                .map_err(|problem| Failure::bad_inputs(agent, action, &problem))?;
+            inputs::read(asked.data, "emulator", "GenerateRequest", &mut fields)
+                .map_err(|problem| Failure::bad_inputs(asked, &problem))?;
             // A negative size is an empty message.
             match usize::try_from(size.max(0)) {
                 Ok(size) if size <= ANSWER_BYTES_MAX => Ok(Answer::Digits(size)),
@@ -31,7 +31,7 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
         // A departure: the predecessor's process exits, without a reply. A load tester must not be
         // ended by a request.
         "exit_emulator" => Err(Failure::aborted("exit_emulator is not obeyed by this emulator")),
-        _ => Err(Failure::unknown_action(agent, action)),
+        _ => Err(Failure::unknown_action(asked.agent, asked.action)),
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
             ("{}", Some(0)),
             (r#"{"size":9000000000000000000}"#, None),
         ] {
-            let size = match ask("emulated0", "generate", data.as_bytes()) {
+            let size = match ask(Asked::of("emulated0", "generate", data)) {
                 Ok(Answer::Digits(size)) => Some(size),
                 Ok(Answer::TooLarge) => None,
                 other => panic!("{data}: {other:?}"),

@@ -172,11 +172,26 @@ fn check_time(raw: &[u8]) -> Result<(), String> {
     let text = text.ok_or("Time.UnmarshalJSON: input is not a JSON string")?;
     let text = String::from_utf8_lossy(text);
     parse_rfc3339(&text).map_err(|(rest, element)| {
+        let (text, rest) = (in_quotes(&text), in_quotes(rest));
         format!(
-            "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{rest}\" as \
+            "parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {rest} as \
              \"{element}\""
         )
     })
+}
+
+/// A text in quotes as Go shows it of times (Go `time`, `quote`): what is not ASCII byte by byte.
+fn in_quotes(text: &str) -> String {
+    let mut out = "\"".to_owned();
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            0x20..0x80 => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Walks over an RFC 3339 time; the error is what is left and what should have stood there.
@@ -274,6 +289,11 @@ mod tests {
             ("2", Err("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
             ("\"x\"", as_layout("x", "x", "2006")),
             ("\"\"", as_layout("", "", "2006")),
+            (r#""a\"\\""#, as_layout(r#"a\\\"\\\\"#, r#"a\\\"\\\\"#, "2006")),
+            (
+                "\"\u{fffd}\u{7f}\"",
+                as_layout("\\xef\\xbf\\xbd\u{7f}", "\\xef\\xbf\\xbd\u{7f}", "2006"),
+            ),
             ("\"2026-1-1\"", as_layout("2026-1-1", "1-1", "01")),
             ("\"2026-11-23T08:00:00\"", as_layout("2026-11-23T08:00:00", "", "Z07:00")),
         ] {

@@ -23,7 +23,8 @@ fn members(agent: &str, group: &Group) -> String {
 }
 
 /// How long an action of such an agent may take, in seconds.
-pub(crate) fn stock_timeout_s(agent: &str) -> u32 {
+#[must_use]
+pub fn stock_timeout_s(agent: &str) -> u32 {
     match agent {
         "choria_util" => 10,
         "choria_provision" | "scout" => 20,

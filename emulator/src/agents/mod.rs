@@ -24,7 +24,8 @@ use crate::protocol::request::Request;
 
 pub(crate) use config::{FACTS_FILE, STOCK as STOCK_CONFIG, item as config_item};
 pub use config::{items as config_items, text_of as config_text};
-pub(crate) use metadata::{array as json_array, list as json_list, stock_timeout_s};
+pub use metadata::stock_timeout_s;
+pub(crate) use metadata::{array as json_array, list as json_list};
 pub(crate) use rpc::quoted as json_text;
 
 /// Size of an answer, in bytes, beyond which no broker would take the reply: the largest
@@ -86,7 +87,7 @@ impl Call {
     /// Looks at a request's payload as its agent does.
     pub(crate) fn of(request: &Request) -> Self {
         let agent = request.agent.as_str();
-        let answers: fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure> = match agent {
+        let answers: fn(rpc::Asked<'_>) -> Result<Answer, rpc::Failure> = match agent {
             "discovery" => return Self { action: None, answer: discovery(&request.payload) },
             "rpcutil" => rpcutil::ask,
             "choria_util" => choria_util::ask,
@@ -97,7 +98,8 @@ impl Call {
         };
         let (action, answer) = match rpc::read(&request.payload) {
             Ok(body) => {
-                let answer = answers(agent, &body.action, &body.data);
+                let rpc::Body { action, agent: named, data } = &body;
+                let answer = answers(rpc::Asked { agent, named, action, data });
                 (body.action, answer)
             }
             Err(problem) => (String::new(), Err(rpc::Failure::unparsable(&problem))),
@@ -176,7 +178,7 @@ pub fn actions(agent: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a data plugin finds, for filters; `None` if there is no such plugin or it finds nothing.
+/// What a data plugin finds, for filters: null if it fails, `None` if there is no such plugin.
 pub(crate) fn plugin_data(
     node: &NodeView<'_>,
     plugin: &str,
@@ -184,8 +186,7 @@ pub(crate) fn plugin_data(
     now_unix: i64,
 ) -> Option<serde_json::Value> {
     let source = data::Source::named(plugin, query.unwrap_or_default().to_owned()).ok()?;
-    let found: serde_json::Value = serde_json::from_str(&source.get(node, now_unix)).ok()?;
-    (!found.is_null()).then_some(found)
+    serde_json::from_str(&source.get(node, now_unix)).ok()
 }
 
 /// The metadata of a node's agents as registrations carry it: JSON.
@@ -195,8 +196,9 @@ pub(crate) fn registered(node: &NodeView<'_>) -> String {
 
 /// What an agent of the user's own is asked.
 #[expect(clippy::unnecessary_wraps, reason = "one of several functions of this shape")]
-fn own(agent: &str, _: &str, data: &[u8]) -> Result<Answer, rpc::Failure> {
-    Ok(Answer::OfNode(Question::Own { agent: agent.to_owned(), data: data.to_vec() }))
+fn own(asked: rpc::Asked<'_>) -> Result<Answer, rpc::Failure> {
+    let (agent, data) = (asked.agent.to_owned(), asked.data.to_vec());
+    Ok(Answer::OfNode(Question::Own { agent, data }))
 }
 
 /// The discovery agent looks for the bytes `ping` anywhere in the payload (protocol document 4.4).
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_actions_that_are_listed_are_those_that_are_known() {
-        type Ask = fn(&str, &str, &[u8]) -> Result<Answer, rpc::Failure>;
+        type Ask = fn(rpc::Asked<'_>) -> Result<Answer, rpc::Failure>;
         let agents: [(&str, Ask); 5] = [
             ("rpcutil", rpcutil::ask),
             ("choria_util", choria_util::ask),
@@ -223,7 +225,7 @@ mod tests {
             ("emulated0", emulated::ask),
         ];
         for (agent, ask) in agents {
-            let unknown = |action: &str| match ask(agent, action, b"{}") {
+            let unknown = |action: &str| match ask(rpc::Asked::of(agent, action, "{}")) {
                 Err(failure) => failure.reply(action).contains("Unknown action"),
                 Ok(_) => false,
             };

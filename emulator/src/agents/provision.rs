@@ -5,7 +5,7 @@
 
 use super::Answer;
 use super::inputs::{self, Field};
-use super::rpc::Failure;
+use super::rpc::{Asked, Failure};
 
 /// The actions that have an answer.
 pub(super) const ACTIONS: [&str; 8] = [
@@ -19,8 +19,8 @@ pub(super) const ACTIONS: [&str; 8] = [
     "shutdown",
 ];
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    let type_name = match action {
+pub(super) fn ask(asked: Asked<'_>) -> Result<Answer, Failure> {
+    let type_name = match asked.action {
         "configure" | "gen25519" | "gencsr" | "jwt" => {
             let message = "Cannot reconfigure a server that is not in provisioning mode";
             return Err(Failure::aborted(message));
@@ -32,15 +32,15 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
         "reprovision" => "ReprovisionRequest",
         "restart" => "RestartRequest",
         "shutdown" => "ShutdownRequest",
-        _ => return Err(Failure::unknown_action(agent, action)),
+        _ => return Err(Failure::unknown_action(asked.agent, asked.action)),
     };
     let (mut token, mut splay) = (String::new(), 0);
     let mut fields = vec![("token", Field::Text(&mut token))];
-    if action == "restart" {
+    if asked.action == "restart" {
         fields.push(("splay", Field::Integer(&mut splay)));
     }
-    inputs::read(data, "provision", type_name, &mut fields)
-        .map_err(|problem| Failure::bad_inputs(agent, action, &problem))?;
+    inputs::read(asked.data, "provision", type_name, &mut fields)
+        .map_err(|problem| Failure::bad_inputs(asked, &problem))?;
     Err(Failure::aborted("Incorrect provision token supplied"))
 }
 
@@ -65,7 +65,7 @@ mod tests {
             ("shutdown", r#"{"splay":"2"}"#, TOKEN),
             ("nosuch", "{}", "Unknown action nosuch for agent choria_provision"),
         ] {
-            let failure = ask("choria_provision", action, data.as_bytes()).unwrap_err();
+            let failure = ask(Asked::of("choria_provision", action, data)).unwrap_err();
             assert!(failure.reply(action).contains(says), "{action} {data}: {failure:?}");
         }
     }

@@ -9,13 +9,15 @@ use std::borrow::Cow;
 #[derive(Debug, Default)]
 pub(super) struct Body {
     pub(super) action: String,
+    /// The agent that it names, whichever is asked.
+    pub(super) agent: String,
     /// The inputs as JSON; `{}` if there are none.
     pub(super) data: Vec<u8>,
 }
 
 /// Reads an RPC request. Other members than these are ignored, but must have the right type.
 pub(super) fn read(payload: &[u8]) -> Result<Body, String> {
-    let mut action = String::new();
+    let (mut action, mut agent) = (String::new(), String::new());
     let mut data = b"{}".to_vec();
     let mut ttl = 0;
     let mut fields = [
@@ -23,14 +25,34 @@ pub(super) fn read(payload: &[u8]) -> Result<Body, String> {
         ("data", Field::Raw(&mut data)),
         ("ttl", Field::Integer(&mut ttl)),
         ("time", Field::Time),
-        ("agent", Field::IgnoredText),
+        ("agent", Field::Text(&mut agent)),
         ("requestid", Field::IgnoredText),
         ("senderid", Field::IgnoredText),
         ("callerid", Field::IgnoredText),
         ("collective", Field::IgnoredText),
     ];
     inputs::read(payload, "mcorpc", "Request", &mut fields)?;
-    Ok(Body { action, data })
+    Ok(Body { action, agent, data })
+}
+
+/// What an agent is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Its name.
+    pub(super) agent: &'a str,
+    /// The name that the request's body has for it.
+    pub(super) named: &'a str,
+    pub(super) action: &'a str,
+    /// The inputs as JSON.
+    pub(super) data: &'a [u8],
+}
+
+#[cfg(test)]
+impl<'a> Asked<'a> {
+    /// By a client that names the agent as it is called.
+    pub(super) fn of(agent: &'a str, action: &'a str, data: &'a str) -> Self {
+        Self { agent, named: agent, action, data: data.as_bytes() }
+    }
 }
 
 /// A reply that reports a failure.
@@ -54,8 +76,9 @@ impl Failure {
     }
 
     /// The inputs have the wrong types, statuscode 4.
-    pub(super) fn bad_inputs(agent: &str, action: &str, problem: &str) -> Self {
-        let message = format!("Could not parse request data for {agent}#{action}: {problem}");
+    pub(super) fn bad_inputs(asked: Asked<'_>, problem: &str) -> Self {
+        let Asked { named, action, .. } = asked;
+        let message = format!("Could not parse request data for {named}#{action}: {problem}");
         Self { code: 4, message, data: "{}".into() }
     }
 

@@ -2,7 +2,7 @@
 //! `providers/agent/mcorpc/golang/rpcutil`).
 
 use super::metadata::{array, list};
-use super::rpc::{Failure, quoted};
+use super::rpc::{Asked, Failure, quoted};
 use super::{ANSWER_BYTES_MAX, Answer, Ask, config, data, inputs, metadata};
 use crate::filter::facts::write_go_json;
 use crate::filter::path::FactPath;
@@ -39,25 +39,25 @@ enum Question {
     GetData(data::Source),
 }
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    let text = |name: &str| {
-        inputs::texts(data, "rpcutil", "input", [name])
-            .map(|[text]| text)
-            .map_err(|problem| Failure::bad_inputs(agent, action, &problem))
+pub(super) fn ask(asked: Asked<'_>) -> Result<Answer, Failure> {
+    let bad = |problem: String| Failure::bad_inputs(asked, &problem);
+    let text = |type_name: &str, name: &str| {
+        let given = inputs::texts(asked.data, "rpcutil", type_name, [name]);
+        given.map(|[text]| text).map_err(bad)
     };
-    Ok(Answer::of_node(match action {
+    Ok(Answer::of_node(match asked.action {
         "ping" => Question::Ping,
         "inventory" => Question::Inventory,
         "agent_inventory" => Question::AgentInventory,
         "collective_info" => Question::CollectiveInfo,
         "daemon_stats" => Question::DaemonStats,
         "get_fact" => {
-            let name = text("fact")?;
+            let name = text("input", "fact")?;
             let path = FactPath::parse(&name);
             Question::GetFact(name, path)
         }
         "get_facts" => {
-            let names = text("facts")?;
+            let names = text("input", "facts")?;
             // Each once, with four bytes for where it begins: names may be many and short.
             let starts = std::iter::once(0).chain(names.match_indices(',').map(|(at, _)| at + 1));
             let mut different = Vec::with_capacity(names.matches(',').count() + 1);
@@ -77,14 +77,14 @@ pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Fail
             }
             Question::GetFacts(sorted)
         }
-        "get_config_item" => Question::GetConfigItem(text("item")?),
+        "get_config_item" => Question::GetConfigItem(text("GetConfigItemRequest", "item")?),
         "get_data" => {
-            let inputs = inputs::texts(data, "rpcutil", "input", ["source", "query"]);
-            let [source, query] =
-                inputs.map_err(|problem| Failure::bad_inputs(agent, action, &problem))?;
+            let names = ["source", "query"];
+            let given = inputs::texts(asked.data, "rpcutil", "GetDataRequest", names);
+            let [source, query] = given.map_err(bad)?;
             Question::GetData(data::Source::named(&source, query)?)
         }
-        _ => return Err(Failure::unknown_action(agent, action)),
+        _ => return Err(Failure::unknown_action(asked.agent, asked.action)),
     }))
 }
 

@@ -5,7 +5,7 @@
 
 use super::inputs::{self, Field, Texts};
 use super::metadata::{array, list};
-use super::rpc::Failure;
+use super::rpc::{Asked, Failure};
 use super::{Answer, Ask};
 use crate::node::NodeView;
 
@@ -27,30 +27,24 @@ enum Question {
     Transition(&'static str, Texts),
 }
 
-pub(super) fn ask(agent: &str, action: &str, data: &[u8]) -> Result<Answer, Failure> {
-    let question = match action {
+pub(super) fn ask(asked: Asked<'_>) -> Result<Answer, Failure> {
+    let question = match asked.action {
         "checks" => Question::Checks,
-        "trigger" => transition(agent, action, data, "TriggerRequest", "FORCE_CHECK")?,
-        "maintenance" => transition(agent, action, data, "MaintenanceRequest", "MAINTENANCE")?,
-        "resume" => transition(agent, action, data, "ResumeRequest", "RESUME")?,
-        "goss_validate" => return Err(goss(agent, action, data).with_data(NOTHING_VALIDATED)),
-        _ => return Err(Failure::unknown_action(agent, action)),
+        "trigger" => transition(asked, "TriggerRequest", "FORCE_CHECK")?,
+        "maintenance" => transition(asked, "MaintenanceRequest", "MAINTENANCE")?,
+        "resume" => transition(asked, "ResumeRequest", "RESUME")?,
+        "goss_validate" => return Err(goss(asked).with_data(NOTHING_VALIDATED)),
+        _ => return Err(Failure::unknown_action(asked.agent, asked.action)),
     };
     Ok(Answer::of_node(question))
 }
 
-fn transition(
-    agent: &str,
-    action: &str,
-    data: &[u8],
-    type_name: &str,
-    to: &'static str,
-) -> Result<Question, Failure> {
+fn transition(asked: Asked<'_>, type_name: &str, to: &'static str) -> Result<Question, Failure> {
     let mut checks = Texts::default();
     let mut fields = [("checks", Field::Texts(&mut checks))];
-    inputs::read(data, "agent", type_name, &mut fields).map_err(|problem| {
+    inputs::read(asked.data, "agent", type_name, &mut fields).map_err(|problem| {
         let none = || std::iter::empty();
-        Failure::bad_inputs(agent, action, &problem).with_data(moved(none(), none(), none()))
+        Failure::bad_inputs(asked, &problem).with_data(moved(none(), none(), none()))
     })?;
     Ok(Question::Transition(to, checks))
 }
@@ -122,12 +116,12 @@ fn move_checks(
 }
 
 /// Why nothing is validated: nodes have no files.
-fn goss(agent: &str, action: &str, data: &[u8]) -> Failure {
+fn goss(asked: Asked<'_>) -> Failure {
     let names = ["yaml_rules", "file", "vars", "yaml_vars"];
-    let given = inputs::texts(data, "agent", "GossValidateRequest", names);
+    let given = inputs::texts(asked.data, "agent", "GossValidateRequest", names);
     let [rules, file, vars, vars_data] = match given {
         Ok(given) => given,
-        Err(problem) => return Failure::bad_inputs(agent, action, &problem),
+        Err(problem) => return Failure::bad_inputs(asked, &problem),
     };
     Failure::aborted(match (rules.is_empty(), file.is_empty()) {
         (true, true) => "One of rules or file is required".to_owned(),
@@ -172,7 +166,7 @@ mod tests {
     }
 
     fn reply(action: &str, data: &str) -> String {
-        let question = match ask("scout", action, data.as_bytes()) {
+        let question = match ask(Asked::of("scout", action, data)) {
             Ok(Answer::OfNode(super::super::Question::Stock(question))) => question,
             Ok(other) => panic!("{action} {data}: {other:?}"),
             Err(failure) => return failure.reply(action),

@@ -19,7 +19,8 @@ use regex::{Regex, RegexBuilder};
 /// Most memory for all expressions of a filter, compiled.
 const BUDGET_BYTES: usize = 512 << 10;
 /// What one expression may take: the first of these that is enough for it, and is taken off the budget.
-const SIZES_BYTES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
+const SIZES_BYTES: [usize; 7] =
+    [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10];
 /// Deepest nesting.
 const NEST_MAX: u32 = 100;
 /// Longest expression, in bytes: each takes up to 200 while it is being compiled.
@@ -583,6 +584,10 @@ mod tests {
         let large = (0..1000).filter(|_| budget.compile(r"^\pL{9}$", true).is_some());
         assert!(large.count() < 2);
         assert!(budget.compile("a", false).is_none(), "nothing is left");
+        // One that is not small takes about what it needs, not the most that there is.
+        let mut budget = Budget::default();
+        let middling = (0..5).filter(|_| budget.compile(r"\p{L}1", true).is_some());
+        assert_eq!(middling.count(), 5);
     }
 
     #[test]

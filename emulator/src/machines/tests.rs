@@ -236,6 +236,10 @@ fn expressions_may_ask_for_machines_and_checks() {
         ("machine_state('/m/t').version == '0.2.0'", true),
         ("scout('toggle').state == 'off'", false),
         ("machine_state('nosuch').state == 'off'", false),
+        ("machine_state('nosuch').state != 'off'", true),
+        ("machine_state('nosuch') == nil", true),
+        ("machine_state('nosuch').state.deeper == nil", false),
+        ("scout('nosuch') == nil", false),
     ] {
         let compound = vec![vec![expression.to_owned()]];
         let draft = RequestDraft {

@@ -63,7 +63,8 @@ impl<'a> Transport<'a> {
         let mut members = reader.object()?;
         while let Some(name) = reader.member(&mut members)? {
             if name.folds_to("data") {
-                // Bytes in Go, so that a null empties what a first member gave.
+                // Bytes in Go, so that each has to be base64, and a null empties what a first member gave.
+                transport.decode_data(&mut Vec::new())?;
                 transport.data = None;
                 text(&mut reader, &mut transport.data)?;
             } else if name.folds_to("headers") {
@@ -171,4 +172,29 @@ fn check_hop(reader: &mut Reader<'_>) -> JsonResult<()> {
         count += 1;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_data_each_has_to_be_base64_and_the_last_counts() {
+        for (members, expected) in [
+            (r#""data":"YQ==""#, Ok("a")),
+            (r#""data":"YQ==","DATA":"Yg==""#, Ok("b")),
+            (r#""data":"YQ","data":"Yg==""#, Err(TransportError::Base64)),
+            (r#""data":"YQ","data":null"#, Err(TransportError::Base64)),
+            (r#""data":"YQ==","data":null"#, Ok("")),
+            (r#""data":null,"data":"Yg==""#, Ok("b")),
+            (r#""data":"YQ==","data":"Yg""#, Err(TransportError::Base64)),
+        ] {
+            let payload =
+                format!(r#"{{"protocol":"choria:transport:1",{members},"headers":{{}}}}"#);
+            let mut data = Vec::new();
+            let read = Transport::read(payload.as_bytes());
+            let found = read.and_then(|transport| transport.decode_data(&mut data));
+            assert_eq!(found.map(|()| data.as_slice()), expected.map(str::as_bytes), "{members}");
+        }
+    }
 }

@@ -262,3 +262,44 @@ fn a_node_tells_its_counters_without_the_reply_it_is_making() {
     assert_eq!(counted, [11, 4, 2, 2, 1]);
     assert_eq!(data["starttime"], NOW - 60);
 }
+
+/// As a server of go-choria 0.30.2 was seen to answer.
+#[test]
+fn inputs_of_the_wrong_type_are_refused_in_the_words_of_the_real_server() {
+    let group = Group::new(&spec()).unwrap();
+    for (agent, body, says) in [
+        (
+            "rpcutil",
+            r#"{"agent":"rpcutil","action":"get_config_item","data":{"item":72}}"#,
+            "rpcutil#get_config_item: json: cannot unmarshal number into Go struct field GetConfigItemRequest.item of type string",
+        ),
+        (
+            "rpcutil",
+            r#"{"agent":"rpcutil","action":"get_data","data":[]}"#,
+            "rpcutil#get_data: json: cannot unmarshal array into Go value of type rpcutil.GetDataRequest",
+        ),
+        (
+            "rpcutil",
+            r#"{"action":"get_fact","data":"x"}"#,
+            "#get_fact: json: cannot unmarshal string into Go value of type rpcutil.input",
+        ),
+        (
+            "choria_util",
+            r#"{"agent":"s t","action":"machine_state","data":1}"#,
+            "s t#machine_state: json: cannot unmarshal number into Go value of type choriautil.machineStateRequest",
+        ),
+    ] {
+        let payload = request(agent, body.to_owned(), Filter::default());
+        let mut counters = Counters::default();
+        let mut desk = Desk::default();
+        let (_, reply) =
+            answer(&mut desk, &group, 0, &mut counters, &payload, AnswerKind::Normal).unwrap();
+        let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+        let said = format!("Could not parse request data for {says}");
+        assert_eq!(
+            (&reply["statuscode"], &reply["statusmsg"]),
+            (&4.into(), &said.into()),
+            "{body}"
+        );
+    }
+}

@@ -177,6 +177,24 @@ fn a_person_reads_the_plan_with_its_arithmetic() {
 }
 
 #[test]
+fn a_plan_says_where_a_delay_means_silence() {
+    for (delay, never) in [
+        ("1999ms", false),
+        ("2s", true),
+        ("{uniform: [0s, 2s]}", true),
+        ("{lognormal: {median: 40ms, sigma: 0.6}}", false),
+        ("{lognormal: {median: 3s, sigma: 0.6}}", true),
+    ] {
+        let behaviour = format!("agents: 7, behaviour: {{reply_delay: {delay}}}");
+        let plan = plan(&SMALL.replacen("agents: 7", &behaviour, 1));
+        let told = to_text(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE));
+        assert!(told.contains("  web: answers after "), "{told}");
+        let says = "not at all where that takes an agent's timeout (discovery and rpcutil 2s)";
+        assert_eq!(told.contains(says), never, "{delay}: {told}");
+    }
+}
+
+#[test]
 fn a_script_reads_the_plan_as_json() {
     let plan = plan(SMALL);
     let json = to_json(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE));

@@ -1,6 +1,7 @@
 //! Groups of nodes: names, numbers, patterns, and that no two nodes have one identity.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use emulator::pattern::{FactTemplate, Pattern, Vars};
 
@@ -17,6 +18,8 @@ use crate::scenario::units::Span;
 const MAX_NODES: u64 = 1_000_000;
 /// Most places of a request queue: far more than any real server has.
 const MAX_QUEUE: u64 = 65_536;
+/// Longest connect timeout that a server takes (protocol document 1.2).
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 /// Most emulated agents of a node.
 const MAX_AGENTS: u64 = 1000;
 
@@ -66,7 +69,7 @@ fn check_identities(found: &mut Vec<Problem>, fleet: &[Group]) {
         for index in indices {
             let mut identity = String::new();
             pattern.render(&Vars { index, group: &group.group }, &mut identity);
-            if let Err(why) = check_subject_part(&identity) {
+            if let Err(why) = check_identity(&identity, group) {
                 let advice = format!("write an identity such as `{IDENTITY}`");
                 found.push(Problem::new(at, why, advice));
                 break;
@@ -91,6 +94,15 @@ fn check_identities(found: &mut Vec<Problem>, fleet: &[Group]) {
             owners.insert(identity, group);
         }
     }
+}
+
+/// An identity is part of a subject, and names a file where nodes write status files.
+fn check_identity(identity: &str, group: &Group) -> Result<(), String> {
+    check_subject_part(identity)?;
+    if group.status_files.is_some() && identity.contains('/') {
+        return Err(format!("`{identity}` holds a slash, and names a status file"));
+    }
+    Ok(())
 }
 
 fn check_patterns(found: &mut Vec<Problem>, index: usize, group: &Group) {
@@ -157,7 +169,11 @@ fn check_connect(found: &mut Vec<Problem>, index: usize, group: &Group) {
     }
     if let Some(timeout) = connect.timeout {
         let at = at!["fleet", index, "connect", "timeout"];
-        check_positive(found, at, "connect timeout", timeout.0, "timeout: 2s");
+        check_positive(found, at.clone(), "connect timeout", timeout.0, "timeout: 2s");
+        if timeout.0 > CONNECT_TIMEOUT_MAX {
+            let message = format!("a connect timeout of {timeout} is refused by Choria servers");
+            found.push(Problem::new(at, message, "write `2m` or less"));
+        }
     }
 }
 

@@ -8,8 +8,6 @@ use crate::scenario::types::Group;
 
 /// The shortest interval of alive events; the real server's is 30 minutes.
 const ALIVE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// The shortest interval of files: each writing holds up a thread of nodes.
-const STATUS_EVERY_MIN: Duration = Duration::from_secs(1);
 /// Most nodes of a group that write status files.
 const STATUS_NODES_MAX: u64 = 1000;
 
@@ -53,9 +51,9 @@ fn check_status_files(found: &mut Vec<Problem>, index: usize, group: &Group) {
     }
     if let Some(every) = files.every {
         let at = at!["fleet", index, "status_files", "every"];
-        if every.0 < STATUS_EVERY_MIN {
-            let message = format!("a status file every {every}");
-            found.push(Problem::new(at.clone(), message, "write `1s` or more"));
+        if every.0.is_zero() || every.0.subsec_nanos() != 0 {
+            let message = format!("a server cannot write a status file every {every}");
+            found.push(Problem::new(at.clone(), message, "write whole seconds, such as `30s`"));
         }
         check_span(found, at, "interval of status files", every.0);
     }

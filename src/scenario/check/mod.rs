@@ -24,6 +24,8 @@ use crate::control;
 
 /// The longest duration a scenario may ask for, so that sums of instants stay exact.
 const MAX_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest name in a subject, as of a file: brokers end a connection over lines of more than 4 KiB.
+const NAME_BYTES_MAX: usize = 255;
 /// Most receiving connections of a client; the real one has 3 (protocol document 5.6).
 const MAX_RECEIVERS: u64 = 16;
 /// Least time to live of a v1 request (protocol document 3.5).
@@ -173,10 +175,16 @@ fn check_token(found: &mut Vec<Problem>, at: Vec<Step>, what: &str, text: &str) 
     }
 }
 
-/// What may stand in a NATS subject: no blanks, wildcards, control characters, or empty tokens.
+/// What may stand in a NATS subject: no blanks, wildcards, control characters, or empty tokens, and no
+/// more than subscribing to it has room for.
 fn check_subject_part(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("an empty name".to_owned());
+    }
+    if text.len() > NAME_BYTES_MAX {
+        let begin: String = text.chars().take(20).collect();
+        let (begin, bytes) = (begin.escape_debug(), text.len());
+        return Err(format!("`{begin}...` has {bytes} bytes, of {NAME_BYTES_MAX} at most"));
     }
     if let Some(bad) =
         text.chars().find(|c| c.is_whitespace() || c.is_control() || "*>".contains(*c))

@@ -16,7 +16,8 @@ fn what_nodes_say_unasked_must_be_what_a_server_can_do() {
         ("registration: {content: file_content, target: \"a b\"}", "NATS subjects forbid"),
         ("status_files: {every: 30s}", "`folder` is missing"),
         ("status_files: {folder: \"\"}", "without a name"),
-        ("status_files: {folder: x, every: 10ms}", "write `1s` or more"),
+        ("status_files: {folder: x, every: 10ms}", "write whole seconds"),
+        ("status_files: {folder: x, every: 1500ms}", "write whole seconds"),
         ("status_files: {folder: x, nodes: 1001}", "from 1 to 1000"),
     ] {
         let text = FULL.replacen("    agents: 2", &format!("    agents: 2\n    {keys}"), 1);
@@ -87,6 +88,7 @@ fn values_of_the_wrong_kind_or_unit_are_refused_where_they_stand() {
         ("in_flight: 5", "in_flight: 0", "in flight"),
         ("timeout: 3s", "timeout: 3", "`3s` for seconds"),
         ("timeout: 3s", "timeout: 0s", "above zero"),
+        ("timeout: 3s", "timeout: 121s", "write `2m` or less"),
         ("[10ms, 50ms]", "[50ms, 10ms]", "uniform: [10ms, 50ms]"),
         ("[10ms, 50ms]", "[50ms]", "1"),
         ("{uniform: [10ms, 50ms]}", "20", "`20s` for seconds"),
@@ -169,8 +171,25 @@ fn identities_that_subjects_forbid_are_refused_by_name() {
         let that = format!("identity: \"{identity}\"");
         check("identity: \"{group}-{index}.example.net\"", &that, &[says, "write an identity"]);
     }
-    let fine = FULL.replace("{group}-{index}.example.net", "{group}-{index}.Zürich_1");
-    assert!(parse(&fine, &[]).is_ok());
+    let long = |bytes: usize| {
+        FULL.replace(
+            "{group}-{index}.example.net",
+            &format!("{{index:06}}{}", "a".repeat(bytes - 6)),
+        )
+    };
+    assert!(refusal(&long(256), &[]).contains("has 256 bytes, of 255 at most"));
+    for fine in [FULL.replace("{group}-{index}.example.net", "{group}-{index}.Zürich_1"), long(255)]
+    {
+        assert!(parse(&fine, &[]).is_ok());
+    }
+}
+
+#[test]
+fn identities_that_name_files_hold_no_slash() {
+    let slash = FULL.replace("{group}-{index}.example.net", "{group}/{index}");
+    assert!(parse(&slash, &[]).is_ok(), "a subject may hold one");
+    let files = slash.replacen("agents: 2", "agents: 2\n    status_files: {folder: x}", 1);
+    assert!(refusal(&files, &[]).contains("`web/0` holds a slash, and names a status file"));
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub(crate) use answer::Hosted;
 pub use answer::ReplyProblem;
 pub use inputs::Interface;
 
+/// Longest name of an agent: it is part of subjects.
+const NAME_BYTES_MAX: usize = 255;
+
 /// An agent that nodes host beside those that this tool has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DdlAgent {
@@ -176,10 +179,13 @@ impl Ddl {
         let name = self.name();
         let refuse = |problem, advice| Err(DdlError { problem, advice });
         if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
             || name.contains(|c: char| c.is_whitespace() || c.is_control() || "*>.".contains(c))
         {
-            let advice = "metadata.name is one word without dots, blanks, `*` and `>`";
-            return refuse(format!("`{}` is no name of an agent", name.escape_debug()), advice);
+            let advice =
+                "metadata.name is one word of at most 255 bytes, without dots, blanks, `*` and `>`";
+            let begin: String = name.chars().take(40).collect();
+            return refuse(format!("`{}` is no name of an agent", begin.escape_debug()), advice);
         }
         if !super::actions(name).is_empty() || name == "choria_registry" {
             let advice = "real servers load no external agent of this name either: rename it";
@@ -270,6 +276,7 @@ pub(crate) mod tests {
             ("\"timeout\": 20", "\"timeout\": 0", "has no timeout"),
             ("\"parcel\"", "\"\"", "no name of an agent"),
             ("\"parcel\"", "\"a.b\"", "no name of an agent"),
+            ("\"parcel\"", &format!("\"{}\"", "a".repeat(256)), "no name of an agent"),
             ("\"parcel\"", "\"rpcutil\"", "nodes bring along"),
             ("\"parcel\"", "\"scout\"", "nodes bring along"),
             ("\"parcel\"", "\"emulated3\"", "nodes bring along"),

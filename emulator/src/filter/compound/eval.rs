@@ -68,6 +68,8 @@ pub(super) fn eval<'a>(expr: &'a Expr, node: &'a dyn Subject) -> Result<'a> {
             _ => return Err(Stop::Error),
         },
         Expr::Member { base, property, optional } => match eval(base, node)? {
+            // QUIRK: what a data plugin that failed has found is a map without members all the same.
+            Val::Nil if matches!(**base, Expr::Call(Function::Data(_), _)) => Val::Nil,
             Val::Nil if *optional => return Err(Stop::Chain),
             base => base.member(&eval(property, node)?).ok_or(Stop::Error)?,
         },

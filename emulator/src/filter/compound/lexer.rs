@@ -112,14 +112,16 @@ fn quoted(text: &str, quote: char) -> Option<(Token, &str)> {
     loop {
         match chars.next()? {
             c if c == quote => return Some((Token::Text(value), chars.as_str())),
-            '\n' | '\r' => return None,
-            '\\' => value.push(escaped(&mut chars)?),
+            '\n' => return None,
+            '\r' => value.push('\n'),
+            '\\' => value.push(escaped(&mut chars, quote)?),
             c => value.push(c),
         }
     }
 }
 
-fn escaped(chars: &mut std::str::Chars<'_>) -> Option<char> {
+/// Behind a backslash. Of quotes only the one that ends the text may stand there.
+fn escaped(chars: &mut std::str::Chars<'_>, quote: char) -> Option<char> {
     let (digits, radix, first) = match chars.next()? {
         'a' => return Some('\u{7}'),
         'b' => return Some('\u{8}'),
@@ -128,8 +130,13 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<char> {
         'r' => return Some('\r'),
         't' => return Some('\t'),
         'v' => return Some('\u{b}'),
-        c @ ('\\' | '\'' | '"' | '`' | '?') => return Some(c),
-        'x' | 'X' => (2, 16, None),
+        c if c == '\\' || c == quote => return Some(c),
+        'x' => (2, 16, None),
+        'u' if chars.as_str().starts_with('{') => {
+            let (code, after) = chars.as_str()[1..].split_once('}')?;
+            *chars = after.chars();
+            return (1..=6).contains(&code.len()).then(|| character(code, 16))?;
+        }
         'u' => (4, 16, None),
         'U' => (8, 16, None),
         c @ '0'..='3' => (2, 8, Some(c)),
@@ -137,8 +144,15 @@ fn escaped(chars: &mut std::str::Chars<'_>) -> Option<char> {
     };
     let code: String = first.into_iter().chain(chars.by_ref().take(digits)).collect();
     let complete = code.len() == digits + usize::from(first.is_some());
+    complete.then(|| character(&code, radix))?
+}
+
+/// The character with this code; a surrogate is none, and shown as such.
+fn character(code: &str, radix: u32) -> Option<char> {
     let digits_only = code.chars().all(|c| c.is_digit(radix));
-    (complete && digits_only).then(|| char::from_u32(u32::from_str_radix(&code, radix).ok()?))?
+    let code = digits_only.then(|| u32::from_str_radix(code, radix).ok())??;
+    (code <= u32::from(char::MAX))
+        .then(|| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 
 fn number(text: &str) -> Option<(Token, &str)> {
@@ -179,4 +193,37 @@ fn number(text: &str) -> Option<(Token, &str)> {
 /// A number, unless a letter or digit touches it.
 fn ended(token: Token, after: &str) -> Option<(Token, &str)> {
     (!after.starts_with(is_word)).then_some((token, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_as_the_real_lexer_reads_them() {
+        for (text, value) in [
+            (r#""a\"b'c""#, Some("a\"b'c")),
+            (r"'a\'b'", Some("a'b")),
+            // Behind a backslash of quotes only the own one.
+            (r#"'a\"b'"#, None),
+            (r#""a\'b""#, None),
+            (r"'a\`b'", None),
+            (r"'a\?b'", None),
+            (r"'\x41\u0042\U00000043\104'", Some("ABCD")),
+            (r"'\X41'", None),
+            (r"'\u{41}\u{1F600}'", Some("A\u{1f600}")),
+            (r"'\u{}'", None),
+            (r"'\u{0000041}'", None),
+            (r"'\u{110000}'", None),
+            (r"'\ud800'", Some("\u{fffd}")),
+            (r"'\u{d800}'", Some("\u{fffd}")),
+            (r"'\401'", None),
+            ("'a\rb'", Some("a\nb")),
+            ("'a\nb'", None),
+            ("'a", None),
+        ] {
+            let expected = value.map(|value| vec![Token::Text(value.to_owned()), Token::End]);
+            assert_eq!(tokens(text), expected, "{text}");
+        }
+    }
 }

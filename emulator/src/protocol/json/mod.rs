@@ -30,6 +30,15 @@ pub enum SyntaxError {
         /// Where it stands, as Go says it.
         place: &'static str,
     },
+    /// A byte that does not go on with a literal.
+    Literal {
+        /// The byte.
+        byte: u8,
+        /// The literal.
+        word: &'static str,
+        /// The byte that goes on with it.
+        expected: u8,
+    },
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// A well-formed value of another kind than the reader asked for.
@@ -40,12 +49,12 @@ impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("unexpected end of JSON input"),
-            Self::Unexpected { byte: b'\'', place } => write!(f, r"invalid character '\'' {place}"),
-            Self::Unexpected { byte, place } if (0x20..0x7f).contains(byte) || *byte >= 0xa1 => {
-                write!(f, "invalid character '{}' {place}", char::from(*byte))
-            }
             Self::Unexpected { byte, place } => {
-                write!(f, r"invalid character '\x{byte:02x}' {place}")
+                write!(f, "invalid character {} {place}", quoted(*byte))
+            }
+            Self::Literal { byte, word, expected } => {
+                let (byte, expected) = (quoted(*byte), quoted(*expected));
+                write!(f, "invalid character {byte} in literal {word} (expecting {expected})")
             }
             Self::TooDeep => f.write_str("exceeded max depth"),
             Self::WrongKind => f.write_str("value of another kind than expected"),
@@ -57,6 +66,9 @@ impl std::error::Error for SyntaxError {}
 
 /// Result of reading JSON.
 pub type Result<T> = std::result::Result<T, SyntaxError>;
+
+/// What Go's decoder reads where a document ends, to have a literal, a number or an escape end too.
+const BEHIND_THE_END: u8 = b' ';
 
 /// What stands next in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,22 +231,14 @@ impl<'a> Reader<'a> {
     }
 
     fn escape_length(&self, at: usize) -> Result<usize> {
-        match self.input.get(at + 1) {
-            None => Err(SyntaxError::Truncated),
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
-            Some(b'u') => {
-                for digit in at + 2..at + 6 {
-                    match self.input.get(digit) {
-                        None => return Err(SyntaxError::Truncated),
-                        Some(byte) if byte.is_ascii_hexdigit() => {}
-                        Some(&byte) => {
-                            return Err(unexpected(byte, "in \\u hexadecimal character escape"));
-                        }
-                    }
-                }
-                Ok(6)
-            }
-            Some(&byte) => Err(unexpected(byte, "in string escape code")),
+        let byte = |at| self.input.get(at).copied().unwrap_or(BEHIND_THE_END);
+        match byte(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(2),
+            b'u' => match (at + 2..at + 6).map(byte).find(|byte| !byte.is_ascii_hexdigit()) {
+                Some(byte) => Err(unexpected(byte, "in \\u hexadecimal character escape")),
+                None => Ok(6),
+            },
+            byte => Err(unexpected(byte, "in string escape code")),
         }
     }
 
@@ -272,10 +276,9 @@ impl<'a> Reader<'a> {
     }
 
     fn digits(&mut self, place: &'static str) -> Result<()> {
-        match self.byte() {
-            None => return Err(SyntaxError::Truncated),
-            Some(byte) if !byte.is_ascii_digit() => return Err(unexpected(byte, place)),
-            Some(_) => {}
+        let first = self.byte().unwrap_or(BEHIND_THE_END);
+        if !first.is_ascii_digit() {
+            return Err(unexpected(first, place));
         }
         while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
@@ -329,13 +332,11 @@ impl<'a> Reader<'a> {
 
     fn literal(&mut self, word: &'static str) -> Result<()> {
         for expected in word.bytes() {
-            match self.byte() {
-                None => return Err(SyntaxError::Truncated),
-                Some(byte) if byte != expected => {
-                    return Err(unexpected(byte, literal_place(word)));
-                }
-                Some(_) => self.at += 1,
+            let byte = self.byte().unwrap_or(BEHIND_THE_END);
+            if byte != expected {
+                return Err(SyntaxError::Literal { byte, word, expected });
             }
+            self.at += 1;
         }
         Ok(())
     }
@@ -380,12 +381,22 @@ fn unexpected(byte: u8, place: &'static str) -> SyntaxError {
     SyntaxError::Unexpected { byte, place }
 }
 
-fn literal_place(word: &'static str) -> &'static str {
-    match word {
-        "null" => "in literal null",
-        "true" => "in literal true",
-        _ => "in literal false",
-    }
+/// A byte as Go shows it: the character with its number, between quotes (Go `encoding/json`, `quoteChar`).
+fn quoted(byte: u8) -> String {
+    let letter = match byte {
+        b'\'' | b'\\' => char::from(byte),
+        7 => 'a',
+        8 => 'b',
+        0xc => 'f',
+        b'\n' => 'n',
+        b'\r' => 'r',
+        b'\t' => 't',
+        0xb => 'v',
+        0..0x20 | 0x7f => return format!(r"'\x{byte:02x}'"),
+        0x80..=0xa0 | 0xad => return format!(r"'\u{byte:04x}'"),
+        printable => return format!("'{}'", char::from(printable)),
+    };
+    format!(r"'\{letter}'")
 }
 
 /// How many bytes from the start neither end a string nor need a closer look: printable ASCII

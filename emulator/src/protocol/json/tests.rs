@@ -125,7 +125,7 @@ fn texts_are_read_as_go_reads_them() {
 
 #[test]
 fn refusals_are_in_the_words_of_go() {
-    let rows: [(&[u8], &str); 16] = [
+    let rows: [(&[u8], &str); 33] = [
         (b"", "unexpected end of JSON input"),
         (b"{\"a\":", "unexpected end of JSON input"),
         (b"hello", "invalid character 'h' looking for beginning of value"),
@@ -142,6 +142,23 @@ fn refusals_are_in_the_words_of_go() {
         (b"\"\\u12g4\"", "invalid character 'g' in \\u hexadecimal character escape"),
         (b"01", "invalid character '1' after top-level value"),
         (b"'", "invalid character '\\'' looking for beginning of value"),
+        (b"\\", r"invalid character '\\' looking for beginning of value"),
+        (b"\"a\nb\"", r"invalid character '\n' in string literal"),
+        (b"\"a\x07\"", r"invalid character '\a' in string literal"),
+        (b"\"\\\x7f", r"invalid character '\x7f' in string escape code"),
+        (b"\x80", r"invalid character '\u0080' looking for beginning of value"),
+        (b"\xad", r"invalid character '\u00ad' looking for beginning of value"),
+        (b"\xff", "invalid character '\u{ff}' looking for beginning of value"),
+        (b"tru\\", r"invalid character '\\' in literal true (expecting 'e')"),
+        (b"falsX", "invalid character 'X' in literal false (expecting 'e')"),
+        (b"nx", "invalid character 'x' in literal null (expecting 'u')"),
+        (b"nul", "invalid character ' ' in literal null (expecting 'l')"),
+        (b"-", "invalid character ' ' in numeric literal"),
+        (b"1e+", "invalid character ' ' in exponent of numeric literal"),
+        (b"\"\\", "invalid character ' ' in string escape code"),
+        (b"\"\\u12", "invalid character ' ' in \\u hexadecimal character escape"),
+        (b"\"abc", "unexpected end of JSON input"),
+        (b"1.x", "invalid character 'x' after decimal point in numeric literal"),
     ];
     for (input, expected) in rows {
         assert_eq!(check(input).unwrap_err().to_string(), expected, "{input:?}");
