@@ -39,6 +39,9 @@ pub(crate) fn our_name(key: &str) -> String {
         "account_resolver" | "accounts_resolver" => "resolver",
         "system" => "system_account",
         "trusted_keys" => "trusted",
+        "storedir" => "store_dir",
+        "no_system" | "no_sys_acc" => "no_system_account",
+        "operators" | "root" | "roots" | "root_operator" | "root_operators" => "operator",
         _ => return small,
     };
     ours.to_owned()

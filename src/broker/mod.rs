@@ -2,7 +2,7 @@
 //! watching and ending it.
 //!
 //! Nothing here knows waves or nodes: it is handed limits and folders and hands back addresses,
-//! samples and reasons as values. Brokers listen on loopback only, and a broker goes when this
+//! samples and reasons as values. Brokers listen on loopback, for clients where they are told to, and a broker goes when this
 //! process goes, however it goes ([`crate::child`]).
 
 mod again;

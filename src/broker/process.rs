@@ -498,7 +498,11 @@ impl Files {
     fn died(&self, spec: &StartSpec, client: u16, monitor: u16, exit: Exit) -> StartError {
         let name = spec.name.clone();
         let says = |what: &str| exit.log_tail.iter().any(|line| line.contains(what));
-        if says("cannot assign requested address") {
+        let is_elsewhere = |line: &String| {
+            line.contains("cannot assign requested address")
+                && line.contains(&spec.host.to_string())
+        };
+        if exit.log_tail.iter().any(is_elsewhere) {
             StartError::NotHere { name, host: spec.host, exit }
         } else if says("address already in use") {
             let ports = [client, monitor].into_iter().chain(spec.wiring.ports()).collect();

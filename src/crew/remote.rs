@@ -78,10 +78,15 @@ impl Orders {
                 }
             }
         };
-        tokio::select! {
+        let answer = tokio::select! {
             answered = answered => answered,
             () = self.lost(number) => Err(AskError::Nobody),
+        };
+        // Whoever has told what it counted in all says no more, while others may take their time to end.
+        if matches!((order, &answer), (Order::Stop, Ok(Answer::Report(_)))) {
+            self.board.release(number);
         }
+        answer
     }
 
     /// Ends when a worker is lost.
@@ -293,7 +298,6 @@ impl Remote {
         for (number, answer) in self.orders().give_all(&Order::Stop, STOP_WITHIN).await {
             match answer {
                 Ok(Answer::Report(report)) => {
-                    self.board().release(number);
                     self.board().report(number, &report);
                     // One time for the slices of all.
                     let until = *deadline.get_or_insert_with(|| Instant::now() + SLICES_WITHIN);

@@ -55,7 +55,7 @@ pub struct Managed {
     pub brokers: Vec<PlannedBroker>,
     /// What must be there between them for the network to count as formed, each pair once.
     pub links: Vec<Link>,
-    /// Where they take nodes and clients; `None`: on loopback. Everything else of theirs is there in any case.
+    /// Where they take nodes and clients; `None`: on loopback. Links and monitoring are there in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<Ipv4Addr>,
     /// Added to the environment of each.

@@ -47,7 +47,7 @@ pub struct Brokers {
     #[schemars(with = "Option<Variables>")]
     pub environment: Option<Named<String>>,
     /// Opens a profiling port on loopback in each broker; goroutines, heap and stacks are then looked at
-    /// before and after each phase. Default false.
+    /// before and after each phase. Not with `listen`. Default false.
     pub profiling: Option<bool>,
     /// How long the proof of the network may take in all, nodes that connect meanwhile not counted: from the
     /// start of the brokers until they have found each other and pass on messages, and until the interest of

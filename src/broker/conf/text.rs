@@ -90,7 +90,12 @@ impl Reader<'_> {
         }
         let spaced = !self.take(char::is_whitespace).is_empty();
         if quote.is_none() && spaced && key.eq_ignore_ascii_case("include") {
-            self.value(0)?;
+            match self.rest.peek()? {
+                '\'' | '"' => self.value(0)?,
+                _ => {
+                    self.take(|c| !c.is_whitespace() && !";}'".contains(c));
+                }
+            }
             return Some(None);
         }
         if quote.is_none() && key.is_empty() {
@@ -141,7 +146,7 @@ impl Reader<'_> {
     }
 
     fn rest_of_line(&mut self) {
-        self.take(|c| c != '\n');
+        self.take(|c| !"\n\r".contains(c));
     }
 
     /// Text in parentheses, of which the closing one has a line of its own.
@@ -198,6 +203,8 @@ mod tests {
             ("remotes = [\n {url: nats://a:1, // }]\n}] port: 1", &[("remotes", 1), ("port", 3)]),
             ("text: (\nport: 1 )\n)\nport: 2", &[("text", 1), ("port", 4)]),
             ("include ./own.conf\nINCLUDE 'a b.conf'\nport: 1", &[("port", 3)]),
+            ("include a,b.conf\nport: 1", &[("port", 2)]),
+            ("# x\rport: 1", &[("port", 1)]),
             ("say: \"a \\\" b\\n\"\nport: 1", &[("say", 1), ("port", 2)]),
             ("port: ${X}", &[("port", 1)]),
             // Broken: what comes before is known.

@@ -90,6 +90,14 @@ fn check_keys(found: &mut Vec<Problem>, brokers: &Brokers) {
             found.push(Problem::new(at!["brokers", key], message, advice).of_key());
         }
     }
+    // nats-server opens it where it listens for clients (`StartProfiler`), and it asks nobody who they are.
+    if brokers.profiling == Some(true) && brokers.listen.is_some() {
+        let message =
+            "`profiling` beside `listen`: the profiling port would be open where clients are";
+        found.push(
+            Problem::new(at!["brokers", "profiling"], message, "leave one of the two out").of_key(),
+        );
+    }
     if topology == External && brokers.urls.as_ref().is_none_or(Vec::is_empty) {
         let message = "topology external needs the URLs of the network";
         let advice = "write `urls: [\"nats://broker.example.net:4222\"]`";

@@ -9,7 +9,7 @@ use crate::plan;
 use crate::scenario::Topology;
 use crate::scenario::error::Problem;
 use crate::scenario::layout;
-use crate::scenario::timeline::{Names, Step};
+use crate::scenario::timeline::{Names, Rolling, Step};
 use crate::scenario::types::Scenario;
 
 /// Most steps of a timeline.
@@ -168,6 +168,9 @@ fn check_spans(found: &mut Vec<Problem>, index: usize, step: &Step) {
         if let Some(span) = span {
             check_span(found, at(key), what, span.0);
         }
+    }
+    if let Some(Rolling::Pause(pause)) = step.rolling {
+        check_span(found, at("rolling"), "pause", pause.0);
     }
     if let Some(watch) = step.watch {
         check_positive(found, at("watch"), "watch", watch.0, "watch: 60s");

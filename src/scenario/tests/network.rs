@@ -63,6 +63,7 @@ fn brokers_that_cannot_be_meant_are_refused() {
         ("environment: {\"GO-GC\": 50}", "cannot name a variable"),
         ("environment: {GOGC: [50]}", "expected"),
         ("form_within: 0s", "above zero"),
+        ("listen: 10.0.0.5\n  profiling: true", "leave one of the two out"),
         ("listen: 0.0.0.0", "the address by which other hosts reach this one"),
         ("listen: broker1", "no IPv4 address"),
         ("listen: 4222", "no IPv4 address"),
@@ -157,6 +158,10 @@ fn a_timeline_that_cannot_be_carried_out_is_refused_with_what_to_write() {
         ("timeline: [{at: 1s, replace: n1}]", &["nothing to replace it with"]),
         ("timeline: [{at: 1s, replace: n1, nats: new}]", &["no version of nats-server"]),
         ("timeline: [{at: 1s, restart: n1, rolling: hole}]", &["`whole`"]),
+        (
+            "timeline: [{at: 1s, restart: n1, for: 1s, rolling: 18446744073709551615s}]",
+            &["pause is longer than a week"],
+        ),
         ("timeline: [{at: 1s, kill: n1}, {at: 2s, kill: n1}]", &["is called `kill` as well"]),
         ("timeline: [{at: 1s, restrat: n1}]", &["did you mean `restart`?"]),
         ("timeline: [{at: 1s, start: n1}]", &["nothing ends n1 before", "`stop: n1`"]),
