@@ -55,7 +55,7 @@ pub(super) enum Command {
     Worker(Box<worker::WorkerArgs>),
     /// Replay what real servers were recorded doing, and certify that nodes do the same.
     Fidelity(fidelity::FidelityArgs),
-    /// List or install nats-server versions.
+    /// List and install nats-server versions, or start the brokers of a scenario alone.
     Broker(broker::BrokerArgs),
     /// Print the report of a result folder again.
     Report(report::ReportArgs),

@@ -14,7 +14,7 @@ use super::units::{Count, HostAddress, Span};
 
 /// The brokers under test.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{topology: cluster, size: 3}`")]
 pub struct Brokers {
     /// How the brokers are joined; default `single`.
     pub topology: Option<Topology>,

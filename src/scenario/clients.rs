@@ -34,7 +34,7 @@ pub enum WaveClients {
 
 /// A client of a wave.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{at: w1}`")]
 pub struct WaveClient {
     /// Where it is: `conductor`, or the name of a worker; default: where `client: {at: ...}` says.
     pub at: Option<String>,
@@ -190,7 +190,7 @@ mod tests {
             ("", "1001", "`clients` is 1001"),
             ("", &many, "`clients` is 1001"),
             ("", "two", "a number of clients such as `2`"),
-            ("", "[2]", "expected struct WaveClient"),
+            ("", "[2]", "expected a map such as `{at: w1}`, found"),
             ("", "[{att: w1}]", "did you mean `at`?"),
             ("", "[{at: \"\"}]", "is no name of a worker"),
             ("", "[{}, {filter: {fatcs: [a=b]}}]", "did you mean `facts`?"),

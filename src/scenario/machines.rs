@@ -11,7 +11,10 @@ use super::units::Span;
 
 /// An autonomous agent: a state machine and its watchers.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{name: heater, version: 1.0.0, initial_state: off, transitions: [], watchers: []}`"
+)]
 pub struct Machine {
     /// Name, unique in the group.
     pub name: String,
@@ -29,7 +32,10 @@ pub struct Machine {
 
 /// A step from some states to one: `{name: switch_on, from: [off], destination: on}`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{name: switch_on, from: [off], destination: on}`"
+)]
 pub struct MachineTransition {
     /// Name, as `choria_util#machine_transition` asks for it.
     pub name: String,
@@ -43,7 +49,10 @@ pub struct MachineTransition {
 
 /// Something that acts in some states of its machine.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{name: check, type: nagios, properties: {plugin: check_load}}`"
+)]
 pub struct MachineWatcher {
     /// Name, unique in the machine.
     pub name: String,
@@ -73,7 +82,7 @@ pub enum WatcherType {
 
 /// What a watcher is told.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{plugin: check_load}`")]
 pub struct WatcherProperties {
     /// Nagios: the command that a server would execute.
     pub plugin: Option<String>,

@@ -16,7 +16,7 @@ use super::units::{Count, Span};
 /// refused where instants decide that; where they do not, one that comes while a broker stands still, is away for its
 /// restart or is still being ended waits until that is over.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{at: 10s, restart: n1}`")]
 #[schemars(rename = "TimelineStep")]
 pub struct Step {
     /// Name, unique in the timeline; thresholds select by it; default: the action.
@@ -59,7 +59,7 @@ pub struct Step {
 
 /// A wave of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{wave: rpc, number: 2}`")]
 pub struct AfterWave {
     /// Name of the entry.
     pub wave: String,

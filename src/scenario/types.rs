@@ -16,7 +16,10 @@ use super::units::{Count, Percent, Rate, Span};
 
 /// One question to a Choria network: which nodes, which broker, which waves, and what must hold.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a scenario with keys such as `version`, `name`, `fleet` and `waves`"
+)]
 pub struct Scenario {
     /// Version of this format: 1.
     #[schemars(extend("const" = 1))]
@@ -47,7 +50,7 @@ pub struct Scenario {
 
 /// What is expected of worker processes.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{tolerate: 5%}`")]
 pub struct Workers {
     /// How many of the nodes may be lost with their workers before the run fails; default `0%`.
     pub tolerate: Option<Percent>,
@@ -55,7 +58,7 @@ pub struct Workers {
 
 /// Nodes that share a behaviour.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{group: web, nodes: 100}`")]
 pub struct Group {
     /// Name, unique in the fleet.
     pub group: String,
@@ -117,7 +120,7 @@ pub enum StockAgent {
 
 /// An agent that its DDL describes.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{ddl: patching.json}`")]
 pub struct DdlAgent {
     /// The agent's DDL in its JSON form, beside the scenario or with a path from there.
     pub ddl: String,
@@ -132,7 +135,7 @@ pub struct DdlAgent {
 
 /// How a group's nodes connect.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{rate: 2000/s}`")]
 pub struct Connect {
     /// First connections started over the whole group; default: no pacing.
     pub rate: Option<Rate>,
@@ -145,7 +148,7 @@ pub struct Connect {
 
 /// How a group's nodes answer requests, leave and hang.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{reply_delay: 50ms}`")]
 pub struct Behaviour {
     /// Time between a request and its reply; default: none. A server gives an agent up that takes
     /// longer than its timeout (discovery and rpcutil 2s, emulated agents 5s, choria_util 10s, scout and
@@ -164,7 +167,7 @@ pub struct Behaviour {
 /// Nodes that are stopped in order and started again a little later, a share of them in each round:
 /// `{share: 5%, every: 1m, away: 10s}`. A node stays for one whole round first.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{share: 5%, every: 1m, away: 10s}`")]
 pub struct Churn {
     /// Share of the nodes that leave in a round, each at an instant of its own.
     pub share: Percent,
@@ -177,7 +180,7 @@ pub struct Churn {
 /// When nodes hang: `{after: 10s}`. They read, answer and say nothing any more; their sockets take in a
 /// few KiB, and their broker has to keep or drop the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{after: 10s}`")]
 pub struct Stuck {
     /// From when a node's subscriptions exist until it hangs.
     pub after: Span,
@@ -206,7 +209,7 @@ pub enum Queue {
 /// The queue in front of a server's one handler. Agents run beside the handler: a reply delay does not
 /// hold it up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{size: 10, handling: 100us}`")]
 pub struct FullQueue {
     /// Places in the buffer of a subscription, and again in the queue that all of them share; default 10.
     #[schemars(extend("minimum" = 1))]
@@ -227,7 +230,7 @@ pub enum Spread {
 
 /// A log-normal distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{median: 20ms, sigma: 0.5}`")]
 pub struct Lognormal {
     /// Half of the delays are below this.
     pub median: Span,
@@ -238,7 +241,7 @@ pub struct Lognormal {
 
 /// Where nodes depart from a real Choria server for speed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{reply_flush: none}`")]
 pub struct Fidelity {
     /// A PING round trip after each subscription as the real server does, or once for all;
     /// default `each`.
@@ -249,7 +252,7 @@ pub struct Fidelity {
 
 /// The lifecycle events that nodes publish.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{alive: false}`")]
 pub struct Events {
     /// One event when a node has made all its subscriptions for the first time; default true.
     pub startup: Option<bool>,
@@ -266,7 +269,7 @@ pub struct Events {
 
 /// How nodes register.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{content: inventory_content}`")]
 pub struct Registration {
     /// What is published.
     pub content: RegistrationContent,
@@ -293,7 +296,7 @@ pub enum RegistrationContent {
 
 /// Where nodes write their status files.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{folder: /tmp/status}`")]
 pub struct StatusFiles {
     /// The folder, made if it is not there; each node writes `IDENTITY.json` in it.
     pub folder: String,
@@ -326,7 +329,7 @@ pub enum ReplyFlush {
 
 /// The client that sends the waves.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{ttl: 60s}`")]
 pub struct Client {
     /// Caller id; default `choria=emulator`.
     pub callerid: Option<String>,
@@ -347,7 +350,10 @@ pub struct Client {
 
 /// One entry of `waves`: the same request, `count` times.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{name: rpc, request: {agent: emulated0, action: generate}}`"
+)]
 pub struct Wave {
     /// Name, unique; thresholds select by it.
     pub name: String,
@@ -375,7 +381,7 @@ pub struct Wave {
 
 /// A discovery.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{agent: emulated0}`")]
 pub struct Discover {
     /// Only nodes that host this agent; default: all.
     pub agent: Option<String>,
@@ -387,7 +393,7 @@ pub struct Discover {
 
 /// An RPC request.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{agent: rpcutil, action: ping}`")]
 pub struct Request {
     /// The agent, for example `emulated0` or `rpcutil`.
     pub agent: String,
@@ -403,7 +409,7 @@ pub struct Request {
 
 /// Choria's filters; what is given must match.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{facts: [dc=west]}`")]
 pub struct Filter {
     /// Identities, or `/regular expressions/`; one must match.
     pub identity: Option<Vec<String>>,
@@ -431,7 +437,7 @@ pub enum Mode {
 
 /// Slices of mode `batch`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{size: 100, sleep: 1s}`")]
 pub struct Batch {
     /// Nodes in a slice.
     #[schemars(extend("minimum" = 1))]

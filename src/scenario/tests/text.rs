@@ -58,3 +58,45 @@ fn broken_yaml_is_refused_with_its_place() {
         assert!(told.contains(place), "{text:?}: {told}");
     }
 }
+
+/// Something else where a map belongs is told an example of it, and that is one.
+fn check_example<T: serde::de::DeserializeOwned>() {
+    let told = serde_json::from_value::<T>(serde_json::json!(3)).map(|_| ()).unwrap_err();
+    let told = told.to_string();
+    let name = std::any::type_name::<T>();
+    let (_, example) = told.split_once("expected a map such as `").expect(name);
+    let (example, _) = example.split_once('`').expect(name);
+    let read = serde_saphyr::from_str::<T>(example).map(|_| ());
+    assert!(read.is_ok(), "{name}: {example}: {read:?}");
+}
+
+#[test]
+fn the_maps_that_errors_show_are_such_maps() {
+    check_example::<types::Workers>();
+    check_example::<types::Group>();
+    check_example::<types::DdlAgent>();
+    check_example::<types::Connect>();
+    check_example::<types::Behaviour>();
+    check_example::<types::Churn>();
+    check_example::<types::Stuck>();
+    check_example::<types::FullQueue>();
+    check_example::<types::Lognormal>();
+    check_example::<types::Fidelity>();
+    check_example::<types::Events>();
+    check_example::<types::Registration>();
+    check_example::<types::StatusFiles>();
+    check_example::<types::Client>();
+    check_example::<types::Wave>();
+    check_example::<types::Discover>();
+    check_example::<types::Request>();
+    check_example::<types::Filter>();
+    check_example::<types::Batch>();
+    check_example::<clients::WaveClient>();
+    check_example::<timeline::Step>();
+    check_example::<timeline::AfterWave>();
+    check_example::<brokers::Brokers>();
+    check_example::<machines::Machine>();
+    check_example::<machines::MachineTransition>();
+    check_example::<machines::MachineWatcher>();
+    check_example::<machines::WatcherProperties>();
+}
