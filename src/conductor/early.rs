@@ -11,7 +11,7 @@ use super::network::Network;
 use super::{Stop, StopReason};
 use crate::crew::{Crew, CrewError, Losses};
 
-/// How often it is looked whether nodes broke or workers are lost.
+/// How often it is looked whether nodes broke or workers are lost; losses are on the crew's board within 4.75 s.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Ends when the run has to end early, with the reason. Of the network it holds nothing.

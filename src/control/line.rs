@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
-use super::messages::{Answer, Order};
 use super::{TICK, stranger};
 use crate::driver::{ConnectionOptions, OptionsError, redacted, tls_advice};
 
@@ -234,19 +233,6 @@ impl Line {
             tracing::warn!(subject, "not asked on the control plane: {error}");
         }
         Ok(answers)
-    }
-
-    /// Gives a worker an order.
-    ///
-    /// # Errors
-    /// When it does not answer within `patience`.
-    pub async fn order(
-        &self,
-        subject: &str,
-        order: &Order,
-        patience: Duration,
-    ) -> Result<Answer, AskError> {
-        self.ask(subject, order, patience).await
     }
 
     /// Answers a message that asked for it.

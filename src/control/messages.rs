@@ -109,6 +109,25 @@ pub enum Welcome {
     Refused(String),
 }
 
+/// An order with what tells it apart from all others of the run. It is given again where its answer was lost, and
+/// carried out once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbered<O = Order> {
+    /// From 1; 0: nobody waits for the answer.
+    pub id: u64,
+    /// The first id whose answer somebody still waits for: those of the ones before may be forgotten.
+    pub awaited: u64,
+    /// What is to be done.
+    pub order: O,
+}
+
+impl<O> Numbered<O> {
+    /// One whose answer nobody waits for.
+    pub fn unasked(order: O) -> Self {
+        Self { id: 0, awaited: 0, order }
+    }
+}
+
 /// What a worker is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -59,6 +59,12 @@ impl Silence {
         self.0 = 0;
     }
 
+    /// Somebody is known not to be there any more: the silence is too long from now on.
+    pub fn exhaust(&mut self) {
+        let ticks = u32::try_from(LOST_AFTER.as_millis().div_ceil(TICK.as_millis()));
+        self.0 = self.0.max(ticks.unwrap_or(u32::MAX));
+    }
+
     /// A tick went by; true if that makes the silence too long.
     pub fn tick(&mut self) -> bool {
         self.0 = self.0.saturating_add(1);

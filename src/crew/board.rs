@@ -3,19 +3,23 @@
 //! Written by the tasks that listen, read by anyone. Everything about one worker is in one place, and everything
 //! of a run is a sum over workers.
 
+mod seen;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use emulator::connection::server_error::ServerError;
-use emulator::fleet::counts::{FleetCounts, StepTimes};
+use emulator::fleet::counts::FleetCounts;
 use reports::store::WorkerRow;
+use reports::verdict::ExitCode;
 use reports::worker::WorkerResult;
 use tokio::sync::Notify;
 
+pub(super) use self::seen::{Seen, Worker};
 use super::CrewError;
 use crate::child::Exit;
-use crate::control::messages::{Card, Pulse, Report, Slice, Spent, Steps};
-use crate::control::{LOST_AFTER, Silence, TICK};
+use crate::control::messages::{Pulse, Report, Slice, Spent, Steps};
+use crate::control::{LOST_AFTER, TICK};
 
 /// Rows of slices that wait to be written down: ten minutes of twenty workers.
 const ROWS_KEPT: usize = 12_000;
@@ -27,6 +31,8 @@ const REFUSALS_KEPT: usize = 20;
 /// common is told then. Longer than from one pulse to the next and one tick, so that a way that is closed to
 /// all of them is told as such.
 const TOGETHER: Duration = TICK.saturating_mul(2);
+/// A loss is on the board within 4.75 s of the last sign of life: whoever looks at it every 200 ms tells within five.
+const _: () = assert!(LOST_AFTER.as_millis() + TOGETHER.as_millis() + TICK.as_millis() <= 4_750);
 
 /// All workers of a run.
 #[derive(Debug)]
@@ -36,92 +42,6 @@ pub(super) struct Board {
     seen: Mutex<Seen>,
     /// Something changed.
     pub(super) changed: Notify,
-}
-
-/// What is known.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// By number.
-    pub(super) workers: Vec<Worker>,
-    /// Workers that were turned away, and why.
-    pub(super) refused: Vec<String>,
-    /// Workers of our own that ended before they took part, and how.
-    pub(super) stillborn: Vec<String>,
-    /// The run is about to end: nobody is let in any more.
-    pub(super) closed: bool,
-    /// Why no worker can be heard any more.
-    deaf: Option<String>,
-    /// A run that is conducted over the same control broker and goes before this one.
-    rival: Option<String>,
-    /// Workers that were lost, not yet told.
-    untold: Vec<String>,
-    rows: Vec<WorkerRow>,
-}
-
-/// One worker.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) card: Card,
-    /// Nodes of its share.
-    pub(super) nodes: u64,
-    pub(super) silence: Silence,
-    /// `Some`: it is lost, and why.
-    pub(super) lost: Option<String>,
-    /// It was told to go: to end in order is no loss.
-    pub(super) leaving: bool,
-    /// It has a driver: without it the run cannot go on, whatever is tolerated.
-    pub(super) drives: bool,
-    /// Connections of that driver that are away.
-    pub(super) clients_away: u64,
-    /// It has told what it counted in all, or nobody wants to know: it may be gone.
-    pub(super) released: bool,
-    /// As of the last pulse or report.
-    pub(super) counts: FleetCounts,
-    pub(super) spent: Spent,
-    pub(super) failures: Vec<String>,
-    /// The most memory that it had at any look.
-    rss_bytes_max: u64,
-    lag_us_max: u64,
-    /// The sum of its slices.
-    pub(super) sum: FleetCounts,
-    pub(super) steps: StepTimes,
-    pub(super) slices: u64,
-    /// The longest lag in any slice.
-    lag_us_worst: u64,
-}
-
-impl Worker {
-    pub(super) fn new(card: Card, nodes: u64) -> Self {
-        Self {
-            card,
-            nodes,
-            silence: Silence::default(),
-            lost: None,
-            leaving: false,
-            drives: false,
-            clients_away: 0,
-            released: false,
-            counts: FleetCounts::default(),
-            spent: Spent::default(),
-            failures: Vec::new(),
-            rss_bytes_max: 0,
-            lag_us_max: 0,
-            sum: FleetCounts::default(),
-            steps: StepTimes::default(),
-            slices: 0,
-            lag_us_worst: 0,
-        }
-    }
-
-    fn spend(&mut self, spent: Spent) {
-        self.spent = self.spent.then(spent);
-        self.rss_bytes_max = self.rss_bytes_max.max(spent.rss_bytes);
-    }
-
-    /// As people are told of it: `w2 on host b (process 17)`.
-    pub(super) fn in_words(&self) -> String {
-        format!("{} on {} (process {})", self.card.name, self.card.host.name, self.card.pid)
-    }
 }
 
 impl Board {
@@ -141,7 +61,10 @@ impl Board {
         if worker.lost.is_some() {
             return worker.lost.clone();
         }
-        worker.silence.heard();
+        // What it said before it ended may come later than its end.
+        if worker.last_words.is_none() {
+            worker.silence.heard();
+        }
         // Before its nodes start it counts nothing.
         if let Some(counts) = FleetCounts::of_numbers(&pulse.counts) {
             worker.counts = counts;
@@ -230,6 +153,13 @@ impl Board {
         let mut seen = self.seen();
         match (0..).zip(&seen.workers).find(|(_, worker)| worker.card.name == name) {
             Some((_, worker)) if worker.leaving && exit.code == Some(0) => {}
+            // It has missed this conductor: so do others in a moment, where the way is closed to all.
+            Some((number, _)) if exit.code == Some(i32::from(ExitCode::WorkerLost.number())) => {
+                if let Some(worker) = seen.worker(number) {
+                    worker.silence.exhaust();
+                    worker.last_words = Some(format!("it {exit}"));
+                }
+            }
             Some((number, _)) => {
                 drop(seen);
                 self.lose(number, &format!("it {exit}"));
@@ -309,7 +239,8 @@ impl Board {
             return;
         }
         for (number, _) in silent.into_iter().filter(|(_, lasts)| *lasts >= LOST_AFTER) {
-            seen.lose(number, "it was not heard for 4 s");
+            let words = seen.worker(number).and_then(|worker| worker.last_words.take());
+            seen.lose(number, words.as_deref().unwrap_or("it was not heard for 4 s"));
         }
         drop(seen);
         self.changed.notify_waiters();
@@ -398,6 +329,21 @@ impl Board {
         std::mem::take(&mut self.seen().untold)
     }
 
+    /// A worker that is there did not tell something of its nodes.
+    pub(super) fn lack(&self, number: u64, what: &str) {
+        let mut seen = self.seen();
+        let Some(name) = seen.worker(number).map(|worker| worker.card.name.clone()) else { return };
+        let told = format!("worker {name} {what}");
+        if !seen.lacking.contains(&told) {
+            seen.lacking.push(told);
+        }
+    }
+
+    /// What was not told, in words.
+    pub(super) fn take_lacking(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen().lacking)
+    }
+
     /// Nodes that are connected or will not be. Those of a lost worker will not, and whatever they were before, each
     /// counts once.
     pub(super) fn settled(&self) -> u64 {
@@ -462,39 +408,6 @@ impl Board {
         }
         (Steps::of(&steps) != Steps::of(&worker.steps))
             .then(|| format!("the connection times of worker {name} are not those of its slices"))
-    }
-}
-
-impl Seen {
-    /// A worker is lost; false if that is known, or it has told what it counted in all.
-    fn lose(&mut self, number: u64, why: &str) -> bool {
-        let Some(worker) = self.worker(number) else { return false };
-        if worker.lost.is_some() || worker.released {
-            return false;
-        }
-        worker.lost = Some(why.to_owned());
-        let told =
-            format!("worker {} with {} nodes is lost: {why}", worker.in_words(), worker.nodes);
-        tracing::warn!("{told}");
-        self.untold.push(told);
-        true
-    }
-
-    /// The names of all workers.
-    pub(super) fn names(&self) -> String {
-        let mut names: Vec<_> = self.workers.iter().map(|one| one.card.name.as_str()).collect();
-        names.sort_unstable();
-        names.join(", ")
-    }
-
-    /// Those of `places` that no worker is called by.
-    pub(super) fn without<'a>(&self, places: &[&'a str]) -> Vec<&'a str> {
-        let is_there = |place: &&str| self.workers.iter().any(|one| one.card.name == **place);
-        places.iter().copied().filter(|place| !is_there(place)).collect()
-    }
-
-    pub(super) fn worker(&mut self, number: u64) -> Option<&mut Worker> {
-        self.workers.get_mut(usize::try_from(number).ok()?)
     }
 }
 

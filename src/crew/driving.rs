@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::CrewError;
-use super::remote::Orders;
+use super::orders::Orders;
 use crate::control::messages::{Answer, Order, Reach, micros};
 use crate::control::parcel::{Parcel, Receipt, Unpacking};
 use crate::control::waves::{DriverAccount, FromDriver};

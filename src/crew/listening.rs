@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, StorageType};
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::{self, ErrorCode, Message};
 use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::board::{Board, Worker};
-use crate::control::messages::{Card, Order, Welcome};
+use crate::control::messages::{Card, Numbered, Order, Welcome};
 use crate::control::{Build, Line, Subjects, TICK};
 
 /// What slices may take in the control broker, and what it sets aside for them. They are read at once; what goes when
@@ -133,7 +134,8 @@ pub(super) async fn hear(
                     && let Some(why) = board.pulse(number, pulse)
                 {
                     let why = format!("the run goes on without this worker: {why}");
-                    line.say(&subjects.order(number), &Order::Leave(why)).await;
+                    let leave = Numbered::unasked(Order::Leave(why));
+                    line.say(&subjects.order(number), &leave).await;
                 }
             }
             Some(message) = left.next() => {
@@ -160,15 +162,28 @@ pub(super) async fn make_stream(line: &Line) -> Result<(), String> {
         ..Config::default()
     };
     let context = jetstream::new(line.client().clone());
-    let Err(error) = context.create_stream(config.clone()).await else { return Ok(()) };
-    // One that another build has left behind is brought up to what is needed.
-    context.update_stream(config).await.map(drop).map_err(|_| {
+    let made = match context.create_stream(config.clone()).await {
+        // One that another build has left behind is brought up to what is needed.
+        Err(error) if is_there(&error) => context.update_stream(config).await.map(drop),
+        made => made.map(drop),
+    };
+    made.map_err(|error| {
         format!(
             "control broker {}: no stream can be made: {error}\n\
              start it with JetStream (nats-server -js), with an account that may use it",
             line.url()
         )
     })
+}
+
+/// Whether there is a stream of this name, made in another way.
+fn is_there(error: &CreateStreamError) -> bool {
+    match error.kind() {
+        CreateStreamErrorKind::JetStream(error) => {
+            error.error_code() == ErrorCode::STREAM_NAME_EXIST
+        }
+        _ => false,
+    }
 }
 
 /// Removes the stream, with all that is in it; where another run goes on, it only loses what this one put there.

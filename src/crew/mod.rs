@@ -5,12 +5,14 @@
 //! each node that did not answer.
 
 mod board;
+mod call;
 mod children;
 mod driving;
 mod listening;
 mod local;
 mod losses;
 mod muster;
+mod orders;
 mod places;
 mod remote;
 mod rivals;
@@ -30,14 +32,16 @@ use reports::worker::WorkerResult;
 
 use self::board::Board;
 use self::local::Local;
-use self::remote::{Orders, Remote};
+use self::orders::Orders;
+use self::remote::Remote;
 use crate::driver::Secret;
 
+pub(crate) use self::call::{Call, PlanText};
+pub use self::call::{ControlAt, Elsewhere, Workers};
 pub use self::children::TOKEN_VARIABLE;
 pub(crate) use self::driving::{Clock, Drivers, FarDriver, Start};
 pub(crate) use self::losses::Losses;
-pub(crate) use self::muster::{Call, Mustered, PlanText};
-pub use self::muster::{ControlAt, Elsewhere, Workers};
+pub(crate) use self::muster::Mustered;
 pub(crate) use self::places::check as check_places;
 
 /// Time for all nodes of a process to end in order, shutdown events included.

@@ -1,34 +1,29 @@
 //! A crew of worker processes, here or on other machines: orders go out, answers and figures come in.
 //!
 //! Who is there, and what was counted, is on the [`Board`]; three tasks keep it (`listening`). Orders go to
-//! all workers at once and wait for a bounded time; one that does not answer is not waited for again, since
-//! whether it is lost is judged by its pulses alone.
+//! all workers at once and are given (`orders`) for a bounded time; one that does not answer is not waited for again,
+//! since whether it is lost is judged by its pulses alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
 use emulator::fleet::counts::StepTimes;
 use futures_util::future::join_all;
 use reports::store::WorkerRow;
-use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::board::Board;
 use super::muster::Mustered;
+use super::orders::Orders;
 use super::{Cost, Dismissed, Presence, Reason, STOP_WITHIN};
 use crate::control::messages::{Answer, Order, Outcome};
-use crate::control::{AskError, IndexRuns, Line, LineError, Subjects};
+use crate::control::{AskError, IndexRuns};
 
 /// Time for an answer that is at hand.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Time to open a book: the driver waits no longer before it sends.
-const OPEN_WITHIN: Duration = Duration::from_millis(400);
 /// Time for the last slices to arrive after the worker said how many there are.
 const SLICES_WITHIN: Duration = Duration::from_secs(10);
-/// Between two attempts at a worker that does not listen yet.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Nodes that are asked about in one message: what is answered stays far below the smallest `max_payload`.
 const NODES_A_QUESTION: usize = 20_000;
 
@@ -37,108 +32,6 @@ pub(super) struct Remote {
     mustered: Mustered,
     /// Global indexes are below this.
     end: u64,
-}
-
-/// What gives orders from any task.
-#[derive(Debug)]
-pub(super) struct Orders {
-    line: Line,
-    subjects: Subjects,
-    board: Arc<Board>,
-}
-
-impl Orders {
-    pub(super) fn new(line: Line, subjects: Subjects, board: Arc<Board>) -> Self {
-        Self { line, subjects, board }
-    }
-
-    /// Numbers of the workers that are not lost.
-    pub(super) fn present(&self) -> Vec<u64> {
-        let all = 0..self.board.seen().workers.len() as u64;
-        all.filter(|number| !self.board.has_gone(*number)).collect()
-    }
-
-    /// Gives one worker an order; one that does not listen yet is asked again.
-    pub(super) async fn give(
-        &self,
-        number: u64,
-        order: &Order,
-        patience: Duration,
-    ) -> Result<Answer, AskError> {
-        let until = Instant::now() + patience;
-        let subject = self.subjects.order(number);
-        let answered = async {
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                match self.line.order(&subject, order, left).await {
-                    Err(AskError::Nobody) if Instant::now() + AGAIN_AFTER < until => {
-                        tokio::time::sleep(AGAIN_AFTER).await;
-                    }
-                    answered => return answered,
-                }
-            }
-        };
-        let answer = tokio::select! {
-            answered = answered => answered,
-            () = self.lost(number) => Err(AskError::Nobody),
-        };
-        // Whoever has told what it counted in all says no more, while others may take their time to end.
-        if matches!((order, &answer), (Order::Stop, Ok(Answer::Report(_)))) {
-            self.board.release(number);
-        }
-        answer
-    }
-
-    /// Ends when a worker is lost.
-    async fn lost(&self, number: u64) {
-        loop {
-            let changed = self.board.changed.notified();
-            if self.board.has_lost(number) {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Gives all workers that are there the same order at once.
-    pub(super) async fn give_all(
-        &self,
-        order: &Order,
-        patience: Duration,
-    ) -> Vec<(u64, Result<Answer, AskError>)> {
-        let each = self
-            .present()
-            .into_iter()
-            .map(async |number| (number, self.give(number, order, patience).await));
-        join_all(each).await
-    }
-
-    /// Opens the book of a request at all of them.
-    pub(super) async fn open(&self, request_id: &str) {
-        let order = Order::Open { request_id: request_id.to_owned() };
-        for (number, answer) in self.give_all(&order, OPEN_WITHIN).await {
-            if let Err(error) = answer {
-                tracing::warn!(number, request_id, "a worker has no book of a request: {error}");
-            }
-        }
-    }
-
-    pub(super) fn board(&self) -> &Arc<Board> {
-        &self.board
-    }
-
-    /// Listens at one of the run's subjects.
-    pub(super) async fn listen(
-        &self,
-        subject: impl Fn(&Subjects) -> String,
-    ) -> Result<Subscriber, LineError> {
-        self.line.listen(&subject(&self.subjects)).await
-    }
-
-    /// Answers a message that asked for it.
-    pub(super) async fn answer(&self, asked: &Message, answer: &impl Serialize) {
-        self.line.answer(asked, answer).await;
-    }
 }
 
 impl Remote {
@@ -184,17 +77,25 @@ impl Remote {
                         steps.merge(&times);
                     }
                 }
-                other => tracing::warn!(number, "no account of a worker: {other:?}"),
+                other => self.unheard(number, "did not tell what it had counted", &other),
             }
         }
         steps
+    }
+
+    /// A worker has no answer to what was asked of it: unless it is lost, figures lack its share.
+    fn unheard(&self, number: u64, what: &str, answer: &Result<Answer, AskError>) {
+        tracing::warn!(number, "a worker {what}: {answer:?}");
+        if !self.board().has_lost(number) {
+            self.board().lack(number, what);
+        }
     }
 
     pub(super) async fn presence(&self) -> Presence {
         let mut connected = vec![false; usize::try_from(self.end).unwrap_or(0)];
         for (number, answer) in self.orders().give_all(&Order::Presence, ANSWER_WITHIN).await {
             let Ok(Answer::Connected(indexes)) = answer else {
-                tracing::warn!(number, "not known which nodes of a worker are connected");
+                self.unheard(number, "did not tell which of its nodes were connected", &answer);
                 continue;
             };
             for index in indexes.below(self.end) {
@@ -292,7 +193,7 @@ impl Remote {
 
     /// Ends all nodes in order, holds what was counted against what was sent, and dismisses the workers.
     pub(super) async fn stop(self) -> Dismissed {
-        let mut differences = Vec::new();
+        let mut differences = self.board().take_lacking();
         self.board().let_go();
         let mut deadline = None;
         for (number, answer) in self.orders().give_all(&Order::Stop, STOP_WITHIN).await {

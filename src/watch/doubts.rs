@@ -142,6 +142,28 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
     late_waves(evidence, &mut doubt);
     backlog(evidence, &mut doubt);
     bottlenecks(evidence, &mut doubt);
+    unanswered(evidence, &mut doubt);
+    for (broker, silent) in &evidence.silent {
+        doubt(
+            "monitoring_silent",
+            Severity::Note,
+            format!(
+                "monitoring of broker {broker} did not answer for {:.1} s, in which nothing is known of it",
+                silent.as_secs_f64()
+            ),
+            "look whether the broker is overloaded, or its monitoring is at another address",
+        );
+    }
+    for (detail, advice) in &evidence.preflight {
+        doubt("host_limit_near", Severity::Note, detail.clone(), advice);
+    }
+    doubts
+}
+
+type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
+
+/// Nodes that were not there from the beginning, and answers that are away without anybody judging it.
+fn unanswered(evidence: &Evidence, doubt: Add<'_>) {
     let (planned, connected) = evidence.fleet;
     if connected < planned {
         doubt(
@@ -162,24 +184,7 @@ pub fn doubts(evidence: &Evidence) -> Vec<Doubt> {
             "write what is asked for, such as `thresholds: {completeness: [\"min == 100%\"]}`",
         );
     }
-    for (broker, silent) in &evidence.silent {
-        doubt(
-            "monitoring_silent",
-            Severity::Note,
-            format!(
-                "monitoring of broker {broker} did not answer for {:.1} s, in which nothing is known of it",
-                silent.as_secs_f64()
-            ),
-            "look whether the broker is overloaded, or its monitoring is at another address",
-        );
-    }
-    for (detail, advice) in &evidence.preflight {
-        doubt("host_limit_near", Severity::Note, detail.clone(), advice);
-    }
-    doubts
 }
-
-type Add<'a> = &'a mut dyn FnMut(&str, Severity, String, &str);
 
 /// Drivers that waited for a processor, and processes that left none to others.
 fn bottlenecks(evidence: &Evidence, doubt: Add<'_>) {

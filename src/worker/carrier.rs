@@ -218,15 +218,21 @@ impl Carrier {
         IndexRuns::of(share.of, mine.filter(|index| fleet.is_connected(*index)))
     }
 
-    /// Ends all nodes in order and sends the last figures; tells everything counted. Where it is called again after
-    /// somebody did not wait for it, it goes on with the same nodes.
-    pub(super) async fn stop(&self) -> Result<Report, String> {
+    /// Ends all nodes in order. Where it is called again after somebody did not wait for it, it goes on with the same
+    /// nodes.
+    pub(super) async fn end_nodes(&self) -> Result<(), String> {
         if let Some(ending) = self.ending()
             && timeout(END_WITHIN, ending).await.is_err()
         {
             let patience = END_WITHIN.as_secs();
             return Err(format!("{}: its nodes did not end within {patience} s", self.name));
         }
+        Ok(())
+    }
+
+    /// Ends all nodes in order and sends the last figures; tells everything counted.
+    pub(super) async fn stop(&self) -> Result<Report, String> {
+        self.end_nodes().await?;
         let outbox = self.state().outbox.take();
         let Some((meter, outbox)) = self.meter.get().zip(outbox) else { return Ok(self.report()) };
         let slices = outbox.finish(meter.counts(), meter.step_times(), self.spent()).await;

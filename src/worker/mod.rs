@@ -5,6 +5,7 @@
 //! them too. One worker serves one run. Whatever happens, nothing
 //! of it stays: when the conductor is not heard any more its nodes end, and so does it.
 
+mod answers;
 mod carrier;
 mod driving;
 mod muster;

@@ -1,5 +1,8 @@
 //! A worker at work: it carries out one order after the other, and hears meanwhile whether it is to end.
 //!
+//! Its last answer may get lost like any other. So after it a worker only says again what it has said, until it is told to
+//! leave, or its conductor is not there any more.
+//!
 //! Orders may take long: clients that cannot connect, nodes that end. Somebody who wants the process to end, a conductor
 //! that does without it and one that is not there any more are heard all the while, and end whatever is under way.
 
@@ -11,12 +14,13 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::answers::{Answers, Known};
 use super::carrier::Carrier;
 use super::driving::Desk;
 use super::muster::Joined;
 use super::{End, Progress, Setup, reporting};
 use crate::conductor::Stop;
-use crate::control::messages::{Answer, Beat, Order, micros};
+use crate::control::messages::{Answer, Beat, Numbered, Order, micros};
 use crate::control::parcel::Unpacking;
 use crate::control::{Line, Silence, Subjects, TICK};
 use crate::plan::Plan;
@@ -43,6 +47,7 @@ pub(super) async fn serve(
         number,
         unpacking: Unpacking::default(),
         plan: None,
+        answers: Answers::default(),
     };
     // Ends with this function, after what it has to say last.
     tasks.spawn(reporting::pulse(line.clone(), subjects.pulse(number), Arc::clone(&carrier)));
@@ -58,7 +63,7 @@ pub(super) async fn serve(
     let stopped = async {
         // Nobody is asked any more when nodes begin to leave.
         hands.desk.close().await;
-        carrier.stop().await
+        carrier.end_nodes().await
     };
     if timeout(STOP_WITHIN, stopped).await.is_err() {
         tracing::warn!("not all nodes ended in order");
@@ -67,6 +72,9 @@ pub(super) async fn serve(
     line.close().await;
     end
 }
+
+/// An order, if it can be read, and where it is answered.
+type Errand = (Message, Result<Numbered, String>);
 
 /// What a worker hears.
 struct Ears<'a> {
@@ -80,8 +88,8 @@ struct Ears<'a> {
     silence: Silence,
     /// The run of another conductor that was heard since.
     instead: Option<String>,
-    /// Orders that came while another was carried out.
-    waiting: VecDeque<Message>,
+    /// Orders that came while another was carried out: one copy of each.
+    waiting: VecDeque<Errand>,
     /// The word to leave, which is to be answered.
     dismissal: Option<Message>,
 }
@@ -96,10 +104,10 @@ impl<'a> Ears<'a> {
     }
 
     /// Waits for the next order; `Err`: there is none, as this worker is to end.
-    async fn order(&mut self) -> Result<Message, End> {
+    async fn order(&mut self) -> Result<Errand, End> {
         loop {
-            if let Some(message) = self.waiting.pop_front() {
-                return Ok(message);
+            if let Some(errand) = self.waiting.pop_front() {
+                return Ok(errand);
             }
             self.hear().await?;
         }
@@ -118,11 +126,14 @@ impl<'a> Ears<'a> {
     async fn hear(&mut self) -> Result<(), End> {
         tokio::select! {
             Some(message) = self.orders.next(), if self.waiting.len() < ORDERS_WAITING => {
-                if let Ok(Order::Leave(why)) = serde_json::from_slice(&message.payload) {
-                    self.dismissal = Some(message);
-                    return Err(End::Refused(why));
+                let read: Result<Numbered, _> = serde_json::from_slice(&message.payload);
+                match read {
+                    Ok(Numbered { order: Order::Leave(why), .. }) => {
+                        self.dismissal = Some(message);
+                        return Err(End::Refused(why));
+                    }
+                    read => self.wait(message, read.map_err(|error| error.to_string())),
                 }
-                self.waiting.push_back(message);
             }
             Some(beat) = self.beats.next() => {
                 match serde_json::from_slice(&beat.payload) {
@@ -141,6 +152,16 @@ impl<'a> Ears<'a> {
         }
         Ok(())
     }
+
+    /// Keeps an order until its turn. Of one that is there already, the later copy is the one that somebody waits at.
+    fn wait(&mut self, message: Message, read: Result<Numbered, String>) {
+        let id = |read: &Result<Numbered, String>| read.as_ref().ok().map(|order| order.id);
+        let (new, mut waiting) = (id(&read), self.waiting.iter_mut());
+        match waiting.find(|(_, old)| new.is_some() && id(old) == new) {
+            Some((at, _)) => *at = message,
+            None => self.waiting.push_back((message, read)),
+        }
+    }
 }
 
 /// What carries out orders.
@@ -153,36 +174,61 @@ struct Hands {
     unpacking: Unpacking,
     /// The plan, until the share of it is taken.
     plan: Option<Plan>,
+    answers: Answers,
 }
 
 impl Hands {
     /// Carries out what is heard until something ends it.
     async fn work(&mut self, ears: &mut Ears<'_>, tell: &impl Fn(Progress)) -> End {
+        // What it was that ends it, and what it says to whatever else is ordered.
+        let mut over: Option<(End, Answer)> = None;
         loop {
-            let message = match ears.order().await {
-                Ok(message) => message,
-                Err(end) => return end,
+            let (message, read) = match ears.order().await {
+                Ok(errand) => errand,
+                Err(end) => return over.map_or(end, |(end, _)| end),
             };
-            let order = serde_json::from_slice(&message.payload);
-            let last = matches!(order, Ok(Order::Stop));
-            let answer = match order {
-                Ok(order) => tokio::select! {
-                    answer = self.carry_out(order, tell) => answer,
-                    end = ears.end() => return end,
-                },
-                Err(error) => Answer::Refused(format!("the order cannot be read: {error}")),
+            let Numbered { id, awaited, order } = match read {
+                Ok(numbered) => numbered,
+                Err(why) => {
+                    let why = format!("the order cannot be read: {why}");
+                    let answer = Answer::Refused(why.clone());
+                    self.line.answer(&message, &answer).await;
+                    over.get_or_insert((End::Refused(why), answer));
+                    continue;
+                }
             };
-            self.line.answer(&message, &answer).await;
-            match answer {
-                _ if last => return End::Released,
-                Answer::Refused(reason) => return End::Refused(reason),
-                _ => {}
+            match self.answers.know(&Numbered { id, awaited, order: () }) {
+                Known::New => {}
+                Known::Answered(answer) => {
+                    self.line.answer(&message, answer).await;
+                    continue;
+                }
+                Known::Forgotten => continue,
             }
+            if let Some((_, said)) = &over {
+                self.line.answer(&message, said).await;
+                continue;
+            }
+            let last = matches!(order, Order::Stop);
+            let answer = tokio::select! {
+                answer = self.carry_out(order, tell) => answer,
+                end = ears.end() => return end,
+            };
+            self.answers.keep(id, &answer);
+            self.line.answer(&message, &answer).await;
+            over = match &answer {
+                Answer::Refused(reason) => Some((End::Refused(reason.clone()), answer)),
+                _ if last => {
+                    let ended = Answer::Refused("this worker's nodes have ended".to_owned());
+                    Some((End::Released, ended))
+                }
+                _ => None,
+            };
         }
     }
 
     async fn carry_out(&mut self, order: Order, tell: &impl Fn(Progress)) -> Answer {
-        let Self { carrier, desk, line, subjects, number, unpacking, plan } = self;
+        let Self { carrier, desk, line, subjects, number, unpacking, plan, .. } = self;
         match order {
             Order::Plan(part) => match unpacking.take(&part) {
                 Ok(None) => Answer::Done,

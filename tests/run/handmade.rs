@@ -2,11 +2,12 @@
 //! instants that real ones hit once in a thousand runs.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::{Message, Subscriber};
 use choria_emulator::broker::Broker;
 use choria_emulator::control::messages::{
-    Answer, Assignment, Beat, Card, Order, Phase, Pulse, Spent, Welcome,
+    Answer, Assignment, Beat, Card, Numbered, Order, Phase, Pulse, Spent, Welcome,
 };
 use choria_emulator::control::parcel::Parcel;
 use choria_emulator::control::{AskError, BEAT_EVERY, Build, Line, PULSE_EVERY, Subjects};
@@ -84,7 +85,7 @@ impl WorkerByHand {
     pub(super) async fn leave(&self, number: u64) {
         let subject = self.subjects.order(number);
         let mut orders = timeout(SOON, self.line.listen(&subject)).await.unwrap().unwrap();
-        let (message, order) = next::<Order>(&mut orders).await;
+        let (message, Numbered { order, .. }) = next::<Numbered>(&mut orders).await;
         assert!(matches!(order, Order::Leave(_)), "{order:?}");
         self.line.answer(&message, &Answer::Done).await;
     }
@@ -96,6 +97,8 @@ pub(super) struct ConductorByHand {
     pub(super) line: Line,
     subjects: Subjects,
     joins: Subscriber,
+    /// The id of the last order.
+    last: AtomicU64,
     /// What shows that it is there; it goes with this.
     pub(super) beats: JoinSet<()>,
 }
@@ -122,7 +125,7 @@ impl ConductorByHand {
                 sleep(BEAT_EVERY).await;
             }
         });
-        Self { broker, line, subjects, joins, beats }
+        Self { broker, line, subjects, joins, last: AtomicU64::default(), beats }
     }
 
     /// Waits until somebody asks to take part, and does not answer.
@@ -151,13 +154,30 @@ impl ConductorByHand {
         self.order(&Order::Prepare(Box::new(assignment))).await
     }
 
-    /// Gives the worker an order; it may not listen yet.
+    /// An order with an id that none had before.
+    pub(super) fn numbered<'a>(&self, order: &'a Order) -> Numbered<&'a Order> {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Numbered { id, awaited: id, order }
+    }
+
+    /// Gives the worker an order.
     pub(super) async fn order(&self, order: &Order) -> Answer {
+        self.give(&self.numbered(order)).await
+    }
+
+    /// Gives the worker an order, perhaps not for the first time; it may not listen yet.
+    pub(super) async fn give(&self, order: &Numbered<&Order>) -> Answer {
         loop {
-            match self.line.order(&self.orders(), order, SOON).await {
+            match self.line.ask(&self.orders(), order, SOON).await {
                 Err(AskError::Nobody) => sleep(PULSE_EVERY).await,
                 answer => return answer.unwrap(),
             }
         }
+    }
+
+    /// Tells the worker to leave.
+    pub(super) async fn dismiss(&self) {
+        let leave = Order::Leave("nobody wants it".to_owned());
+        assert_eq!(self.order(&leave).await, Answer::Done);
     }
 }

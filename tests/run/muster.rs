@@ -99,6 +99,7 @@ async fn a_worker_that_reads_another_plan_than_was_sent_refuses_it_with_both_dig
     let answer = conductor.prepare(&plan, assignment).await;
     let told = format!("w1: the plan was sent as {sent} and is read as {read}");
     assert_eq!(answer, Answer::Refused(told.clone()));
+    conductor.dismiss().await;
     let ended = program.end();
     assert_eq!(ended.code, Some(3), "{}", ended.said);
     assert!(ended.said.contains(&told), "{}", ended.said);
@@ -117,7 +118,8 @@ async fn check_interrupted(happens: impl AsyncFnOnce(&mut ConductorByHand, &Prog
     assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
     let inbox = conductor.line.client().new_inbox();
     let mut answers = conductor.line.listen(&inbox).await.unwrap();
-    let connect = serde_json::to_vec(&Order::Connect(Box::new(reach))).unwrap();
+    let connect = Order::Connect(Box::new(reach));
+    let connect = serde_json::to_vec(&conductor.numbered(&connect)).unwrap();
     let client = conductor.line.client();
     client.publish_with_reply(conductor.orders(), inbox, connect.into()).await.unwrap();
     let _connection = timeout(SOON, mute.accept()).await.unwrap().unwrap();
@@ -144,11 +146,7 @@ async fn a_worker_that_carries_out_an_order_misses_its_conductor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_carries_out_an_order_hears_that_it_is_to_leave() {
-    let ended = check_interrupted(async |conductor, _| {
-        let leave = Order::Leave("nobody wants it".to_owned());
-        assert_eq!(conductor.order(&leave).await, Answer::Done);
-    })
-    .await;
+    let ended = check_interrupted(async |conductor, _| conductor.dismiss().await).await;
     assert_eq!(ended.code, Some(3), "{}", ended.said);
     assert!(ended.said.contains("nobody wants it"), "{}", ended.said);
 }

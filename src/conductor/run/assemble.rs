@@ -27,7 +27,7 @@ impl Run<'_> {
         }
         let failed = |error: CrewError| Ending::Failed(error.code, error.message);
         // A plan that no worker takes is refused before any of them comes.
-        PlanText::of(&self.setup.plan).map_err(failed)?;
+        let plan = PlanText::of(&self.setup.plan).map_err(failed)?;
         let reporter = self.reporter.clone();
         let told = |news: News| {
             reporter.tell(match news {
@@ -37,7 +37,7 @@ impl Run<'_> {
             });
         };
         let places = self.setup.plan.clients_places();
-        let opened = Mustered::open(self.call()?, &told);
+        let opened = Mustered::open(self.call(plan)?, &told);
         let mustered = tokio::select! {
             opened = opened => opened.map_err(failed)?,
             reason = self.stop.asked() => return Err(asked(reason)),
@@ -70,13 +70,14 @@ impl Run<'_> {
         self.book.event("mustered", text, figures).map_err(broken)
     }
 
-    fn call(&self) -> Result<Call<'_>, Ending> {
+    fn call(&self, text: PlanText) -> Result<Call<'_>, Ending> {
         let plan = &self.setup.plan;
         let nodes = |index| {
             let share = Share { index, of: self.workers };
             plan.groups.iter().map(|group| share.count(group.first, group.nodes)).sum()
         };
         Ok(Call {
+            plan: text,
             workers: &self.setup.workers,
             count: self.workers,
             nodes: (0..self.workers).map(nodes).collect(),

@@ -12,10 +12,10 @@ use reports::verdict::ExitCode;
 use serde_json::json;
 
 use super::{Run, SAMPLE_EVERY, note_losses};
-use crate::conductor::early::{asked, broken, died, fault, meanwhile, trouble, without};
+use crate::conductor::early::{broken, fault, meanwhile, trouble, without};
 use crate::conductor::{Progress, Setup};
 use crate::control::messages::{Assignment, Reach};
-use crate::crew::{Crew, CrewError, Losses, PlanText};
+use crate::crew::{Crew, CrewError};
 use crate::driver::Driver;
 use crate::orders::Crowd;
 use crate::plan::{Budget, DEFAULT_PORT_RANGE, Plan, Seat};
@@ -59,7 +59,7 @@ impl Run<'_> {
     async fn give_shares(&mut self, spec: &FleetSpec) -> Result<Crew, Ending> {
         let servers = self.network.as_ref().map(|network| network.servers.clone());
         let Setup { plan, login, .. } = self.setup;
-        let (digest, text) = (plan.digest(), PlanText::of(plan).map_err(without)?);
+        let digest = plan.digest();
         let assignment = |share, shards| Assignment {
             digest: digest.clone(),
             share,
@@ -74,7 +74,7 @@ impl Run<'_> {
         let (urls, connection) = (network.urls().to_vec(), self.setup.connection.clone());
         let reach = Reach { urls, connection, nonce: self.nonce };
         let give = async {
-            mustered.give_shares(&text, assignment).await?;
+            mustered.give_shares(assignment).await?;
             // As here: drivers come before nodes.
             let brokers = match &self.drivers {
                 Some(drivers) => drivers.connect(&reach).await?,
@@ -108,14 +108,9 @@ impl Run<'_> {
         let (mut most, mut moved) = (0, Instant::now());
         let began = Instant::now();
         loop {
+            note_losses(&self.losses, &mut self.book, self.reporter).map_err(broken)?;
             let Some(crew) = &self.crew else { return Err(fault("no crew")) };
             let counts = crew.counts();
-            if !crew.failures().is_empty() {
-                return Err(fault(&crew.failures().join("; ")));
-            }
-            if let Some(told) = self.losses.as_ref().and_then(Losses::beyond) {
-                return Err(without(told));
-            }
             let (connected, planned) = (counts.connected, counts.planned);
             self.reporter.tell(Progress::Connecting { connected, planned });
             if connected > most {
@@ -133,14 +128,12 @@ impl Run<'_> {
                 next_sample += SAMPLE_EVERY;
                 self.sample("connect")?;
             }
-            let Some((crew, network)) = self.crew.as_ref().zip(self.network.as_ref()) else {
-                return Err(fault("no crew"));
-            };
+            let Some(crew) = &self.crew else { return Err(fault("no crew")) };
             tokio::select! {
+                biased;
+                early = trouble(&self.network, &self.losses, &self.crew, self.stop) => return Err(early),
                 () = crew.connected() => {}
                 () = tokio::time::sleep(TICK) => {}
-                told = network.died() => return Err(died(told)),
-                reason = self.stop.asked() => return Err(asked(reason)),
             }
         }
         if most == 0 {
@@ -193,10 +186,12 @@ impl Run<'_> {
 
     /// Writes down what the fleet is when the waves begin.
     async fn note_fleet(&mut self, took: Duration) -> Result<(), Ending> {
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
         let Some(crew) = &self.crew else { return Err(fault("no crew")) };
-        let steps = crew.look().await;
+        let look = async { (crew.look().await, crew.presence().await) };
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let (steps, presence) = meanwhile(look, trouble, note).await?;
         let counts = crew.counts();
-        let presence = crew.presence().await;
         let others = crew.cost();
         let fleet = &mut self.book.run.tally.fleet;
         fleet.planned = counts.planned;

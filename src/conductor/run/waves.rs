@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::course::Course;
-use super::{Run, SAMPLE_EVERY};
+use super::{Run, SAMPLE_EVERY, note_losses};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
-use crate::conductor::early::{broken, fault, trouble, without};
+use crate::conductor::early::{LOOK_EVERY, broken, fault, trouble, without};
 use crate::conductor::network::Network;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
@@ -92,6 +92,9 @@ impl Run<'_> {
                 () = tokio::time::sleep_until(next_sample) => {
                     next_sample += SAMPLE_EVERY;
                     self.sample(WAVES)
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    note_losses(&self.losses, &mut self.book, self.reporter).map_err(broken)
                 }
             };
             if let Err(early) = outcome {

@@ -4,6 +4,7 @@ mod accounts;
 
 use super::*;
 use crate::control::Build;
+use crate::control::messages::Card;
 use crate::doctor::Host;
 
 /// Workers a, b and c with ten nodes each.
@@ -67,6 +68,27 @@ fn who_is_heard_again_at_the_last_moment_is_not_lost_and_holds_up_nobody() {
     check_lost(&board, &[]);
     ticks(&board, 1, &[1, 2]);
     check_lost(&board, &["a"]);
+}
+
+#[test]
+fn who_has_missed_the_conductor_is_lost_with_those_that_fall_silent_then() {
+    let board = board();
+    ticks(&board, 14, &[2]);
+    let exit = Exit { code: Some(5), signal: None, log_tail: Vec::new() };
+    board.ended("a", &exit);
+    check_lost(&board, &[]);
+    let pulse = Pulse {
+        counts: Vec::new(),
+        lag_us_max: 0,
+        spent: Spent::default(),
+        failures: Vec::new(),
+        clients_away: 0,
+    };
+    assert_eq!(board.pulse(0, pulse), None, "what it said before is heard after");
+    ticks(&board, 2, &[2]);
+    check_lost(&board, &["a", "b"]);
+    let told = board.take_losses().join("\n");
+    assert!(told.contains("is lost: it exited with code 5 "), "{told}");
 }
 
 #[test]

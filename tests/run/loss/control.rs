@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Info, StorageType};
 use async_nats::jetstream::{self, Context};
-use choria_emulator::broker::{Broker, By};
+use choria_emulator::broker::{Broker, By, Control};
 use choria_emulator::control::Subjects;
 use choria_emulator::control::messages::{Answer, Order};
 use futures_util::TryStreamExt as _;
@@ -24,32 +24,48 @@ use crate::support::SOON;
 const NODES: u64 = 20;
 
 /// A control broker, and a run over it with two workers.
-struct Given {
+pub(super) struct Given {
     folders: [TempDir; 4],
-    control: Broker,
+    pub(super) control: Broker,
 }
 
 /// The processes of a run.
-struct Processes {
-    conductor: Program,
-    workers: [Program; 2],
+pub(super) struct Processes {
+    pub(super) conductor: Program,
+    pub(super) workers: [Program; 2],
 }
 
 impl Given {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
         let control = control_broker(folders[0].path(), "").await;
         Self { folders, control }
     }
 
+    /// Where it listens.
+    pub(super) fn url(&self) -> String {
+        self.control.url()
+    }
+
     async fn run(&self, wave: &str, more: &str) -> Processes {
+        let url = self.url();
+        self.run_over([&url, &url], wave, more).await
+    }
+
+    /// A run whose workers reach the control broker over these URLs.
+    pub(super) async fn run_over(
+        &self,
+        [to_east, to_west]: [&str; 2],
+        wave: &str,
+        more: &str,
+    ) -> Processes {
         let wave = format!("rpc, request: {{agent: emulated0, action: generate}}, {wave}");
         let group = format!("default, nodes: {NODES}{more}");
         let text = scenario(&real().await, &[&group], &[&wave]);
-        let (url, [_, of_conductor, of_east, of_west]) = (self.control.url(), &self.folders);
+        let (url, [_, of_conductor, of_east, of_west]) = (self.url(), &self.folders);
         let conductor = conductor_over((&url, &TOKEN), of_conductor.path(), &text, "2");
-        let workers = [("east", of_east), ("west", of_west)]
-            .map(|(name, at)| Program::start(worker(&url, name, &TOKEN), at.path()));
+        let workers = [("east", to_east, of_east), ("west", to_west, of_west)]
+            .map(|(name, url, at)| Program::start(worker(url, name, &TOKEN), at.path()));
         Processes { conductor, workers }
     }
 
@@ -67,20 +83,19 @@ impl Given {
         stream.cached_info().clone()
     }
 
-    fn left(&self) -> Left {
+    pub(super) fn left(&self) -> Left {
         readable(self.folders[1].path())
     }
 }
 
 /// Kills a control broker and starts it again.
-async fn start_again(broker: &Broker) {
-    let control = broker.control();
+pub(super) async fn start_again(control: &Control) {
     control.end(By::Kill).await.unwrap();
     control.start(None).await.unwrap();
 }
 
 /// A stream that holds slices, with none of the limits that ours has.
-fn memory() -> Config {
+pub(super) fn memory() -> Config {
     Config {
         name: Subjects::STREAM.to_owned(),
         subjects: vec![Subjects::ALL_SLICES.to_owned()],
@@ -91,7 +106,7 @@ fn memory() -> Config {
 
 impl Processes {
     /// The run ends in order, with every answer, and every figure adds up.
-    fn check_whole(self, left: impl Fn() -> Left, waves: usize) {
+    pub(super) fn check_whole(self, left: impl Fn() -> Left, waves: usize) {
         let said = self.conductor.end().said;
         for worker in self.workers {
             let ended = worker.end();
@@ -117,7 +132,7 @@ async fn one_that_is_killed_and_started_again_while_waves_run_loses_no_figure() 
     let processes = given.run("every: 500ms, count: 24", "").await;
     for waves in [2, 5] {
         processes.conductor.wait_for("wave", waves);
-        start_again(&given.control).await;
+        start_again(&given.control.control()).await;
     }
     let made = async {
         while given.streams().await.is_empty() {
@@ -166,7 +181,7 @@ async fn slices_that_it_had_confirmed_and_nobody_had_read_come_again() {
         |slices: Vec<Value>| slices.iter().map(|slice| slice["number"].as_u64()).collect();
     let before: Vec<_> = numbers(payloads(&context, 2).await);
     assert_eq!(before, [Some(1), Some(2)]);
-    start_again(&conductor.broker).await;
+    start_again(&conductor.broker.control()).await;
     make().await;
     let after: Vec<_> = numbers(payloads(&context, 3).await);
     assert_eq!(after, [Some(1), Some(2), Some(3)]);

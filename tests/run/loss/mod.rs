@@ -6,6 +6,7 @@ mod asked;
 mod control;
 mod credentials;
 mod cut;
+mod orders;
 mod phases;
 mod stage;
 

@@ -4,6 +4,7 @@
 use std::fs;
 
 use choria_emulator::broker::Broker;
+use choria_emulator::control::messages::{Numbered, Order};
 use choria_emulator::crew::TOKEN_VARIABLE;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -123,7 +124,8 @@ impl Stage {
         let mut told = std::collections::BTreeSet::new();
         while told.len() < 2 {
             let order = tokio::time::timeout(SOON, orders.next()).await.unwrap().unwrap();
-            if order.payload.as_ref() == br#""stop""# {
+            let numbered: Numbered = serde_json::from_slice(&order.payload).unwrap();
+            if numbered.order == Order::Stop {
                 told.insert(order.subject.to_string());
             }
         }

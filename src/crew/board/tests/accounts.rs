@@ -1,6 +1,6 @@
 //! What a worker says it counted in all, held against the sum of what it sent.
 
-use emulator::fleet::counts::ConnectStep;
+use emulator::fleet::counts::{ConnectStep, StepTimes};
 use hdrhistogram::Histogram;
 
 use super::*;

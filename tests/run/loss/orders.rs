@@ -1,0 +1,238 @@
+//! Orders and answers that get lost on their way, one after the other in one run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use choria_emulator::broker::Control;
+use choria_emulator::control::messages::{Answer, Order};
+use reports::verdict::{Doubt, ExitCode};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::control::{Given, memory, start_again};
+use crate::run::apart::{TOKEN, worker};
+use crate::run::handmade::ConductorByHand;
+use crate::run::muster::mute_assignment;
+use crate::run::rig::Program;
+
+/// How orders look in JSON, as they come in a run.
+const ORDERS: [&str; 7] = [
+    r#""order":{"plan":"#,
+    r#""order":{"prepare":"#,
+    r#""order":{"start":"#,
+    r#""order":"look""#,
+    r#""order":"presence""#,
+    r#""order":{"close":"#,
+    r#""order":"stop""#,
+];
+
+/// What the way does to each of [`ORDERS`].
+#[derive(Clone)]
+enum Lost {
+    /// It breaks, with the order on it.
+    Order,
+    /// It breaks, with the answer on it.
+    Answer,
+    /// The control broker is started again under it.
+    Broker(Control),
+    /// Nothing is lost but this order, each time.
+    Always(&'static str),
+}
+
+/// A way to a control broker on which orders get lost.
+struct Way {
+    url: String,
+    /// Orders that were met so far.
+    met: Arc<AtomicUsize>,
+    /// It goes with this.
+    _tasks: JoinSet<()>,
+}
+
+impl Way {
+    async fn to(broker: &str, lost: Lost) -> Self {
+        let broker = broker.trim_start_matches("nats://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let met = Arc::<AtomicUsize>::default();
+        let (mut tasks, counted) = (JoinSet::new(), Arc::clone(&met));
+        tasks.spawn(async move {
+            loop {
+                let (near, _) = listener.accept().await.unwrap();
+                // A broker that was started again may not be there yet.
+                let Ok(far) = TcpStream::connect(&broker).await else { continue };
+                carry(near, far, &lost, &counted).await;
+            }
+        });
+        Self { url, met, _tasks: tasks }
+    }
+}
+
+/// Carries messages both ways until either side ends, or something is to be lost.
+async fn carry(worker: TcpStream, broker: TcpStream, lost: &Lost, met: &AtomicUsize) {
+    let ((from_worker, to_worker), (from_broker, to_broker)) =
+        (worker.into_split(), broker.into_split());
+    let mut ordered = false;
+    let (mut up, mut down) = (Pipe::new(from_worker, to_broker), Pipe::new(from_broker, to_worker));
+    loop {
+        tokio::select! {
+            there = down.fill() => if !there { return },
+            there = up.fill() => if !there { return },
+        }
+        while let Some(said) = down.next() {
+            let awaited = match lost {
+                Lost::Always(order) => Some(order),
+                _ => ORDERS.get(met.load(Ordering::Relaxed)),
+            };
+            if !awaited.is_some_and(|order| String::from_utf8_lossy(&said).contains(order)) {
+                down.pass(&said).await;
+                continue;
+            }
+            met.fetch_add(1, Ordering::Relaxed);
+            match lost {
+                Lost::Order => return,
+                Lost::Answer => {
+                    ordered = true;
+                    down.pass(&said).await;
+                }
+                Lost::Broker(control) => return start_again(control).await,
+                Lost::Always(_) => {}
+            }
+        }
+        while let Some(said) = up.next() {
+            if ordered && said.starts_with(b"PUB _INBOX.") {
+                return;
+            }
+            up.pass(&said).await;
+        }
+    }
+}
+
+/// One direction, message by message.
+struct Pipe {
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    read: Vec<u8>,
+}
+
+impl Pipe {
+    fn new(from: OwnedReadHalf, to: OwnedWriteHalf) -> Self {
+        Self { from, to, read: Vec::new() }
+    }
+
+    /// Reads on; false: nothing more comes.
+    async fn fill(&mut self) -> bool {
+        matches!(self.from.read_buf(&mut self.read).await, Ok(bytes) if bytes > 0)
+    }
+
+    /// The next whole operation of the NATS protocol.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let line = self.read.windows(2).position(|two| two == b"\r\n")? + 2;
+        let head = String::from_utf8_lossy(&self.read[..line]).into_owned();
+        let payload = match head.split(' ').next() {
+            Some("MSG" | "HMSG" | "PUB" | "HPUB") => {
+                head.split_whitespace().last().unwrap().parse::<usize>().unwrap() + 2
+            }
+            _ => 0,
+        };
+        let whole = self.read.len() >= line + payload;
+        whole.then(|| self.read.drain(..line + payload).collect())
+    }
+
+    async fn pass(&mut self, said: &[u8]) {
+        // Whoever is gone is noticed when nothing more comes.
+        let _ = self.to.write_all(said).await;
+    }
+}
+
+async fn check_lost(lost: impl Fn(&Given) -> Lost) {
+    let given = Given::start().await;
+    let way = Way::to(&given.url(), lost(&given)).await;
+    let processes = given.run_over([&way.url, &given.url()], "every: 500ms, count: 4", "").await;
+    processes.check_whole(|| given.left(), 4);
+    assert_eq!(way.met.load(Ordering::Relaxed), ORDERS.len());
+    given.control.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_lost_with_the_connection_is_given_again() {
+    check_lost(|_| Lost::Order).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_with_the_connection_is_given_again() {
+    check_lost(|_| Lost::Answer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_broker_that_is_started_again_at_each_order_costs_no_worker() {
+    check_lost(|given| Lost::Broker(given.control.control())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_tell_what_it_counted_spoils_the_figures() {
+    let given = Given::start().await;
+    let way = Way::to(&given.url(), Lost::Always(ORDERS[3])).await;
+    let processes = given.run_over([&way.url, &given.url()], "every: 500ms, count: 2", "").await;
+    let said = processes.conductor.end().said;
+    assert!(processes.workers.into_iter().all(|worker| worker.end().code == Some(0)), "{said}");
+    let left = given.left();
+    assert_eq!(left.summary.exit_code, ExitCode::Invalid.number(), "{said}");
+    let told = |doubt: &Doubt| {
+        (doubt.kind.as_str(), doubt.detail.as_str())
+            == ("account_differs", "worker east did not tell what it had counted")
+    };
+    assert!(left.summary.doubts.iter().any(told), "{said}");
+    given.control.stop(Duration::ZERO).await;
+}
+
+/// A worker that has its share, of a conductor made by hand, and what its nodes are to connect to.
+async fn prepared(folders: &[TempDir; 3]) -> (ConductorByHand, Program, TcpListener) {
+    let mut conductor = ConductorByHand::start(folders[0].path()).await;
+    let context = jetstream::new(conductor.line.client().clone());
+    context.create_stream(memory()).await.unwrap();
+    let worker = worker(&conductor.broker.url(), "w1", &TOKEN);
+    let worker = Program::start(worker, folders[1].path());
+    conductor.let_in().await;
+    let (mute, plan, assignment, _) = mute_assignment(folders[2].path()).await;
+    assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
+    (conductor, worker, mute)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_carries_an_order_out_once_and_says_again_what_it_said_until_it_is_to_leave() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (conductor, worker, _mute) = prepared(&folders).await;
+    let start = Order::Start { at_us: 0 };
+    let once = conductor.numbered(&start);
+    for _ in 0..3 {
+        assert_eq!(conductor.give(&once).await, Answer::Done);
+    }
+    let again = conductor.order(&start).await;
+    assert!(matches!(&again, Answer::Refused(why) if why.contains("started without a share")));
+    // What cannot be done ends it, and is said to whatever comes after it.
+    assert_eq!(conductor.order(&Order::Look).await, again);
+    conductor.dismiss().await;
+    assert_eq!(worker.end().code, Some(3));
+    conductor.broker.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_told_all_says_it_again_and_has_ended_in_order() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (conductor, worker, _mute) = prepared(&folders).await;
+    assert_eq!(conductor.order(&Order::Start { at_us: 0 }).await, Answer::Done);
+    let stop = conductor.numbered(&Order::Stop);
+    let told = conductor.give(&stop).await;
+    assert!(matches!(told, Answer::Report(_)), "{told:?}");
+    assert_eq!(conductor.give(&stop).await, told);
+    let ended = conductor.order(&Order::Look).await;
+    assert!(matches!(&ended, Answer::Refused(why) if why.contains("have ended")), "{ended:?}");
+    conductor.dismiss().await;
+    assert_eq!(worker.end().code, Some(0));
+    conductor.broker.stop(Duration::ZERO).await;
+}
