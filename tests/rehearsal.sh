@@ -3,6 +3,9 @@
 # the conductor, joined by veth pairs and a bridge. Nothing leaves this machine, and nothing stays behind.
 #
 # Usage: tests/rehearsal.sh [NODES [WORKERS]]     default: 50000 nodes, 20 workers
+#        tests/rehearsal.sh NODES WORKERS SCENARIO
+# With a scenario it is run as it is, but for the number of nodes of its group `default`: its brokers are started by the
+# conductor, beside it, and listen to the others (brokers.listen).
 # Needs root, ip (iproute2), and a release build (cargo build --release). Takes two minutes at full size.
 #   EMULATOR   the program                       default: target/release/choria-emulator
 #   OUT        folder for results and logs       default: a temporary one, removed when all went well
@@ -11,7 +14,9 @@ cd "$(dirname "$0")/.."
 
 nodes=${1:-50000}
 workers=${2:-20}
+scenario=${3:+$(realpath "$3")}
 brokers=3
+[ -z "$scenario" ] || brokers=0
 emulator=$(realpath "${EMULATOR:-target/release/choria-emulator}")
 prefix=ce$$                    # names no other rehearsal has
 subnet=10.213.77               # exists inside the namespaces only
@@ -92,7 +97,10 @@ CONF
     urls+=("nats://$address:4222")
 done
 
-cat >"$out/rehearsal.yaml" <<YAML
+if [ -z "$scenario" ]; then
+    scenario=$out/rehearsal.yaml
+    settings=()
+    cat >"$scenario" <<YAML
 version: 1
 name: rehearsal
 seed: 42
@@ -117,6 +125,9 @@ thresholds:
   completeness: ["min == 100%"]
   unexpected: ["count == 0"]
 YAML
+else
+    settings=(-P "fleet.default.nodes=$nodes" -P "brokers.listen=$subnet.1")
+fi
 
 for n in $(seq "$workers"); do
     host "w$n" $((20 + n))
@@ -125,7 +136,7 @@ for n in $(seq "$workers"); do
     pids+=($!)
 done
 
-inside conductor "$emulator" run "$out/rehearsal.yaml" --workers "$workers" --control-listen "$control" \
+inside conductor "$emulator" run "$scenario" "${settings[@]}" --workers "$workers" --control-listen "$control" \
     --out "$out/results" --progress plain &
 conductor=$!
 pids+=("$conductor")

@@ -17,6 +17,7 @@ mod loss;
 mod micro;
 mod muster;
 mod reach;
+mod rehearsal;
 mod releases;
 mod rig;
 mod rivals;
