@@ -139,7 +139,7 @@ impl Group {
     }
 
     /// Where the group's events depart from those of a real server, in words.
-    pub(crate) fn event_departures(&self) -> Vec<String> {
+    pub(super) fn event_departures(&self) -> Vec<String> {
         let Events { startup, alive, shutdown, alive_every, machines } = self.events;
         let mute = !machines && !self.machines.is_empty();
         let often = alive && alive_every != spec::Events::ALIVE_EVERY;

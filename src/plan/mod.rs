@@ -6,6 +6,7 @@
 mod brokers;
 mod budget;
 mod clients;
+mod departures;
 pub(crate) mod digest;
 mod fleet;
 mod lifecycle;
