@@ -22,7 +22,8 @@ pub(crate) const WATCHER_STATE: &str = "watcher_state";
 const REGISTER_INTERVAL: Duration = Duration::from_secs(300);
 /// The real server's `plugin.choria.status_update_interval` (protocol document 10.1).
 const STATUS_EVERY: Duration = Duration::from_secs(30);
-const STATUS_NODES: u64 = 10;
+/// Nodes of a group that write a status file, where the scenario does not say how many.
+pub(crate) const STATUS_NODES: u64 = 10;
 
 /// Which lifecycle events a group's nodes publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
