@@ -70,8 +70,11 @@ fn without_secrets(text: &str, addresses: bool) -> String {
             return word.to_owned();
         }
         let url = word.trim_end_matches(|c: char| c == ',' || c.is_whitespace());
-        let (place, query) = url.split_once('?').map_or((url, ""), |(place, _)| (place, "?***"));
-        format!("{}{query}{}", redacted(place), &word[url.len()..])
+        let mut clean = redacted(url);
+        if let Some(query) = clean.find(['?', '#']) {
+            clean.replace_range(query + 1.., "***");
+        }
+        clean + &word[url.len()..]
     };
     words.map(clean).collect()
 }
@@ -90,6 +93,8 @@ mod tests {
             ("nats://token@n1:4222,nats://n2:4222", false, "nats://***@n1:4222,nats://n2:4222"),
             ("tls://a:b@n1:1, tls://c:d@n2:2", false, "tls://***@n1:1, tls://***@n2:2"),
             ("https://sign.test/x?token=word#y", false, "https://sign.test/x?***"),
+            ("https://sign.test/#word", false, "https://sign.test/#***"),
+            ("nats://ops:w?o#rd@n1:4222", false, "nats://***@n1:4222"),
             ("ops:w@rd@n1:4222,token@n2", true, "***@n1:4222,***@n2"),
             ("n1:4222,n2:4222", true, "n1:4222,n2:4222"),
             ("nats://n1:4222", true, "nats://n1:4222"),
