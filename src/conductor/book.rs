@@ -254,7 +254,7 @@ fn about(plan: &Plan, at: Timestamp) -> About {
         },
         started_at: at.to_string(),
         topology: plan.brokers.topology().to_owned(),
-        departures: departures(plan),
+        departures: plan.departures(),
         origin: Origin::default(),
         host: Host {
             cores: cores as u64,
@@ -266,29 +266,4 @@ fn about(plan: &Plan, at: Timestamp) -> About {
             .map_or(0, |(soft, _)| soft),
         },
     }
-}
-
-/// Where the nodes depart from a real server, group by group.
-fn departures(plan: &Plan) -> Vec<String> {
-    let mut departures = Vec::new();
-    for group in &plan.groups {
-        let mut depart = |on: bool, what: &str| {
-            if on {
-                departures.push(format!("group {}: {what}", group.name));
-            }
-        };
-        let fidelity = group.fidelity;
-        depart(
-            !fidelity.flush_each_subscription,
-            "one flush for all subscriptions, where a server flushes after each",
-        );
-        depart(
-            !fidelity.flush_each_reply,
-            "no flush after a reply, where a server flushes after each",
-        );
-        group.placement.departure(&plan.brokers).into_iter().for_each(|what| depart(true, what));
-        group.queue.departures().iter().for_each(|what| depart(true, what));
-        group.event_departures().iter().for_each(|what| depart(true, what));
-    }
-    departures
 }

@@ -8,6 +8,7 @@ mod certificate;
 mod record;
 mod render;
 mod replay;
+mod secrets;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //!
 //! Everything goes to the server's own subject, whatever the recorded one was: a server looks at what is
 //! inside, and no other server of the network is asked. Left out are requests that would change something
-//! on it, and what it is configured with that is secret.
+//! on it, and what it is configured with that is secret; secrets in URLs are taken out of what it tells ([`secrets`]).
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ use reports::verdict::ExitCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{CALLER, Recording, SENDER};
+use super::{CALLER, Recording, SENDER, secrets};
 use crate::driver::redacted;
 
 /// Time for the connection, and for what the server must answer.
@@ -36,8 +36,6 @@ const SILENCE: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(250);
 /// Requests on their way at once; a real server's queue holds ten.
 const AT_ONCE: usize = 8;
-/// How names of items end that hold a secret.
-const SECRET: [&str; 2] = [".pass", "password"];
 /// Actions that change the state of autonomous agents.
 const CHANGES: [&str; 4] = ["machine_transition", "trigger", "maintenance", "resume"];
 
@@ -162,7 +160,7 @@ fn questions(collective: &str) -> Result<Vec<Question>, CaseError> {
 
 /// The items of a configuration that may be written down.
 fn items() -> impl Iterator<Item = &'static str> {
-    config_items().filter(|item| !SECRET.iter().any(|end| item.ends_with(end)))
+    config_items().filter(|item| !secrets::is_secret(item))
 }
 
 /// What the server shows of an item of its configuration.
@@ -262,7 +260,8 @@ impl<'a> Asker<'a> {
             let message = message.ok_or_else(|| self.lost("the connection was closed"))?;
             let to = message.subject.as_str();
             if let Some((_, replies)) = asked.iter_mut().find(|(sent, _)| sent.reply_to == to) {
-                replies.push(String::from_utf8_lossy(&message.payload).into_owned());
+                let payload = String::from_utf8_lossy(&message.payload).into_owned();
+                replies.push(secrets::clean_reply(payload));
             }
         }
         Ok(())

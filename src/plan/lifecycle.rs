@@ -22,7 +22,8 @@ pub(crate) const WATCHER_STATE: &str = "watcher_state";
 const REGISTER_INTERVAL: Duration = Duration::from_secs(300);
 /// The real server's `plugin.choria.status_update_interval` (protocol document 10.1).
 const STATUS_EVERY: Duration = Duration::from_secs(30);
-const STATUS_NODES: u64 = 10;
+/// Nodes of a group that write a status file, where the scenario does not say how many.
+pub(crate) const STATUS_NODES: u64 = 10;
 
 /// Which lifecycle events a group's nodes publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,7 +140,7 @@ impl Group {
     }
 
     /// Where the group's events depart from those of a real server, in words.
-    pub(crate) fn event_departures(&self) -> Vec<String> {
+    pub(super) fn event_departures(&self) -> Vec<String> {
         let Events { startup, alive, shutdown, alive_every, machines } = self.events;
         let mute = !machines && !self.machines.is_empty();
         let often = alive && alive_every != spec::Events::ALIVE_EVERY;

@@ -6,6 +6,7 @@
 mod brokers;
 mod budget;
 mod clients;
+mod departures;
 pub(crate) mod digest;
 mod fleet;
 mod lifecycle;
@@ -27,7 +28,7 @@ pub use budget::{
 pub(crate) use budget::{is_loopback, source_addresses, with_reserve};
 pub use clients::Asked;
 pub use fleet::Seat;
-pub(crate) use lifecycle::{EVENT_KINDS, MACHINE_TRANSITION, WATCHER_STATE};
+pub(crate) use lifecycle::{EVENT_KINDS, MACHINE_TRANSITION, STATUS_NODES, WATCHER_STATE};
 pub use lifecycle::{Events, Registration, RegistrationContent, StatusFiles};
 pub use placement::{Home, Placement};
 pub use print::{to_json, to_text};

@@ -45,7 +45,7 @@ impl Placement {
     /// Where the order in which nodes try brokers departs from a real server's, whose library shuffles
     /// all that it is configured with (protocol document 1.2; nats.go: `setupServerPool`). A server that
     /// is configured with one broker has none to choose from.
-    pub(crate) fn departure(&self, brokers: &Brokers) -> Option<&'static str> {
+    pub(super) fn departure(&self, brokers: &Brokers) -> Option<&'static str> {
         let has_others = |home: &Home| {
             let others = brokers.mates(home.broker).into_iter().chain(self.fallback.clone());
             others.into_iter().any(|other| other != home.broker)

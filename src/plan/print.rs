@@ -6,7 +6,8 @@ use std::time::Duration;
 use emulator::agents::stock_timeout_s;
 use serde_json::{Value, json};
 
-use super::text::{Table, mib, thousands};
+use super::departures::departs;
+use super::text::{Table, mib, percent, thousands};
 use super::{
     Act, Brokers, Budget, By, Demand, Entry, EntryClient, Expected, Filter, Group, NatsServer,
     Plan, Question, Rolling, When,
@@ -122,7 +123,7 @@ fn behaviour_text(group: &Group) -> Option<String> {
         (group.behaviour.error_reply, "RPC requests with an error reply"),
     ] {
         if share > 0.0 {
-            parts.push(format!("{} of {what}", percent(share)));
+            parts.push(departs(&format!("{} of {what}", percent(share))));
         }
     }
     if let Some(churn) = group.behaviour.churn {
@@ -131,12 +132,13 @@ fn behaviour_text(group: &Group) -> Option<String> {
     }
     if let Some(stuck) = group.behaviour.stuck {
         parts.push(format!("hangs {} after connecting", short(stuck.after)));
+        parts.push(departs("sockets that take a few KiB without being read"));
     }
     if !group.fidelity.flush_each_subscription {
-        parts.push("one flush for all subscriptions (departs from the real server)".to_owned());
+        parts.push(departs("one flush for all subscriptions"));
     }
     if !group.fidelity.flush_each_reply {
-        parts.push("no flush with replies (departs from the real server)".to_owned());
+        parts.push(departs("no flush with replies"));
     }
     parts.extend(group.queue.in_words());
     if group.shared_identities {
@@ -384,11 +386,6 @@ fn thousands_f(number: f64) -> String {
         return thousands(number as u64);
     }
     format!("{number:.3}")
-}
-
-fn percent(share: f64) -> String {
-    let text = format!("{:.4}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A duration for a table: `40ms`, `1.8s`, `2m5s`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use emulator::spec;
 use serde::{Deserialize, Serialize};
 
+use super::departures::departs;
 use super::micros;
 use crate::scenario::{self, FullQueue, Span};
 
@@ -53,8 +54,7 @@ impl Queue {
 
     /// What is not as usual, for people.
     pub(super) fn in_words(self) -> Vec<String> {
-        let departs = |what| format!("{what} (departs from the real server)");
-        let mut words: Vec<_> = self.departures().into_iter().map(departs).collect();
+        let mut words: Vec<_> = self.departures().iter().map(|what| departs(what)).collect();
         if !self.handling.is_zero() && self.handling != spec::Queue::REAL.handling {
             words.push(format!("looks at a request for {}", Span(self.handling)));
         }

@@ -54,3 +54,9 @@ pub(crate) fn mib(bytes: u64) -> String {
     let tenths = mib * 10 / 1024;
     format!("{}.{} GiB", tenths / 10, tenths % 10)
 }
+
+/// `0.1` as `10 %`.
+pub(super) fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}

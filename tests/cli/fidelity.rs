@@ -6,6 +6,7 @@ use std::path::Path;
 use choria_emulator::broker::Broker;
 use choria_emulator::conductor::Stop;
 use choria_emulator::fidelity::{Certificate, Counts, Outcome};
+use emulator::fidelity::reply_body;
 use emulator::fleet::Fleet;
 use emulator::spec::{Clock, FleetSpec, Share};
 use reports::summary::Summary;
@@ -154,9 +155,19 @@ async fn a_server_that_is_present_is_recorded_and_compared() {
     // Stands for a real server: configured as one of them, with the clock of today.
     let (_, exchanges) = emulator::fidelity::RECORDINGS[0];
     let server = emulator::fidelity::parse(exchanges).unwrap().remove(0).server;
+    let mut group = server.group(broker.client().into());
+    group.facts.insert("proxy".to_owned(), "http://ops:hidden-word@proxy:3128".into());
+    for (item, text) in [
+        ("middleware_hosts", "nats://ops:hidden-word@n1:4222,hidden-word@n2:4222"),
+        ("network.leafnode_remotes", "ops:hidden-word@n3:7422"),
+        ("security.request_signer.url", "https://sign.example.net/sign?token=hidden-word"),
+    ] {
+        let shown = group.shown.as_mut().unwrap();
+        shown.config.insert(format!("plugin.choria.{item}"), text.to_owned());
+    }
     let fleet = Fleet::start(FleetSpec {
         seed: 1,
-        groups: vec![server.group(broker.client().into())],
+        groups: vec![group],
         share: Share::WHOLE,
         shards: 1,
         clock: Clock::System,
@@ -177,6 +188,20 @@ async fn a_server_that_is_present_is_recorded_and_compared() {
     assert_eq!((replies, recording.len() - replies), (268, 35));
     let has = |end: &str| recording.iter().any(|case| case.id.ends_with(end));
     assert!(has("config-item/plugin.nats.user") && !has(".pass") && !has("password"));
+    let told = recording.iter().flat_map(|case| &case.replies);
+    let told: String =
+        told.filter_map(|told| Some(reply_body(told.payload.as_bytes())?.to_string())).collect();
+    for clean in [
+        r#"["nats://***@n1:4222","***@n2:4222"]"#,
+        r#"["***@n3:7422"]"#,
+        "https://sign.example.net/sign?***",
+        "http://***@proxy:3128",
+    ] {
+        assert!(told.contains(clean), "{clean}");
+    }
+    for text in [&told, &read("recording.jsonl").unwrap(), &said.out] {
+        assert!(!text.contains("hidden-word"));
+    }
 
     // The recording that was kept shows what differs in it.
     let other = read("recording.jsonl").unwrap().replace("web1.example.net", "web9.example.net");

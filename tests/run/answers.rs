@@ -111,6 +111,13 @@ async fn every_file_of_a_result_agrees_with_its_summary() {
     let left = Left::by(&run_alone(setup(&text, &[], out.path()).await).await.unwrap());
     assert_eq!(left.code_on_a_quiet_machine(), 0, "{:?}", left.summary.doubts);
 
+    assert_eq!(
+        left.summary.departures,
+        [
+            "group silent: 100 % of requests without an answer, where a server answers each",
+            "group faulty: 100 % of RPC requests with an error reply, whatever they ask for",
+        ]
+    );
     check_causes(&left);
     check_csv(&left);
     check_folder(&left, out.path());

@@ -6,9 +6,6 @@ use super::metadata::list;
 use super::rpc::{Failure, quoted};
 use crate::node::NodeView;
 
-/// Names of the plugins that a server has, sorted.
-pub(super) const PLUGINS: [&str; 4] = ["choria", "config_item", "machine_state", "scout"];
-
 /// Process id that nodes show: they have no process of their own.
 pub(super) const PID: u32 = 1;
 /// Version of Go that a real server of this generation is built with.

@@ -4,6 +4,7 @@
 use super::metadata::{array, list};
 use super::rpc::{Asked, Failure, quoted};
 use super::{ANSWER_BYTES_MAX, Answer, Ask, config, data, inputs, metadata};
+use crate::filter::DATA_PLUGINS;
 use crate::filter::facts::write_go_json;
 use crate::filter::path::FactPath;
 use crate::machines::View;
@@ -156,7 +157,7 @@ fn inventory(node: &NodeView<'_>) -> String {
         list(node.group.agents_sorted().map(Into::into)),
         list(node.classes_sorted().into_iter().map(Into::into)),
         list(profile.collectives.iter().map(Into::into)),
-        list(data::PLUGINS.map(Into::into)),
+        list(DATA_PLUGINS.map(|(name, _)| name.into())),
         facts,
         array(node.machines.by_name().iter().map(View::brief)),
         quoted(node.group.main_collective()),

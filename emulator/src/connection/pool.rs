@@ -5,127 +5,11 @@
 //! The servers themselves stand once, in the group's [`Directory`]; a node holds numbers, and a node
 //! that knows one server holds nothing.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::backoff::Policy;
-use crate::fleet::Refuge;
+use super::directory::Directory;
 use crate::fleet::dice::Dice;
-use crate::spec;
-
-/// Port of a URL that names none (nats.go, `defaultPortString`).
-const DEFAULT_PORT: &str = "4222";
-
-/// Most servers of a group, those of its configuration included: brokers that name more are not
-/// believed, and the rest is passed over.
-const MAX_SERVERS: usize = 1024;
-
-/// A server that nodes may connect to.
-#[derive(Debug)]
-pub(crate) struct Server {
-    /// `HOST:PORT`, by which servers are told apart.
-    place: Box<str>,
-    /// As it stands in `seen-by`.
-    pub(crate) url: String,
-    /// Where it is; none: `place` has to be looked up.
-    pub(crate) addresses: Vec<SocketAddr>,
-}
-
-impl Server {
-    /// What to look up where no address is known.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-}
-
-/// All servers that the nodes of a group have heard of.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    /// How many stand in the configuration: the first ones.
-    configured: usize,
-    known: RwLock<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    servers: Vec<Arc<Server>>,
-    numbers: HashMap<Box<str>, u16>,
-}
-
-impl Known {
-    fn add(&mut self, place: &str, url: String, addresses: Vec<SocketAddr>) -> Option<u16> {
-        if self.servers.len() >= MAX_SERVERS {
-            return None;
-        }
-        let number = u16::try_from(self.servers.len()).ok()?;
-        self.servers.push(Arc::new(Server { place: place.into(), url, addresses }));
-        self.numbers.entry(place.into()).or_insert(number);
-        Some(number)
-    }
-}
-
-impl Directory {
-    /// The servers of a configuration.
-    pub(crate) fn new(servers: &[spec::Server]) -> Self {
-        let mut known = Known::default();
-        for server in servers {
-            known.add(&place_of(&server.url), server.url.clone(), server.addresses.clone());
-        }
-        Self { configured: known.servers.len(), known: RwLock::new(known) }
-    }
-
-    /// The server with this number.
-    pub(crate) fn server(&self, number: u16) -> Option<Arc<Server>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.servers.get(usize::from(number)).cloned()
-    }
-
-    /// The number of a server that a broker told of; `None` if there are too many.
-    fn number(&self, place: &str) -> Option<u16> {
-        {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(number) = known.numbers.get(place) {
-                return Some(*number);
-            }
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = known.numbers.get(place) {
-            return Some(*number);
-        }
-        known.add(place, format!("nats://{place}"), place.parse().into_iter().collect())
-    }
-
-    /// What the server with this number is to whoever knows the configuration alone: one that was told of may be
-    /// one of those, by its address.
-    pub(crate) fn refuge(&self, number: u16) -> Option<Refuge> {
-        if !self.is_learnt(number) {
-            return Some(Refuge::Configured(number));
-        }
-        let told = self.server(number)?;
-        let is_it = |other: &u16| {
-            let other = self.server(*other);
-            other.is_some_and(|other| told.addresses.iter().any(|at| other.addresses.contains(at)))
-        };
-        let configured = (0..).take(self.configured).find(is_it);
-        Some(configured.map_or_else(|| Refuge::Told(told.place().to_owned()), Refuge::Configured))
-    }
-
-    fn is_learnt(&self, number: u16) -> bool {
-        usize::from(number) >= self.configured
-    }
-}
-
-/// `HOST:PORT` of a URL.
-fn place_of(url: &str) -> String {
-    let bare = url.split_once("://").map_or(url, |(_, bare)| bare);
-    let bare = bare.split('/').next().unwrap_or(bare);
-    let place = bare.rsplit_once('@').map_or(bare, |(_, place)| place);
-    let port =
-        place.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
-    if port.is_some() { place.to_owned() } else { format!("{place}:{DEFAULT_PORT}") }
-}
 
 /// More than one server: their numbers in the order in which they are tried.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,6 +19,50 @@ struct Several {
     current: usize,
     /// Every server that this connection ever knew.
     seen: Vec<u16>,
+}
+
+impl Several {
+    /// These, of which the first is the current one.
+    fn new(order: Vec<u16>) -> Box<Self> {
+        let seen = order.clone();
+        Box::new(Self { order, current: 0, seen })
+    }
+
+    /// The current server goes to the end of the list, and the first is the next.
+    fn pass(&mut self) {
+        if let Some(rest) = self.order.get_mut(self.current..).filter(|rest| !rest.is_empty()) {
+            rest.rotate_left(1);
+            self.current = 0;
+        }
+    }
+
+    /// Takes over what the `current` server names, as [`Pool::learn`] says.
+    fn learn(
+        &mut self,
+        mut named: Vec<u16>,
+        current: u16,
+        directory: &Directory,
+        dice: &mut Dice,
+    ) -> usize {
+        self.order.retain(|number| {
+            !directory.is_learnt(*number) || *number == current || named.contains(number)
+        });
+        named.retain(|number| !self.order.contains(number));
+        // The library walks a hash table here.
+        dice.shuffle(&mut named);
+        let new: Vec<u16> =
+            named.iter().copied().filter(|number| !self.seen.contains(number)).collect();
+        self.order.extend(named);
+        if !new.is_empty()
+            && let Some(behind_first) = self.order.get_mut(1..)
+        {
+            dice.shuffle(behind_first);
+        }
+        self.current = self.order.iter().position(|number| *number == current).unwrap_or(0);
+        self.order.shrink_to_fit();
+        self.seen.extend(&new);
+        new.len()
+    }
 }
 
 /// What a node knows of servers, and how far it is in trying them.
@@ -159,8 +87,7 @@ impl Pool {
         if configured.len() > 1 {
             let mut order = configured.to_vec();
             dice.shuffle(&mut order[1..]);
-            let seen = order.clone();
-            self.several = Some(Box::new(Several { order, current: 0, seen }));
+            self.several = Some(Several::new(order));
         }
     }
 
@@ -200,11 +127,8 @@ impl Pool {
     /// The pause before the next try of a node that lost its connection: the current server goes to
     /// the end of the list, and the whole list is tried between two pauses.
     pub(crate) fn next_again(&mut self, dice: &mut Dice) -> Option<Duration> {
-        if let Some(several) = &mut self.several
-            && several.current < several.order.len()
-        {
-            several.order[several.current..].rotate_left(1);
-            several.current = 0;
+        if let Some(several) = &mut self.several {
+            several.pass();
         }
         self.tried += 1;
         if self.tried < self.len() {
@@ -235,34 +159,11 @@ impl Pool {
         if named.is_empty() || (self.several.is_none() && named == [self.home]) {
             return 0;
         }
-        let current = self.current();
-        let home = self.home;
-        let fresh = || Box::new(Several { order: vec![home], current: 0, seen: vec![home] });
-        let several = self.several.get_or_insert_with(fresh);
-        several.order.retain(|number| {
-            !directory.is_learnt(*number) || *number == current || named.contains(number)
-        });
-        named.retain(|number| !several.order.contains(number));
-        // The library walks a hash table here.
-        dice.shuffle(&mut named);
-        let seen = several.seen.len();
-        for number in &named {
-            if !several.seen.contains(number) {
-                several.seen.push(*number);
-            }
-        }
-        let new = several.seen.len() - seen;
-        several.order.extend(named);
-        if new > 0
-            && let Some(behind_first) = several.order.get_mut(1..)
-        {
-            dice.shuffle(behind_first);
-        }
-        several.current = several.order.iter().position(|number| *number == current).unwrap_or(0);
+        let (current, home) = (self.current(), self.home);
+        let several = self.several.get_or_insert_with(|| Several::new(vec![home]));
+        let new = several.learn(named, current, directory, dice);
         if several.order == [home] {
             self.several = None;
-        } else {
-            several.order.shrink_to_fit();
         }
         new as u64
     }
@@ -272,6 +173,9 @@ impl Pool {
 mod tests {
     use super::*;
 
+    use crate::connection::directory::MAX_SERVERS;
+    use crate::spec;
+
     fn directory(configured: u16) -> Directory {
         let server = |port| spec::Server::at(([127, 0, 0, 1], port).into());
         Directory::new(&(1..=configured).map(server).collect::<Vec<_>>())
@@ -279,7 +183,7 @@ mod tests {
 
     /// All servers of the configuration, from this one on.
     fn all(directory: &Directory, home: u16) -> Vec<u16> {
-        let mut all: Vec<u16> = (0..).take(directory.configured).collect();
+        let mut all: Vec<u16> = (0..).take_while(|number| !directory.is_learnt(*number)).collect();
         all.rotate_left(usize::from(home));
         all
     }
@@ -457,37 +361,7 @@ mod tests {
             pool.learn(&told, &directory, &mut dice);
         }
         assert!(pool.len() as usize <= MAX_SERVERS);
-        assert_eq!(directory.known.read().unwrap().servers.len(), MAX_SERVERS);
-    }
-
-    #[test]
-    fn a_server_that_was_told_of_is_known_by_its_address_where_it_is_configured_by_name() {
-        let addresses = vec![([127, 0, 0, 2], 1).into(), ([127, 0, 0, 3], 1).into()];
-        let named = spec::Server { addresses, url: "nats://brokers.test:1".to_owned() };
-        let directory = Directory::new(&[spec::Server::at(([127, 0, 0, 1], 1).into()), named]);
-        for (place, expected) in [
-            ("127.0.0.1:1", Refuge::Configured(0)),
-            ("127.0.0.3:1", Refuge::Configured(1)),
-            ("127.0.0.3:2", Refuge::Told("127.0.0.3:2".to_owned())),
-            ("far.test:1", Refuge::Told("far.test:1".to_owned())),
-        ] {
-            let number = directory.number(place).unwrap();
-            assert_eq!(directory.refuge(number), Some(expected), "{place}");
-        }
-        assert_eq!(directory.refuge(77), None);
-    }
-
-    #[test]
-    fn servers_are_told_apart_by_host_and_port() {
-        for (url, expected) in [
-            ("nats://127.0.0.1:4222", "127.0.0.1:4222"),
-            ("nats://broker", "broker:4222"),
-            ("broker:5222", "broker:5222"),
-            ("nats://user:secret@broker:5222/", "broker:5222"),
-            ("nats://[::1]:4222", "[::1]:4222"),
-            ("nats://[::1]", "[::1]:4222"),
-        ] {
-            assert_eq!(place_of(url), expected);
-        }
+        let is_known = |number: usize| directory.server(number as u16).is_some();
+        assert!(is_known(MAX_SERVERS - 1) && !is_known(MAX_SERVERS));
     }
 }

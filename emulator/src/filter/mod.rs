@@ -25,6 +25,11 @@ use facts::FactRef;
 use path::FactPath;
 use regexp::Budget;
 
+/// The data plugins of a server, sorted, and whether they are asked something (go-choria `providers/data`,
+/// `aagent/data/machinedata`, `scout/data/scoutdata`).
+pub(crate) const DATA_PLUGINS: [(&str, bool); 4] =
+    [("choria", false), ("config_item", true), ("machine_state", true), ("scout", true)];
+
 /// What a filter looks at in a node.
 pub trait Subject {
     /// The node's identity.
@@ -44,8 +49,8 @@ pub trait Subject {
         self.fact(path).is_some_and(|fact| judge(FactRef::from(&*fact)))
     }
 
-    /// What a data plugin answers in a compound filter, for example `config_item('ttl')`; `None` if the
-    /// node has no such plugin or it fails.
+    /// What a data plugin answers in a compound filter, for example `config_item('ttl')`: an object, or null
+    /// if it fails; `None` if the node has no such plugin.
     fn data(&self, _plugin: &str, _query: Option<&str>) -> Option<Value> {
         None
     }

@@ -12,7 +12,7 @@ use super::failures::Failures;
 use super::ledger::{Ledger, Ledgers};
 use super::node::Node;
 use crate::connection::dial::{out_of_files, out_of_ports};
-use crate::connection::pool::Directory;
+use crate::connection::directory::Directory;
 use crate::connection::session::End;
 use crate::lifecycle::status;
 use crate::machines::{Machines, Start};

@@ -32,7 +32,7 @@ use self::failures::Failures;
 use self::ledger::{Books, Fate, Ledger, Ledgers};
 pub use self::seats::Refuge;
 use self::shard::{Part, Shard, members};
-use crate::connection::pool::Directory;
+use crate::connection::directory::Directory;
 use crate::node::{Group, GroupError};
 use crate::spec::{Clock, FleetSpec, GroupSpec, Share};
 

@@ -17,7 +17,7 @@ use super::counts::ShardCounts;
 use super::ledger::{Fate, Ledgers};
 use super::node::{Node, live};
 use super::{Fleet, Started};
-use crate::connection::pool::Directory;
+use crate::connection::directory::Directory;
 use crate::homes::Homes;
 use crate::node::Group;
 use crate::spec::{

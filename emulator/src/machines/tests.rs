@@ -240,6 +240,13 @@ fn expressions_may_ask_for_machines_and_checks() {
         ("machine_state('nosuch') == nil", true),
         ("machine_state('nosuch').state.deeper == nil", false),
         ("scout('nosuch') == nil", false),
+        // Nil, and a map without members all the same.
+        ("len(machine_state('nosuch')) == 0", true),
+        ("(machine_state('nosuch') ?? machine_state('other')).state == nil", true),
+        ("machine_state('nosuch')?.state.deeper == nil", true),
+        // Refused, as no map is any of these.
+        ("machine_state('nosuch') != 'off'", false),
+        ("true or scout('nosuch')", false),
     ] {
         let compound = vec![vec![expression.to_owned()]];
         let draft = RequestDraft {

@@ -59,8 +59,18 @@ impl Subject for Node {
     }
 
     fn data(&self, plugin: &str, query: Option<&str>) -> Option<Value> {
-        let value = if query? == "ttl" { json!(60) } else { Value::Null };
-        (plugin == "config_item").then(|| json!({ "present": !value.is_null(), "value": value }))
+        match (plugin, query) {
+            ("config_item", Some("ttl")) => Some(json!({ "present": true, "value": 60 })),
+            ("config_item", Some(_)) => Some(json!({ "present": false, "value": null })),
+            ("machine_state", Some("toggle")) => Some(json!({
+                "name": "toggle", "version": "0.2.0", "state": "off", "path": "/m/t", "id": "x",
+                "start_time": 1_718_444_000, "available_transitions": ["on"], "scout": false,
+            })),
+            ("machine_state", Some(_)) => Some(Value::Null),
+            ("scout", Some(_)) => Some(json!({})),
+            ("choria", None) => Some(json!({ "cpus": 2, "version": "0.30.2" })),
+            _ => None,
+        }
     }
 }
 
@@ -142,6 +152,14 @@ fn regular_expressions_match_as_in_go() {
 fn compound_expressions_are_what_expr_makes_of_them() {
     let node = Node::new();
     check("expressions.jsonl", 503, |(expression, wanted): (String, Option<bool>)| {
+        unless_equal(node.compound(&expression), &wanted)
+    });
+}
+
+#[test]
+fn expressions_on_machines_are_what_expr_makes_of_them() {
+    let node = Node::new();
+    check("machines.jsonl", 851, |(expression, wanted): (String, Option<bool>)| {
         unless_equal(node.compound(&expression), &wanted)
     });
 }

@@ -95,6 +95,41 @@ fn nodes_say_unasked_what_a_real_server_says_unless_told_otherwise() {
 }
 
 #[test]
+fn what_no_server_does_by_itself_departs_and_what_one_can_come_to_does_not() {
+    for (habits, departs) in [
+        (
+            "behaviour: {no_reply: 10%}",
+            Some("10 % of requests without an answer, where a server answers each"),
+        ),
+        (
+            "behaviour: {error_reply: 2.5%}",
+            Some("2.5 % of RPC requests with an error reply, whatever they ask for"),
+        ),
+        (
+            "behaviour: {stuck: {after: 5s}}",
+            Some("sockets take a few KiB without being read (`stuck`), where a server's take more"),
+        ),
+        (
+            "fidelity: {reply_flush: none}",
+            Some("no flush after a reply, where a server flushes after each"),
+        ),
+        ("queue: 20", Some("a request queue of 20, where a server has 10")),
+        ("events: {startup: false}", Some("no startup event, where a server publishes one")),
+        ("behaviour: {no_reply: 0%, error_reply: 0%}", None),
+        // A slow agent is given up as by a server.
+        ("behaviour: {reply_delay: 600s}", None),
+        ("behaviour: {churn: {share: 5%}}", None),
+    ] {
+        let plan = plan(&SMALL.replacen("agents: 7", &format!("agents: 7, {habits}"), 1));
+        let expected: Vec<_> = departs.iter().map(|what| format!("group web: {what}")).collect();
+        assert_eq!(plan.departures(), expected, "{habits}");
+        let told = to_text(&plan, &Budget::of(&plan, DEFAULT_PORT_RANGE));
+        let marks = departs.is_some() && !habits.contains("events");
+        assert_eq!(told.contains("(departs from the real server)"), marks, "{told}");
+    }
+}
+
+#[test]
 fn entries_run_one_after_the_other_and_warm_up_first() {
     let schedule: Vec<_> = plan(SMALL)
         .schedule()

@@ -48,6 +48,7 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         found.push(Problem::new(at!["fleet"], message, advice));
     } else {
         check_identities(found, fleet);
+        lifecycle::check_twins(found, fleet);
     }
 }
 

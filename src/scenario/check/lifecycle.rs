@@ -1,8 +1,13 @@
 //! What nodes publish without being asked: intervals that can be kept, subjects that are some.
 
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use emulator::pattern::{Pattern, Vars};
+
 use super::{at, check_span, check_subject_part};
+use crate::plan::{IDENTITY, STATUS_NODES};
 use crate::scenario::error::Problem;
 use crate::scenario::types::Group;
 
@@ -23,6 +28,35 @@ pub(super) fn check(found: &mut Vec<Problem>, index: usize, group: &Group) {
     }
     check_registration(found, index, group);
     check_status_files(found, index, group);
+}
+
+/// Each status file is one node's: nodes that share an identity would replace each other's.
+pub(super) fn check_twins(found: &mut Vec<Problem>, fleet: &[Group]) {
+    let mut written: HashSet<PathBuf> = HashSet::new();
+    let mut first = 0;
+    for (position, group) in fleet.iter().enumerate() {
+        let index = first;
+        first += group.nodes.0;
+        let pattern = Pattern::parse(group.identity.as_deref().unwrap_or(IDENTITY));
+        let (Some(files), Ok(pattern)) = (&group.status_files, pattern) else { continue };
+        let writing = files.nodes.map_or(STATUS_NODES, |nodes| nodes.0).min(group.nodes.0);
+        let folder = Path::new(&files.folder).components();
+        let folder: PathBuf = folder.filter(|part| *part != Component::CurDir).collect();
+        for index in index..index + writing {
+            let mut name = String::new();
+            pattern.render(&Vars { index, group: &group.group }, &mut name);
+            let file = folder.join(name + ".json");
+            // Where identities are not to be shared, that is said already.
+            if written.contains(&file) && group.shares_identities() {
+                let message = format!("two nodes write the status file `{}`", file.display());
+                let advice =
+                    "let one of them write it (`nodes: 1`), or give groups folders of their own";
+                found.push(Problem::new(at!["fleet", position, "status_files"], message, advice));
+                break;
+            }
+            written.insert(file);
+        }
+    }
 }
 
 fn check_registration(found: &mut Vec<Problem>, index: usize, group: &Group) {

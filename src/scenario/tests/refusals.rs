@@ -193,6 +193,32 @@ fn identities_that_name_files_hold_no_slash() {
 }
 
 #[test]
+fn a_status_file_is_one_nodes() {
+    let group = |name: &str, more: &str| {
+        format!("  - {{group: {name}, identity: twin, shared_identities: true, {more}}}\n")
+    };
+    let one = |folder: &str| format!("nodes: 2, status_files: {{folder: {folder}, nodes: 1}}");
+    for (web, db, says) in [
+        ("nodes: 2, status_files: {folder: x}".to_owned(), "nodes: 1".to_owned(), true),
+        ("nodes: 1, status_files: {folder: x}".to_owned(), "nodes: 5".to_owned(), false),
+        (one("x"), "nodes: 1".to_owned(), false),
+        (one("x"), one("x"), true),
+        (one("x"), one("./x/"), true),
+        (one("x"), one("y"), false),
+    ] {
+        let text = format!(
+            "version: 1\nname: a\nfleet:\n{}{}waves: [{{name: w, discover: {{}}}}]\n",
+            group("web", &web),
+            group("db", &db)
+        );
+        let told = parse(&text, &[]).err().map(|error| error.to_string()).unwrap_or_default();
+        let said = told.contains("two nodes write the status file `x/twin.json`");
+        assert_eq!(said, says, "{text}{told}");
+        assert_eq!(told.is_empty(), !says, "{told}");
+    }
+}
+
+#[test]
 fn two_nodes_have_one_identity_only_where_every_group_concerned_wants_it() {
     const KEY: &str = "    shared_identities: true\n";
     let web = |text: &str| text.replacen("    agents: 2\n", &format!("    agents: 2\n{KEY}"), 1);

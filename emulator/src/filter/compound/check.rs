@@ -2,6 +2,7 @@
 //! that cannot work on any node (expr-lang 1.17, `checker`), even where they would not be reached.
 
 use super::tree::{Binary, Expr, Function, Unary};
+use crate::filter::DATA_PLUGINS;
 
 /// What is known of a value before it is worked out.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub(super) enum Type {
     List(Box<Type>),
     /// A list of texts of the server's: `agents`, `classes`.
     Names,
+    /// What a data plugin has found.
+    Map,
 }
 
 impl Type {
@@ -146,7 +149,12 @@ fn binary(operator: Binary, left: &Type, right: &Type) -> Option<Type> {
 fn may_be_in(left: &Type, right: &Type) -> bool {
     match right.item() {
         Some(item) => left.may_equal(item),
-        None => *right == Type::Unknown || (*left == Type::Unknown && *right == Type::Text),
+        None => match right {
+            Type::Unknown => true,
+            Type::Text => *left == Type::Unknown,
+            Type::Map => matches!(left, Type::Unknown | Type::Text),
+            _ => false,
+        },
     }
 }
 
@@ -170,6 +178,7 @@ fn coalesced(left: &Type, right: &Type) -> Type {
 fn member(base: Type, property: Type) -> Option<Type> {
     match base {
         Type::Unknown => Some(Type::Unknown),
+        Type::Map => matches!(property, Type::Text | Type::Unknown).then_some(Type::Unknown),
         Type::List(_) | Type::Names if matches!(property, Type::Integer | Type::Unknown) => {
             base.item().cloned()
         }
@@ -177,11 +186,20 @@ fn member(base: Type, property: Type) -> Option<Type> {
     }
 }
 
+fn may_be(argument: &Type, wanted: &Type) -> bool {
+    *argument == Type::Unknown || std::mem::discriminant(argument) == std::mem::discriminant(wanted)
+}
+
+/// Whether these are the arguments of a data plugin that is asked something, or nothing.
+fn asks(asked: bool, arguments: &[Type]) -> bool {
+    match arguments {
+        [] => !asked,
+        [query] => asked && may_be(query, &Type::Text),
+        _ => false,
+    }
+}
+
 fn call(function: &Function, arguments: &[Type]) -> Option<Type> {
-    let may_be = |argument: &Type, wanted: &Type| {
-        *argument == Type::Unknown
-            || std::mem::discriminant(argument) == std::mem::discriminant(wanted)
-    };
     let list = Type::List(Box::new(Type::Unknown));
     let (fits, result) = match (function, arguments) {
         (Function::With | Function::WithLiteral(_), [query]) => {
@@ -195,10 +213,16 @@ fn call(function: &Function, arguments: &[Type]) -> Option<Type> {
             (may_be(version, &Type::Text) && may_be(constraint, &Type::Text), Type::Bool)
         }
         (Function::Len, [of]) => {
-            let counted = of.item().is_some() || matches!(of, Type::Text | Type::Unknown);
+            let counted =
+                of.item().is_some() || matches!(of, Type::Text | Type::Map | Type::Unknown);
             (counted, Type::Integer)
         }
-        (Function::Data(_), _) => (true, Type::Unknown),
+        (Function::Data(name), arguments) => {
+            match DATA_PLUGINS.iter().find(|(plugin, _)| *plugin == name.as_str()) {
+                Some((_, asked)) => (asks(*asked, arguments), Type::Map),
+                None => (true, Type::Unknown),
+            }
+        }
         _ => (false, Type::Unknown),
     };
     fits.then_some(result)

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use super::semver;
 use super::tree::{Binary, Expr, Function, Unary, With};
 use super::value::{Val, apply, in_order};
@@ -46,7 +48,7 @@ pub(super) fn eval<'a>(expr: &'a Expr, node: &'a dyn Subject) -> Result<'a> {
             logic(*operator == Binary::Or, left, right, node)?
         }
         Expr::Binary(Binary::Coalesce, left, right) => match eval(left, node)? {
-            Val::Nil => eval(right, node)?,
+            Val::Nil | Val::NoMap => eval(right, node)?,
             value => value,
         },
         Expr::Binary(operator, left, right) => {
@@ -68,9 +70,7 @@ pub(super) fn eval<'a>(expr: &'a Expr, node: &'a dyn Subject) -> Result<'a> {
             _ => return Err(Stop::Error),
         },
         Expr::Member { base, property, optional } => match eval(base, node)? {
-            // QUIRK: what a data plugin that failed has found is a map without members all the same.
-            Val::Nil if matches!(**base, Expr::Call(Function::Data(_), _)) => Val::Nil,
-            Val::Nil if *optional => return Err(Stop::Chain),
+            Val::Nil | Val::NoMap if *optional => return Err(Stop::Chain),
             base => base.member(&eval(property, node)?).ok_or(Stop::Error)?,
         },
         Expr::Chain(members) => match eval(members, node) {
@@ -191,6 +191,7 @@ fn length(of: &Val<'_>) -> Option<i64> {
         Val::Text(text) => text.chars().count(),
         Val::List(items) => items.len(),
         Val::Map(members) => members.len(),
+        Val::NoMap => 0,
         _ => return None,
     };
     i64::try_from(length).ok()
@@ -200,9 +201,13 @@ fn data<'a>(plugin: &str, arguments: &[Val<'_>], node: &dyn Subject) -> Option<V
     let query = match arguments {
         [] => None,
         [Val::Text(query)] => Some(&**query),
+        [Val::Nil] => Some(""),
         _ => return None,
     };
-    node.data(plugin, query).map(Val::from)
+    Some(match node.data(plugin, query)? {
+        Value::Null => Val::NoMap,
+        found => found.into(),
+    })
 }
 
 impl With {

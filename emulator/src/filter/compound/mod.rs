@@ -12,6 +12,9 @@
 //! variable `facts` (bytes in the real server, not the facts), and all other functions of the
 //! language. The same goes for expressions of more than 16 KiB, 400 nodes or 50 nested brackets, and
 //! to more than 64 expressions in one filter.
+//!
+//! Judged otherwise: numbers that data plugins find are floats (`%` is an error), and lists that they find can be
+//! given to `include()`; the types of `? :` and `??` are others where both sides are lists or one is a name of nothing.
 
 mod check;
 mod eval;

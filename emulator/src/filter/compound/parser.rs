@@ -246,6 +246,10 @@ impl Parser<'_> {
             let optional = matches!(self.peek(), Token::Sign("?."));
             let property = if optional || matches!(self.peek(), Token::Sign(".")) {
                 self.at += 1;
+                // Brackets around a chain do not end it.
+                if let Expr::Chain(members) = expr {
+                    (expr, chained) = (*members, true);
+                }
                 if optional && self.eat("[") { self.index()? } else { self.name()? }
             } else if self.eat("[") {
                 // As the real parser has it, an index ends a chain.

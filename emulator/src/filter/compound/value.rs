@@ -19,6 +19,8 @@ pub(super) enum Val<'a> {
     Text(Cow<'a, str>),
     List(Vec<Val<'a>>),
     Map(Map<String, Value>),
+    /// QUIRK: what a data plugin that failed has found: a map without members that is equal to nil.
+    NoMap,
 }
 
 impl<'a> From<Value> for Val<'a> {
@@ -48,6 +50,7 @@ impl Val<'_> {
     pub(super) fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Integer(left), Self::Integer(right)) => left == right,
+            (Self::NoMap, Self::Nil) | (Self::Nil, Self::NoMap) => true,
             (Self::List(left), Self::List(right)) => {
                 left.len() == right.len() && left.iter().zip(right).all(|(l, r)| l.equals(r))
             }
@@ -70,7 +73,7 @@ impl Val<'_> {
     /// What `in` says; `None`: an error.
     pub(super) fn is_in(&self, hay: &Self) -> Option<bool> {
         match (hay, self) {
-            (Self::Nil, _) => Some(false),
+            (Self::Nil, _) | (Self::NoMap, Self::Text(_) | Self::Nil) => Some(false),
             (Self::List(items), needle) => Some(items.iter().any(|item| item.equals(needle))),
             (Self::Map(members), Self::Text(key)) => Some(members.contains_key(&**key)),
             (Self::Map(members), Self::Nil) => Some(members.contains_key("")),
@@ -84,6 +87,10 @@ impl Val<'_> {
             (Self::Map(mut members), Self::Text(key)) => {
                 Some(members.swap_remove(&**key).map_or(Self::Nil, Self::from))
             }
+            (Self::Map(mut members), Self::Nil) => {
+                Some(members.swap_remove("").map_or(Self::Nil, Self::from))
+            }
+            (Self::NoMap, Self::Text(_) | Self::Nil) => Some(Self::Nil),
             (Self::List(mut items), index) => {
                 let index = index.position(items.len())?;
                 Some(items.swap_remove(index))
