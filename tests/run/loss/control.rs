@@ -222,6 +222,26 @@ async fn a_stream_that_another_build_has_left_in_it_is_used_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_interrupted_while_workers_muster_leaves_nothing_in_it() {
+    let given = Given::start().await;
+    let Processes { conductor, workers: [east, west] } = given.run("count: 1", "").await;
+    west.signal(Signal::SIGKILL);
+    assert_eq!(west.end().code, None);
+    conductor.wait_until_said("waiting for workers: ");
+    let made = async {
+        while given.streams().await.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, made).await.unwrap();
+    conductor.signal(Signal::SIGINT);
+    assert_eq!(conductor.end().code, Some(130));
+    assert_eq!(east.end().code, Some(3));
+    assert_eq!(given.streams().await, Vec::<String>::new());
+    given.control.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_is_larger_than_its_messages_may_be_reaches_all_workers() {
     let given = Given::start().await;
     let facts = format!(", facts: {{long: \"{}\"}}", "ä\\\"x".repeat(700_000));
