@@ -119,7 +119,8 @@ fn write_value(text: &mut String, value: &Value, indent: usize) {
                 text.push_str(if position > 0 { ", " } else { "" });
                 write_value(text, value, indent);
             }
-            text.push(']');
+            // Right before a bracket a number is a word to the server, which has the bracket in it.
+            text.push_str(if values.last().is_some_and(Value::is_number) { " ]" } else { "]" });
         }
         Value::Object(keys) if keys.contains_key(VARIABLE) => {
             let name = keys.get(VARIABLE).and_then(Value::as_str).unwrap_or_default();
@@ -191,7 +192,7 @@ mod tests {
         "$SYS": {
           x: []
         }
-        list: ["a", 1]
+        list: ["a", 1 ]
         maps: [
           {
             a: 1
