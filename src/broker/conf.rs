@@ -4,6 +4,7 @@
 
 mod text;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -11,11 +12,16 @@ use serde_json::{Map, Value, json};
 pub(crate) use text::{Setting, settings};
 
 /// The only key of a map that stands for a variable: nats-server has no key of that name.
-const VARIABLE: &str = "$";
+pub(crate) const VARIABLE: &str = "$";
 
 /// A value that the server takes from a variable of its environment, so that no file holds it.
 pub(crate) fn variable(name: &str) -> Value {
     json!({ VARIABLE: name })
+}
+
+/// Whether a map stands for a variable.
+pub(crate) fn is_variable(map: &Map<String, Value>) -> bool {
+    map.contains_key(VARIABLE)
 }
 
 /// The name that we write for a key: nats-server takes keys in capitals too, and some by a second name (its
@@ -41,6 +47,10 @@ pub(crate) fn our_name(key: &str) -> String {
         "trusted_keys" => "trusted",
         "storedir" => "store_dir",
         "no_system" | "no_sys_acc" => "no_system_account",
+        // In users and remotes.
+        "username" => "user",
+        "password" => "pass",
+        "urls" => "url",
         "operators" | "root" | "roots" | "root_operator" | "root_operators" => "operator",
         _ => return small,
     };
@@ -52,34 +62,36 @@ pub(crate) fn given<'a>(keys: &'a Map<String, Value>, name: &str) -> Option<&'a 
     keys.iter().find(|(key, _)| our_name(key) == name).map(|(_, value)| value)
 }
 
+/// Whether the keys of the map that we write for this setting are names, which are told from each other by their
+/// capitals: of accounts, subjects, headers.
+pub(crate) fn holds_names(setting: &str) -> bool {
+    ["accounts", "mappings", "headers", "resolver_preload", "server_metadata"].contains(&setting)
+}
+
 /// Writes `more` into `map`; maps in maps are merged, everything else is replaced, whatever a setting is called there:
 /// where it has two names in a file, it is chance which of them counts, since nats-server goes over its keys in no
 /// order.
 pub(crate) fn merge(map: &mut Map<String, Value>, more: &Map<String, Value>) {
-    merge_where(is_same_setting, map, more);
+    merge_keys(map, more, false);
 }
 
-fn merge_where(
-    is_same: fn(&str, &str) -> bool,
-    map: &mut Map<String, Value>,
-    more: &Map<String, Value>,
-) {
+fn merge_keys(map: &mut Map<String, Value>, more: &Map<String, Value>, are_names: bool) {
+    let name = |key: &str| if are_names { key.to_owned() } else { our_name(key) };
+    let known = map.keys().map(|key| (name(key), key.clone()));
+    let mut known: HashMap<String, String> = known.collect();
     for (key, value) in more {
-        let known = map.keys().find(|known| is_same(known, key)).unwrap_or(key).clone();
-        // Accounts are told from each other by their capitals.
-        let names = our_name(&known) == "accounts";
-        let is_same_within = if names { <str as PartialEq>::eq } else { is_same_setting };
-        match (map.get_mut(&known), value) {
-            (Some(Value::Object(ours)), Value::Object(theirs)) => {
-                merge_where(is_same_within, ours, theirs);
+        let name = name(key);
+        let are_names_within = !are_names && holds_names(&name);
+        let key = known.entry(name).or_insert_with(|| key.clone());
+        match (map.get_mut(key), value) {
+            (Some(Value::Object(ours)), Value::Object(theirs))
+                if !is_variable(ours) && !is_variable(theirs) =>
+            {
+                merge_keys(ours, theirs, are_names_within);
             }
-            _ => drop(map.insert(known, value.clone())),
+            _ => drop(map.insert(key.clone(), value.clone())),
         }
     }
-}
-
-fn is_same_setting(one: &str, other: &str) -> bool {
-    our_name(one) == our_name(other)
 }
 
 /// Writes the keys, one a line.
@@ -119,9 +131,10 @@ fn write_value(text: &mut String, value: &Value, indent: usize) {
                 text.push_str(if position > 0 { ", " } else { "" });
                 write_value(text, value, indent);
             }
-            text.push(']');
+            // Right before a bracket a number is a word to the server, which has the bracket in it.
+            text.push_str(if values.last().is_some_and(Value::is_number) { " ]" } else { "]" });
         }
-        Value::Object(keys) if keys.contains_key(VARIABLE) => {
+        Value::Object(keys) if is_variable(keys) => {
             let name = keys.get(VARIABLE).and_then(Value::as_str).unwrap_or_default();
             let _ = write!(text, "${name}");
         }
@@ -156,12 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_last_counts_whatever_it_is_called_and_accounts_are_names() {
+    fn what_is_given_last_counts_whatever_it_is_called_but_names_are_names() {
         let mut map = serde_json::json!({
             "Ping_Interval": "1m", "max_conn": 7, "Accounts": {"app": {"Users": [1]}, "APP": {}},
+            "maps": {"a": "b"}, "token": {"$": "A"},
         });
         let more = serde_json::json!({
             "ping_interval": "2m", "Max_Connections": 8, "accounts": {"App": {}, "app": {"users": [2]}},
+            "mappings": {"A": "c"}, "token": {"$": "B"},
         });
         merge(map.as_object_mut().unwrap(), more.as_object().unwrap());
         assert_eq!(
@@ -169,6 +184,7 @@ mod tests {
             serde_json::json!({
                 "Ping_Interval": "2m", "max_conn": 8,
                 "Accounts": {"app": {"Users": [2]}, "APP": {}, "App": {}},
+                "maps": {"a": "b", "A": "c"}, "token": {"$": "B"},
             })
         );
         let map = map.as_object().unwrap();
@@ -191,7 +207,7 @@ mod tests {
         "$SYS": {
           x: []
         }
-        list: ["a", 1]
+        list: ["a", 1 ]
         maps: [
           {
             a: 1

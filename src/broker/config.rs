@@ -163,25 +163,8 @@ impl ServerConfig {
         Rendered { text, left_out }
     }
 
-    /// The settings that we write ourselves at the top of a file, as we spell them; how brokers are joined is apart.
-    pub(crate) fn written() -> Vec<String> {
-        let config = Self {
-            name: String::new(),
-            host: LOOPBACK,
-            client_port: 0,
-            monitor_port: 0,
-            ports_folder: PathBuf::new(),
-            limits: Limits::default(),
-            profiling: true,
-            wiring: Wiring::default(),
-            own: Map::new(),
-            extra: String::new(),
-        };
-        config.keys(&Version::NEWEST_KNOWN).0.keys().cloned().collect()
-    }
-
     /// What it is to hold, the user's own text aside, and what the release cannot be told of it.
-    fn keys(&self, version: &Version) -> (Map<String, Value>, Vec<LeftOut>) {
+    pub(super) fn keys(&self, version: &Version) -> (Map<String, Value>, Vec<LeftOut>) {
         let mut told = Told { version, keys: Map::new(), left_out: Vec::new() };
         self.tell_settings(&mut told);
         self.tell_wiring(&mut told);
@@ -292,7 +275,7 @@ impl Told<'_> {
     }
 }
 
-const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(super) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// An address on loopback.
 fn at(port: u16) -> String {

@@ -14,6 +14,7 @@ mod look_up;
 pub mod monitor;
 mod nameless;
 pub mod obtain;
+mod ours;
 mod ports;
 pub mod process;
 mod profile;
@@ -23,13 +24,16 @@ mod together;
 pub mod version;
 
 pub use again::{By, Control, ControlError};
-pub(crate) use conf::{Setting, given, merge, our_name, settings, variable};
+pub(crate) use conf::{
+    Setting, VARIABLE, given, holds_names, is_variable, merge, our_name, settings, variable,
+};
 pub use config::{LeftOut, Limits, Wiring};
 pub use connections::Connections;
 pub use links::LinkSample;
 pub use look_up::{LookUpError, look_up};
 pub use monitor::{BrokerSample, Look, Monitor, MonitorError, ProcessSample, Varz};
 pub use obtain::{Obtained, Progress, Request, Sources};
+pub(crate) use ours::{Ours, is_in_listen, is_place};
 pub use process::{Broker, PortChoice, StartError, StartSpec, Stopped};
 pub use profile::{Profile, ProfileSample};
 pub use system::SystemAccount;

@@ -4,30 +4,28 @@
 //! folder that is handed in, `n1.conf` and `n1.log`. What happens to it in between on purpose is
 //! done by its [`Control`].
 
-use std::ffi::OsString;
-use std::fs;
-use std::io;
+mod files;
+mod start;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value};
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use self::files::Files;
 use super::again::{Control, Process, Seat};
-use super::config::{LeftOut, Limits, ServerConfig, Wiring};
+use super::config::LeftOut;
 use super::monitor::{BrokerSample, Monitor, MonitorError, Varz};
 use super::obtain::Obtained;
 use super::ports;
 use super::ready::{self, Expectation, PortsFile, Shown, loopback};
-use crate::child::{Exit, Handle, Keeper, Launcher, Log};
+use crate::child::{Exit, Handle, Keeper, Launcher};
 
+pub use self::start::{PortChoice, StartError, StartSpec};
 pub use super::ready::Unready;
 
 /// Pairs of ports that are tried when none is asked for. With a hundred strangers on the sixteen
@@ -35,162 +33,6 @@ pub use super::ready::Unready;
 pub(super) const PORT_ATTEMPTS: usize = 10;
 /// What the system needs to take a killed process away.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
-
-/// Which ports a broker gets, on loopback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortChoice {
-    /// Free ones outside the ephemeral range.
-    Free,
-    /// This for clients, a free one for monitoring.
-    FixedClient(u16),
-    /// These.
-    Fixed {
-        /// Port for clients.
-        client: u16,
-        /// Port for monitoring.
-        monitor: u16,
-    },
-}
-
-/// Everything that is needed to start one broker.
-#[derive(Debug, Clone)]
-pub struct StartSpec {
-    /// The program and its version.
-    pub program: Obtained,
-    /// The broker's name in the plan, also the name of its files.
-    pub name: String,
-    /// Folder for its configuration, log and ports file; made if absent.
-    pub folder: PathBuf,
-    /// The address on which it takes clients; loopback unless somebody asked for another.
-    pub host: Ipv4Addr,
-    /// Its ports.
-    pub ports: PortChoice,
-    /// Its limits.
-    pub limits: Limits,
-    /// Whether it has a port for profiling.
-    pub profiling: bool,
-    /// How it is joined with others.
-    pub wiring: Wiring,
-    /// The user's own keys, merged into ours.
-    pub own_config: Map<String, Value>,
-    /// The user's own text, appended to the configuration as it is.
-    pub extra_config: String,
-    /// Variables added to its environment, for example `GOMAXPROCS`.
-    pub environment: Vec<(OsString, OsString)>,
-    /// How long it may take until it is ready, all attempts together.
-    pub ready_within: Duration,
-}
-
-impl StartSpec {
-    /// A broker by itself: named `n1`, on free ports of loopback, with the usual limits and nothing of a user's own.
-    #[must_use]
-    pub fn alone(program: Obtained, folder: PathBuf, ready_within: Duration) -> Self {
-        Self {
-            program,
-            name: "n1".to_owned(),
-            folder,
-            host: Ipv4Addr::LOCALHOST,
-            ports: PortChoice::Free,
-            limits: Limits::default(),
-            profiling: false,
-            wiring: Wiring::default(),
-            own_config: Map::new(),
-            extra_config: String::new(),
-            environment: Vec::new(),
-            ready_within,
-        }
-    }
-}
-
-/// Why a broker did not start. Nothing of it is left running.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// Its folder or files cannot be written.
-    #[error("broker {name}: cannot write {}: {source}", path.display())]
-    Write {
-        /// The broker.
-        name: String,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// No process could be made.
-    #[error("broker {name}: cannot start {}: {source}", program.display())]
-    Spawn {
-        /// The broker.
-        name: String,
-        /// What could not be started.
-        program: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// One of its ports is in use by others.
-    #[error(
-        "broker {name}: one of its ports {} is in use: {exit}\n\
-         choose other ports, or find the program that listens there: ss -ltnp",
-        ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
-    )]
-    PortInUse {
-        /// The broker.
-        name: String,
-        /// The ports that were tried last.
-        ports: Vec<u16>,
-        /// How the broker ended.
-        exit: Exit,
-    },
-    /// It was to listen where this host is not.
-    #[error(
-        "broker {name}: {host} is no address of this host: {exit}\n\
-         name one of those that this shows: ip -brief address"
-    )]
-    NotHere {
-        /// The broker.
-        name: String,
-        /// Where it was to listen.
-        host: Ipv4Addr,
-        /// How the broker ended.
-        exit: Exit,
-    },
-    /// It ended before it was ready.
-    #[error("broker {name} {exit}\nits log is {}", log.display())]
-    Died {
-        /// The broker.
-        name: String,
-        /// How it ended.
-        exit: Exit,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// It runs, and its configuration makes it what the run has no use for.
-    #[error("broker {name} is not what it was told to be: {unready}\nits log is {}", log.display())]
-    Misled {
-        /// The broker.
-        name: String,
-        /// What it is instead.
-        unready: Box<Unready>,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// It runs and is not ready in time.
-    #[error(
-        "broker {name} was not ready within {within:?}: {unready}{}\nits log is {}",
-        log_tail.iter().map(|line| format!("\n    {line}")).collect::<String>(),
-        log.display()
-    )]
-    NotReady {
-        /// The broker.
-        name: String,
-        /// How long it had.
-        within: Duration,
-        /// What was missing.
-        unready: Box<Unready>,
-        /// Its last words.
-        log_tail: Vec<String>,
-        /// Its log.
-        log: PathBuf,
-    },
-}
 
 /// How a broker was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -440,91 +282,4 @@ pub(super) async fn end(process: &Handle, ask: Signal, grace: Duration) -> Stopp
         }
     };
     Stopped { exit, killed, took: asked_at.elapsed() }
-}
-
-/// The files of one broker.
-struct Files {
-    config: PathBuf,
-    log: PathBuf,
-}
-
-impl Files {
-    fn new(spec: &StartSpec) -> Self {
-        let file = |extension| spec.folder.join(format!("{}.{extension}", spec.name));
-        Self { config: file("conf"), log: file("log") }
-    }
-
-    fn write_config(
-        &self,
-        spec: &StartSpec,
-        client_port: u16,
-        monitor_port: u16,
-    ) -> Result<Vec<LeftOut>, StartError> {
-        let config = ServerConfig {
-            name: spec.name.clone(),
-            host: spec.host,
-            client_port,
-            monitor_port,
-            ports_folder: spec.folder.clone(),
-            limits: spec.limits,
-            profiling: spec.profiling,
-            wiring: spec.wiring.clone(),
-            own: spec.own_config.clone(),
-            extra: spec.extra_config.clone(),
-        };
-        let rendered = config.render(&spec.program.version);
-        fs::create_dir_all(&spec.folder).map_err(unwritable(spec, &spec.folder))?;
-        fs::write(&self.config, rendered.text).map_err(unwritable(spec, &self.config))?;
-        Ok(rendered.left_out)
-    }
-
-    fn command(&self, spec: &StartSpec, launcher: &Launcher) -> Result<(Log, Command), StartError> {
-        let (log, output) = Log::open(&self.log).map_err(unwritable(spec, &self.log))?;
-        let errors = output.try_clone().map_err(unwritable(spec, &self.log))?;
-        let program = spec.program.path.clone().into_os_string();
-        let config = self.config.clone().into_os_string();
-        let mut command = launcher.command([program, "-c".into(), config]);
-        command
-            .envs(spec.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            // Ctrl-C in a terminal goes to the whole foreground group: the broker is stopped by
-            // us, after its clients.
-            .process_group(0);
-        Ok((log, command))
-    }
-
-    fn died(&self, spec: &StartSpec, client: u16, monitor: u16, exit: Exit) -> StartError {
-        let name = spec.name.clone();
-        let says = |what: &str| exit.log_tail.iter().any(|line| line.contains(what));
-        let is_elsewhere = |line: &String| {
-            line.contains("cannot assign requested address")
-                && line.contains(&spec.host.to_string())
-        };
-        if exit.log_tail.iter().any(is_elsewhere) {
-            StartError::NotHere { name, host: spec.host, exit }
-        } else if says("address already in use") {
-            let ports = [client, monitor].into_iter().chain(spec.wiring.ports()).collect();
-            StartError::PortInUse { name, ports, exit }
-        } else {
-            StartError::Died { name, exit, log: self.log.clone() }
-        }
-    }
-
-    fn unready(&self, spec: &StartSpec, unready: Unready, log: &Log) -> StartError {
-        let (name, unready, file) = (spec.name.clone(), Box::new(unready), self.log.clone());
-        if unready.is_final() {
-            return StartError::Misled { name, unready, log: file };
-        }
-        let (within, log_tail) = (spec.ready_within, log.tail());
-        StartError::NotReady { name, within, unready, log_tail, log: file }
-    }
-}
-
-fn unwritable<'a>(
-    spec: &'a StartSpec,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> StartError + 'a {
-    |source| StartError::Write { name: spec.name.clone(), path: path.to_owned(), source }
 }

@@ -11,7 +11,7 @@ const LINE_MAX: usize = 120;
 const ADVICE_MAX: usize = 1000;
 
 /// Something wrong with the meaning of a scenario: a path into it, what, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// From the root to the value.
     pub path: Vec<Step>,

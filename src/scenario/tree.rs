@@ -47,7 +47,7 @@ pub(super) enum Value {
 }
 
 /// One step from the root of a scenario to a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// A member of a map.
     Key(String),

@@ -6,3 +6,4 @@ mod obtaining;
 mod pressing;
 mod releases;
 mod running;
+mod texts;

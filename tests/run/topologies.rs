@@ -97,6 +97,14 @@ async fn everybody_answers_everybody_on_every_topology() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_joins_no_broker_of_ours_is_the_users_own_to_say() {
+    let own = "config_for: {hub1: \"cluster { name: own, listen: 127.0.0.1:-1 }\", \
+               leaf1: {cluster: {name: more, listen: \"127.0.0.1:-1\"}, leaf: {listen: \"127.0.0.1:-1\"}}}";
+    let brokers = format!("topology: leafnodes, leaves: 2, {}, {own}", real().await);
+    check_complete(&brokers, &[("leaf", 2)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "builds old releases: minutes, and needs Go; run with --ignored"]
 async fn releases_from_2_0_on_form_every_topology() {
     for version in ["2.0.0", "2.9.25", "2.12.15", "2.14.5"] {

@@ -43,11 +43,6 @@ impl Deed {
         self.to.is_some_and(|to| to < other.from)
     }
 
-    /// Both begin at once, so that neither is the first.
-    fn is_at_once_with(&self, other: &Self) -> bool {
-        self.to.is_some() && (self.from, self.to) == (other.from, other.to)
-    }
-
     fn needs(&self) -> State {
         if self.word == "start" { State::Down } else { State::Running }
     }
@@ -59,9 +54,46 @@ impl Deed {
         }
     }
 
+    /// When it is over at the earliest.
+    fn over(&self) -> Duration {
+        self.from.saturating_add(self.lasts)
+    }
+
     /// As messages name it.
     fn shown(&self) -> String {
         format!("step {} (`{}`)", self.step + 1, self.word)
+    }
+
+    /// What is said where it finds the broker in the wrong state, the first of those that may have come last before it.
+    fn told_unfit(&self, first: Option<&Self>, untouched: bool) -> (String, String) {
+        let Self { word, broker, .. } = self;
+        match (self.needs(), first) {
+            (State::Down, Some(other)) if !untouched => (
+                format!("{broker} runs then: nothing ends it after {}", other.shown()),
+                format!(
+                    "write a step such as `stop: {broker}` between the two, or `restart: {broker}` instead"
+                ),
+            ),
+            (State::Down, _) => (
+                format!("nothing ends {broker} before"),
+                format!(
+                    "write a step such as `stop: {broker}` before it, or `restart: {broker}` instead"
+                ),
+            ),
+            (State::Running, _) => (
+                format!(
+                    "{broker} does not run then: {} has ended it",
+                    first.map_or_else(String::new, |other| other.shown())
+                ),
+                if *word == "restart" || *word == "replace" {
+                    format!(
+                        "write `start: {broker}` instead, or a step `start: {broker}` before it"
+                    )
+                } else {
+                    format!("leave it out, or write a step `start: {broker}` before it")
+                },
+            ),
+        }
     }
 }
 
@@ -72,15 +104,16 @@ pub(super) fn check(found: &mut Vec<Problem>, steps: &[Step], scenario: &Scenari
     for deed in &deeds {
         of_broker.entry(&deed.broker).or_default().push(deed);
     }
+    let courses: HashMap<&str, Course<'_>> =
+        of_broker.into_iter().map(|(broker, deeds)| (broker, Course::new(deeds))).collect();
     let mut told = None;
     for deed in &deeds {
         // Of a step on several brokers the first is said.
         if told == Some(deed.step) {
             continue;
         }
-        let all = of_broker.get(deed.broker.as_str()).into_iter().flatten().copied();
-        let others: Vec<_> = all.filter(|other| other.step != deed.step).collect();
-        if let Some((message, advice)) = wrong(deed, &others) {
+        let course = courses.get(deed.broker.as_str());
+        if let Some((message, advice)) = course.and_then(|course| course.wrong(deed)) {
             let at = at!["timeline", deed.step, deed.word];
             found.push(Problem::new(at, message, advice).of_key());
             told = Some(deed.step);
@@ -112,76 +145,93 @@ fn deeds(steps: &[Step], scenario: &Scenario) -> Vec<Deed> {
     deeds
 }
 
-/// What is wrong with a deed beside all others on the same broker, and what to write instead.
-fn wrong(deed: &Deed, others: &[&Deed]) -> Option<(String, String)> {
-    let broker = &deed.broker;
-    if let Some(other) = others.iter().find(|o| o.step < deed.step && o.is_at_once_with(deed)) {
-        let message = format!(
-            "{} acts on {broker} at the same instant, and chance would say which comes first",
-            other.shown()
-        );
-        let advice =
-            "give each an instant of its own, or write one `restart` for a `stop` and a `start`";
-        return Some((message, advice.to_owned()));
-    }
-    let within = |other: &&&Deed| {
-        let until = other.from.saturating_add(other.lasts);
-        other.is_before(deed) && deed.to.is_some_and(|to| to < until)
-    };
-    if let Some(other) = others.iter().find(within) {
-        let until = format_duration(other.from.saturating_add(other.lasts));
-        let how = if other.word == "pause" { "stands still" } else { "is away" };
-        let message = format!(
-            "{broker} {how} until {until}, because of {}: nothing else can be done to it meanwhile",
-            other.shown()
-        );
-        let advice = format!("write an instant after {until}, or a shorter `for` in that step");
-        return Some((message, advice));
-    }
-    unfit(deed, others)
+/// Everything that is done to one broker, one deed a step. A thousand steps on a hundred brokers are looked at in a
+/// moment, so that nothing goes over all deeds for each of them unless something is wrong with it.
+struct Course<'a> {
+    /// In the order of the timeline.
+    deeds: Vec<&'a Deed>,
+    /// The first at an instant.
+    first_at: HashMap<(Duration, Duration), &'a Deed>,
+    /// By the instants at which they have begun for sure; those of which nobody knows come last.
+    by_end: Vec<&'a Deed>,
+    /// Of as many of them as the position says, and one: the latest to begin, and the latest to be over.
+    latest: Vec<(Duration, Duration)>,
 }
 
-/// What is wrong where the broker does not run, or does, whichever of the others came last before.
-fn unfit(deed: &Deed, others: &[&Deed]) -> Option<(String, String)> {
-    let Deed { word, broker, .. } = deed;
-    let before = others.iter().filter(|other| other.is_before(deed));
-    let latest = before.map(|other| other.from).max();
-    // The last of those that are done before it, as far as that is decided.
-    let may_be_last = |other: &&&Deed| {
-        !deed.is_before(other) && other.to.is_none_or(|to| latest.is_none_or(|from| to >= from))
-    };
-    let last: Vec<_> = others.iter().filter(may_be_last).collect();
-    // As it was started, unless something was done to it for sure.
-    let untouched = latest.is_none();
-    let states = last.iter().map(|other| other.leaves());
-    let mut states = states.chain(untouched.then_some(State::Running));
-    if states.any(|state| state == deed.needs()) {
-        return None;
+impl<'a> Course<'a> {
+    fn new(deeds: Vec<&'a Deed>) -> Self {
+        let mut first_at = HashMap::new();
+        for deed in &deeds {
+            if let Some(to) = deed.to {
+                first_at.entry((deed.from, to)).or_insert(*deed);
+            }
+        }
+        let mut by_end = deeds.clone();
+        by_end.sort_by_key(|deed| (deed.to.is_none(), deed.to));
+        let latest = by_end.iter().scan((Duration::ZERO, Duration::ZERO), |(from, over), deed| {
+            *from = deed.from.max(*from);
+            *over = deed.over().max(*over);
+            Some((*from, *over))
+        });
+        Self { latest: latest.collect(), deeds, first_at, by_end }
     }
-    let first = last.first();
-    Some(match (deed.needs(), first) {
-        (State::Down, Some(other)) if !untouched => (
-            format!("{broker} runs then: nothing ends it after {}", other.shown()),
-            format!(
-                "write a step such as `stop: {broker}` between the two, or `restart: {broker}` instead"
-            ),
-        ),
-        (State::Down, _) => (
-            format!("nothing ends {broker} before"),
-            format!(
-                "write a step such as `stop: {broker}` before it, or `restart: {broker}` instead"
-            ),
-        ),
-        (State::Running, _) => (
-            format!(
-                "{broker} does not run then: {} has ended it",
-                first.map_or_else(String::new, |other| other.shown())
-            ),
-            if *word == "restart" || *word == "replace" {
-                format!("write `start: {broker}` instead, or a step `start: {broker}` before it")
-            } else {
-                format!("leave it out, or write a step `start: {broker}` before it")
-            },
-        ),
-    })
+
+    /// The others, in the order of the timeline.
+    fn others(&self, deed: &Deed) -> impl Iterator<Item = &'a Deed> {
+        let step = deed.step;
+        self.deeds.iter().copied().filter(move |other| other.step != step)
+    }
+
+    /// When the latest of those that are before a deed begins, and when the last of them is over.
+    fn before(&self, deed: &Deed) -> Option<(Duration, Duration)> {
+        let count = self.by_end.partition_point(|other| other.is_before(deed));
+        self.latest.get(count.checked_sub(1)?).copied()
+    }
+
+    /// What is wrong with a deed, and what to write instead.
+    fn wrong(&self, deed: &Deed) -> Option<(String, String)> {
+        let broker = &deed.broker;
+        let first = deed.to.and_then(|to| self.first_at.get(&(deed.from, to)));
+        if let Some(other) = first.filter(|first| first.step < deed.step) {
+            let message = format!(
+                "{} acts on {broker} at the same instant, and chance would say which comes first",
+                other.shown()
+            );
+            let advice = "give each an instant of its own, or write one `restart` for a `stop` and a `start`";
+            return Some((message, advice.to_owned()));
+        }
+        let (_, over) = self.before(deed).unzip();
+        if deed.to < over && deed.to.is_some() {
+            let within = |other: &&Deed| other.is_before(deed) && deed.to < Some(other.over());
+            let other = self.others(deed).find(within)?;
+            let until = format_duration(other.over());
+            let how = if other.word == "pause" { "stands still" } else { "is away" };
+            let message = format!(
+                "{broker} {how} until {until}, because of {}: nothing else can be done to it meanwhile",
+                other.shown()
+            );
+            let advice = format!("write an instant after {until}, or a shorter `for` in that step");
+            return Some((message, advice));
+        }
+        self.unfit(deed)
+    }
+
+    /// What is wrong where the broker does not run, or does, whichever of the others came last before.
+    fn unfit(&self, deed: &Deed) -> Option<(String, String)> {
+        let latest = self.before(deed).map(|(from, _)| from);
+        // As it was started, unless something was done to it for sure.
+        let untouched = latest.is_none();
+        let is_over = |other: &&Deed| other.to.is_some() && other.to < latest;
+        // The last of those that are done before it, as far as that is decided.
+        let may_be_last = |other: &&Deed| !deed.is_before(other) && !is_over(other);
+        let from = self.by_end.partition_point(is_over);
+        let last = self.by_end.iter().copied().skip(from);
+        let mut last = last.filter(|other| other.step != deed.step && may_be_last(other));
+        let needs = deed.needs();
+        if untouched && needs == State::Running || last.any(|other| other.leaves() == needs) {
+            return None;
+        }
+        let first = self.others(deed).find(may_be_last);
+        Some(deed.told_unfit(first, untouched))
+    }
 }

@@ -8,6 +8,7 @@ mod config;
 mod course;
 mod fleet;
 mod lifecycle;
+mod own_map;
 mod request;
 mod thresholds;
 mod timeline;

@@ -8,7 +8,7 @@ use super::{at, check_positive, check_span, check_token, choose, course};
 use crate::plan;
 use crate::scenario::Topology;
 use crate::scenario::error::Problem;
-use crate::scenario::layout;
+use crate::scenario::layout::{BrokerName, layout};
 use crate::scenario::timeline::{Names, Rolling, Step};
 use crate::scenario::types::Scenario;
 
@@ -35,9 +35,10 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
         let advice = format!("write {MAX_STEPS} at the most");
         found.push(Problem::new(at!["timeline"], message, advice));
     }
+    let brokers = layout(scenario.brokers.as_ref());
     let mut names = HashMap::new();
     for (index, step) in steps.iter().enumerate() {
-        check_actions(found, index, step, scenario);
+        check_actions(found, index, step, &brokers);
         check_when(found, index, step, scenario, sound);
         check_spans(found, index, step);
         check_program(found, index, step, scenario);
@@ -55,7 +56,7 @@ pub(super) fn check(found: &mut Vec<Problem>, scenario: &Scenario) {
     }
 }
 
-fn check_actions(found: &mut Vec<Problem>, index: usize, step: &Step, scenario: &Scenario) {
+fn check_actions(found: &mut Vec<Problem>, index: usize, step: &Step, brokers: &[BrokerName]) {
     let actions = step.actions();
     let [(word, names)] = actions.as_slice() else {
         let message = match actions.len() {
@@ -69,7 +70,7 @@ fn check_actions(found: &mut Vec<Problem>, index: usize, step: &Step, scenario: 
         found.push(Problem::new(at!["timeline", index], message, advice));
         return;
     };
-    check_names(found, at!["timeline", index, *word], names, scenario);
+    check_names(found, at!["timeline", index, *word], names, brokers);
     let comes_back = matches!(*word, "restart" | "replace");
     for (key, given, belongs, whose) in [
         ("for", step.lasts.is_some(), comes_back || *word == "pause", "pause, restart and replace"),
@@ -93,14 +94,13 @@ fn check_names(
     found: &mut Vec<Problem>,
     at: Vec<crate::scenario::Step>,
     names: &Names,
-    scenario: &Scenario,
+    brokers: &[BrokerName],
 ) {
-    let brokers = layout(scenario.brokers.as_ref());
     let known: Vec<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
     if names.0.is_empty() {
         let advice = format!("there are: {}", known.join(", "));
         found.push(Problem::new(at, "no broker is named", advice));
-    } else if let Err(nobody) = names.choose(&brokers) {
+    } else if let Err(nobody) = names.choose(brokers) {
         let message = format!("there is no broker `{nobody}`");
         found.push(Problem::new(at, message, choose(nobody, &known)));
     }
