@@ -192,10 +192,17 @@ pub fn seeds(testdata: &std::path::Path) -> Vec<(&'static str, Vec<u8>)> {
             }
         }
     }
-    for (number, line) in lines(&testdata.join("filters/expressions.jsonl")).iter().enumerate() {
-        if let (0, Some(expression)) = (number % 10, line[0].as_str()) {
-            let text =
-                format!("/web/\n/^b/\nrpc\nos.name=/deb/\nos.*\n{{index % 4}}\n{expression}");
+    let rows = |file: &str| lines(&testdata.join("filters").join(file)).into_iter().step_by(10);
+    let expressions = rows("regular-expressions.jsonl");
+    let compounds = rows("expressions.jsonl").chain(rows("machines.jsonl"));
+    let entries = expressions
+        .map(|row| [row[0].clone(), "true".into()])
+        .chain(compounds.map(|row| ["^b".into(), row[0].clone()]));
+    for [expression, compound] in entries {
+        if let (Some(expression), Some(compound)) = (expression.as_str(), compound.as_str()) {
+            let text = format!(
+                "/web/\n/{expression}/\nrpc\nos.name=/deb/\nos.*\n{{index % 4}}\n{compound}"
+            );
             seeds.push(("filter", text.into_bytes()));
         }
     }
@@ -301,5 +308,15 @@ impl Subject for Facts {
 
     fn fact(&self, path: &FactPath) -> Option<Cow<'_, Value>> {
         path.get(&FACTS)
+    }
+
+    fn data(&self, plugin: &str, query: Option<&str>) -> Option<Value> {
+        match (plugin, query) {
+            ("choria", None) => Some(json!({ "version": "0.30.2", "machines": ["toggle"] })),
+            ("config_item", Some("ttl")) => Some(json!({ "present": true, "value": "60" })),
+            ("machine_state", Some("toggle")) => Some(json!({ "state": "off", "id": 1 })),
+            ("config_item" | "machine_state" | "scout", Some(_)) => Some(Value::Null),
+            _ => None,
+        }
     }
 }
