@@ -22,14 +22,18 @@ use crate::conductor::early::{LOOK_EVERY, broken, fault, trouble, without};
 use crate::conductor::network::Network;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
+use crate::control::LOST_AFTER;
 use crate::crew::{Clock, Crew, CrewError, Drivers, FarDriver, Start};
 use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure, WaveOrder};
 use crate::orders::{Crowd, at_place, begin_at, orders};
 use crate::scenario::CONDUCTOR;
 use crate::watch::{Activity, Backlog, Usage};
 
-/// From the last preparation to the first wave, beside what the way to drivers on workers takes.
+/// From the last preparation to the first wave.
 const LEAD: Duration = Duration::from_millis(500);
+/// The same where drivers on workers are to have their word before: as long as one may be away and is not lost, so that
+/// a word that is lost with its connection makes no wave late. Beside it, what the way to them takes.
+const FAR_LEAD: Duration = LOST_AFTER;
 /// Ways to a worker and back until its driver has its word: one to listen to it, one to give it, and as many again.
 const WAYS: u32 = 4;
 /// Finished waves that may wait to be written down; then finished waves wait, running ones do not.
@@ -229,8 +233,8 @@ impl Run<'_> {
 /// How long before the schedule's beginning drivers are given the word.
 fn lead(clocks: &[Clock]) -> Duration {
     // Half a way and back is what a clock may be off.
-    let longest = clocks.iter().map(|clock| 2 * clock.within).max().unwrap_or_default();
-    LEAD + WAYS * longest
+    let longest = clocks.iter().map(|clock| 2 * clock.within).max();
+    longest.map_or(LEAD, |longest| FAR_LEAD + WAYS * longest)
 }
 
 fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {
