@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::course::Course;
-use super::{Run, SAMPLE_EVERY, note_losses};
+use super::{Run, SAMPLE_EVERY, note_if_possible, note_losses};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
-use crate::conductor::early::{LOOK_EVERY, broken, fault, trouble, without};
+use crate::conductor::early::{LOOK_EVERY, broken, fault, meanwhile, noting, trouble, without};
 use crate::conductor::network::Network;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
@@ -119,10 +119,10 @@ impl Run<'_> {
     /// Reads the clocks of the workers that have drivers.
     async fn clocks(&mut self) -> Result<Vec<Clock>, Ending> {
         let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
-        let clocks = tokio::select! {
-            clocks = drivers.clocks(self.epoch) => clocks.map_err(without)?,
-            early = trouble(&self.network, &self.losses, &self.crew, self.stop) => return Err(early),
-        };
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let clocks = meanwhile(drivers.clocks(self.epoch), trouble, note).await?;
+        let clocks = clocks.map_err(without)?;
         for Clock { name, within, .. } in &clocks {
             let within = within.as_secs_f64();
             let text = format!("the clock of worker {name} is known within {:.3} ms", within * 1e3);
@@ -183,7 +183,10 @@ impl Run<'_> {
         self.note_backlog(&wave);
         let broker = self.network.as_ref().and_then(Network::name);
         let asked = (&order, &wave);
-        let witness = Witness::hear(self.crew.as_ref(), asked, crowd, broker).await;
+        let witness = Witness::hear(self.crew.as_ref(), asked, crowd, broker);
+        // A loss is told before the first wave that lacks the nodes, and however long a worker takes to tell of it.
+        let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+        let witness = noting(witness, note).await;
         self.replies += wave.result.on_time
             + wave.result.late
             + wave.result.duplicate
