@@ -59,6 +59,22 @@ pub(super) fn meanwhile<T>(
     }
 }
 
+/// Awaits a step that nothing ends. What is to be noted meanwhile is noted at once, and before its end is known.
+pub(super) async fn noting<T>(step: impl Future<Output = T>, mut note: impl FnMut()) -> T {
+    let mut step = Box::pin(step);
+    loop {
+        let done = tokio::select! {
+            biased;
+            done = &mut step => Some(done),
+            () = sleep(LOOK_EVERY) => None,
+        };
+        note();
+        if let Some(done) = done {
+            return done;
+        }
+    }
+}
+
 /// Ends when the run cannot go on with the workers that there are, with the reason.
 async fn lost(losses: &Option<Losses>) -> CrewError {
     loop {

@@ -9,7 +9,7 @@ mod finish;
 mod meet;
 mod waves;
 
-use assemble::note_losses;
+use assemble::{note_if_possible, note_losses};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use reports::wave::WaveKey;
 use serde_json::json;
 
 use super::book::Book;
-use super::early::{broken, fault, meanwhile, trouble};
+use super::early::{broken, fault, meanwhile, noting, trouble};
 use super::events;
 use super::network::Network;
 use super::telemetry::{Notice, Seen, Telemetry};
@@ -281,9 +281,10 @@ impl Run<'_> {
     }
 
     /// Looks at the connections of the brokers, between two phases.
-    async fn inspect(&self, when: &'static str) {
+    async fn inspect(&mut self, when: &'static str) {
         if let Some(telemetry) = &self.telemetry {
-            telemetry.inspect(when).await;
+            let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+            noting(telemetry.inspect(when), note).await;
         }
     }
 

@@ -61,6 +61,10 @@ impl Board {
         if worker.lost.is_some() {
             return worker.lost.clone();
         }
+        // Its account counts, and a pulse from before it may come after it.
+        if worker.released {
+            return None;
+        }
         // What it said before it ended may come later than its end.
         if worker.last_words.is_none() {
             worker.silence.heard();

@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, StorageType};
 use async_nats::jetstream::{self, ErrorCode, Message};
 use futures_util::StreamExt as _;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::board::{Board, Worker};
 use crate::control::messages::{Card, Numbered, Order, Welcome};
@@ -21,6 +21,8 @@ const STREAM_BYTES: i64 = 64 << 20;
 /// How long the stream keeps a slice. A conductor that does not read for four seconds has no workers any more; one
 /// that was killed leaves its last minute behind, for a minute.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Time to make it, longer than a control broker takes that is started again: one that does not let us ask is silent.
+const MADE_WITHIN: Duration = Duration::from_secs(8);
 /// Between two attempts to read the stream when the way to it is closed.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -150,8 +152,30 @@ pub(super) async fn hear(
 }
 
 /// Makes the stream that keeps slices, unless it is there: one for all runs, so that a run whose conductor was killed
-/// leaves none behind that the next one does not use, and remove in the end.
+/// leaves none behind that the next one does not use, and remove in the end. What is lost with the connection is asked
+/// for again over the next.
 pub(super) async fn make_stream(line: &Line) -> Result<(), String> {
+    let made = async {
+        loop {
+            let connections = line.connections();
+            tokio::select! {
+                made = try_to_make_stream(line) => return made,
+                () = line.made_again(connections) => {}
+            }
+        }
+    };
+    let silent = || format!("nothing was heard within {MADE_WITHIN:?}");
+    let made = timeout(MADE_WITHIN, made).await.unwrap_or_else(|_| Err(silent()));
+    let url = line.url();
+    made.map_err(|why| {
+        format!(
+            "control broker {url}: no stream can be made: {why}\n\
+             start it with JetStream (nats-server -js), with an account that may use it",
+        )
+    })
+}
+
+async fn try_to_make_stream(line: &Line) -> Result<(), String> {
     let config = Config {
         name: Subjects::STREAM.to_owned(),
         description: Some("what workers of choria-emulator counted".to_owned()),
@@ -167,13 +191,7 @@ pub(super) async fn make_stream(line: &Line) -> Result<(), String> {
         Err(error) if is_there(&error) => context.update_stream(config).await.map(drop),
         made => made.map(drop),
     };
-    made.map_err(|error| {
-        format!(
-            "control broker {}: no stream can be made: {error}\n\
-             start it with JetStream (nats-server -js), with an account that may use it",
-            line.url()
-        )
-    })
+    made.map_err(|error| error.to_string())
 }
 
 /// Whether there is a stream of this name, made in another way.

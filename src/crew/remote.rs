@@ -151,11 +151,8 @@ impl Remote {
                     reasons.resize(from + part.len(), Reason::of(None, None));
                 }
                 other => {
-                    tracing::warn!(
-                        number,
-                        request_id,
-                        "a worker does not tell of a request: {other:?}"
-                    );
+                    tracing::warn!(number, request_id, "a book is not read");
+                    self.unheard(number, "did not tell what became of a request", &other);
                     let reason = match self.lost_worker(number) {
                         Some(lost) => Reason::lost(lost),
                         None => Reason {

@@ -142,6 +142,26 @@ async fn a_worker_that_is_lost_and_comes_back_is_told_so_and_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_loss_is_told_before_the_first_wave_that_lacks_the_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let wave =
+        "rpc, request: {agent: emulated0, action: generate}, every: 50ms, count: 160, deadline: 1s";
+    let program = start(folder.path(), &text(wave, "workers: {tolerate: 40%}\n").await);
+    program.wait_for("wave", 1);
+    signal(processes(folder.path())["w2"], Signal::SIGSTOP);
+    let ended = program.end();
+    let left = left_in(folder.path());
+    let lost: Vec<_> =
+        left.missing().into_iter().filter(|missing| missing.cause == Cause::WorkerLost).collect();
+    let events = left.lines("events.jsonl");
+    let first = events.iter().position(|event| {
+        event["kind"] == "wave" && lost.iter().any(|lost| event["number"] == lost.number)
+    });
+    let told = events.iter().position(|event| event["kind"] == "worker_lost");
+    assert!(told.is_some() && told < first, "{told:?} {first:?}: {}", ended.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_lost_before_it_has_its_share_may_be_if_the_scenario_tolerates_it() {
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let wave = format!("{RPC}, count: 2, deadline: 1s");

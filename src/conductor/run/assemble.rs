@@ -1,18 +1,15 @@
 //! The phase in which worker processes come together, where the plan wants them; and what is heard of them
 //! while the run goes on.
 
-use std::pin::pin;
-
 use emulator::spec::Share;
 use reports::run::Ending;
 use reports::store::StoreError;
 use reports::verdict::{Doubt, Severity};
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::Run;
 use crate::conductor::book::Book;
-use crate::conductor::early::{LOOK_EVERY, asked, broken, fault, meanwhile, trouble};
+use crate::conductor::early::{asked, broken, fault, meanwhile, noting, trouble};
 use crate::conductor::network::request;
 use crate::conductor::{Progress, Reporter, RunError, passed};
 use crate::crew::{Call, Crew, CrewError, Dismissed, Losses, Mustered, News, PlanText, Workers};
@@ -110,18 +107,8 @@ impl Run<'_> {
 
     /// Ends the crew, takes over what it knew last, and says where that does not add up.
     pub(super) async fn dismiss(&mut self, crew: Crew) -> Dismissed {
-        let mut stopping = pin!(crew.stop());
-        let mut dismissed = loop {
-            let dismissed = tokio::select! {
-                dismissed = &mut stopping => Some(dismissed),
-                () = sleep(LOOK_EVERY) => None,
-            };
-            // A full disk must not keep what was started running.
-            let _ = note_losses(&self.losses, &mut self.book, self.reporter);
-            if let Some(dismissed) = dismissed {
-                break dismissed;
-            }
-        };
+        let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+        let mut dismissed = noting(crew.stop(), note).await;
         let tally = &mut self.book.run.tally;
         for difference in std::mem::take(&mut dismissed.differences) {
             tally.doubts.insert(Doubt {
@@ -154,4 +141,9 @@ pub(super) fn note_losses(
         });
     }
     Ok(())
+}
+
+/// The same where something else is under way: a full disk must not keep it from its end.
+pub(super) fn note_if_possible(losses: &Option<Losses>, book: &mut Book, reporter: &Reporter) {
+    let _ = note_losses(losses, book, reporter);
 }

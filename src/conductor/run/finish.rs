@@ -5,8 +5,8 @@ use std::time::Duration;
 use reports::run::Ending;
 use reports::verdict::ExitCode;
 
-use super::Run;
-use crate::conductor::early::without;
+use super::{Run, note_if_possible};
+use crate::conductor::early::{noting, without};
 use crate::conductor::events;
 use crate::conductor::evidence::gather;
 use crate::conductor::{Finished, Progress, RunError};
@@ -28,13 +28,15 @@ impl Run<'_> {
             // Whoever asked to end waits for the end, not for figures.
             STOP_EARLY_WITHIN
         };
+        let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
         if let Some(crew) = &self.crew {
-            let _ = crew.look().await;
+            let _ = noting(crew.look(), note).await;
         }
         let _ = self.hear_of_workers();
         gather(&mut self);
         if let Some(driver) = self.driver.take() {
-            let _ = tokio::time::timeout(patience, driver.close()).await;
+            let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+            let _ = noting(tokio::time::timeout(patience, driver.close()), note).await;
         }
         if let Some(crew) = self.crew.take() {
             let Dismissed { counts, lost, .. } = self.dismiss(crew).await;
@@ -72,9 +74,10 @@ impl Run<'_> {
     async fn last_look(&mut self) {
         self.enter("end");
         if let Some(telemetry) = &self.telemetry {
-            telemetry.look().await;
-            telemetry.inspect("after waves").await;
+            let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+            noting(telemetry.look(), note).await;
         }
+        self.inspect("after waves").await;
         // A full disk must not keep what was started running.
         let _ = self.sample("end");
     }

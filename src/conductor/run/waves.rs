@@ -15,21 +15,25 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::course::Course;
-use super::{Run, SAMPLE_EVERY, note_losses};
+use super::{Run, SAMPLE_EVERY, note_if_possible, note_losses};
 use crate::conductor::Progress;
 use crate::conductor::book::Witness;
-use crate::conductor::early::{LOOK_EVERY, broken, fault, trouble, without};
+use crate::conductor::early::{LOOK_EVERY, broken, fault, meanwhile, noting, trouble, without};
 use crate::conductor::network::Network;
 use crate::conductor::pending::{Attendant, Pending};
 use crate::conductor::telemetry::WAVES;
+use crate::control::LOST_AFTER;
 use crate::crew::{Clock, Crew, CrewError, Drivers, FarDriver, Start};
 use crate::driver::{Driver, DriverError, RunSummary, WaveDone, WaveFailure, WaveOrder};
 use crate::orders::{Crowd, at_place, begin_at, orders};
 use crate::scenario::CONDUCTOR;
 use crate::watch::{Activity, Backlog, Usage};
 
-/// From the last preparation to the first wave, beside what the way to drivers on workers takes.
+/// From the last preparation to the first wave.
 const LEAD: Duration = Duration::from_millis(500);
+/// The same where drivers on workers are to have their word before: as long as one may be away and is not lost, so that
+/// a word that is lost with its connection makes no wave late. Beside it, what the way to them takes.
+const FAR_LEAD: Duration = LOST_AFTER;
 /// Ways to a worker and back until its driver has its word: one to listen to it, one to give it, and as many again.
 const WAYS: u32 = 4;
 /// Finished waves that may wait to be written down; then finished waves wait, running ones do not.
@@ -115,10 +119,10 @@ impl Run<'_> {
     /// Reads the clocks of the workers that have drivers.
     async fn clocks(&mut self) -> Result<Vec<Clock>, Ending> {
         let Some(drivers) = &self.drivers else { return Ok(Vec::new()) };
-        let clocks = tokio::select! {
-            clocks = drivers.clocks(self.epoch) => clocks.map_err(without)?,
-            early = trouble(&self.network, &self.losses, &self.crew, self.stop) => return Err(early),
-        };
+        let trouble = trouble(&self.network, &self.losses, &self.crew, self.stop);
+        let note = || note_losses(&self.losses, &mut self.book, self.reporter);
+        let clocks = meanwhile(drivers.clocks(self.epoch), trouble, note).await?;
+        let clocks = clocks.map_err(without)?;
         for Clock { name, within, .. } in &clocks {
             let within = within.as_secs_f64();
             let text = format!("the clock of worker {name} is known within {:.3} ms", within * 1e3);
@@ -179,7 +183,10 @@ impl Run<'_> {
         self.note_backlog(&wave);
         let broker = self.network.as_ref().and_then(Network::name);
         let asked = (&order, &wave);
-        let witness = Witness::hear(self.crew.as_ref(), asked, crowd, broker).await;
+        let witness = Witness::hear(self.crew.as_ref(), asked, crowd, broker);
+        // A loss is told before the first wave that lacks the nodes, and however long a worker takes to tell of it.
+        let note = || note_if_possible(&self.losses, &mut self.book, self.reporter);
+        let witness = noting(witness, note).await;
         self.replies += wave.result.on_time
             + wave.result.late
             + wave.result.duplicate
@@ -229,8 +236,8 @@ impl Run<'_> {
 /// How long before the schedule's beginning drivers are given the word.
 fn lead(clocks: &[Clock]) -> Duration {
     // Half a way and back is what a clock may be off.
-    let longest = clocks.iter().map(|clock| 2 * clock.within).max().unwrap_or_default();
-    LEAD + WAYS * longest
+    let longest = clocks.iter().map(|clock| 2 * clock.within).max();
+    longest.map_or(LEAD, |longest| FAR_LEAD + WAYS * longest)
 }
 
 fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {

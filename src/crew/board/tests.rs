@@ -2,6 +2,8 @@
 
 mod accounts;
 
+use emulator::fleet::counts::StepTimes;
+
 use super::*;
 use crate::control::Build;
 use crate::control::messages::Card;
@@ -70,6 +72,23 @@ fn who_is_heard_again_at_the_last_moment_is_not_lost_and_holds_up_nobody() {
     check_lost(&board, &["a"]);
 }
 
+fn pulse(counts: Vec<u64>) -> Pulse {
+    let (failures, spent) = (Vec::new(), Spent::default());
+    Pulse { counts, lag_us_max: 0, spent, failures, clients_away: 0 }
+}
+
+#[test]
+fn a_pulse_that_comes_after_the_account_does_not_take_its_place() {
+    let board = board();
+    let counts = FleetCounts { replies: 7, ..zero() }.numbers();
+    let steps = Steps::of(&StepTimes::default());
+    board.release(0);
+    board.report(0, &Report { slices: 0, counts, steps, spent: Spent::default() });
+    let before = FleetCounts { replies: 6, connected: 1, ..zero() }.numbers();
+    assert_eq!(board.pulse(0, pulse(before)), None);
+    assert_eq!((board.counts().replies, board.counts().connected), (7, 0));
+}
+
 #[test]
 fn who_has_missed_the_conductor_is_lost_with_those_that_fall_silent_then() {
     let board = board();
@@ -77,14 +96,7 @@ fn who_has_missed_the_conductor_is_lost_with_those_that_fall_silent_then() {
     let exit = Exit { code: Some(5), signal: None, log_tail: Vec::new() };
     board.ended("a", &exit);
     check_lost(&board, &[]);
-    let pulse = Pulse {
-        counts: Vec::new(),
-        lag_us_max: 0,
-        spent: Spent::default(),
-        failures: Vec::new(),
-        clients_away: 0,
-    };
-    assert_eq!(board.pulse(0, pulse), None, "what it said before is heard after");
+    assert_eq!(board.pulse(0, pulse(Vec::new())), None, "what it said before is heard after");
     ticks(&board, 2, &[2]);
     check_lost(&board, &["a", "b"]);
     let told = board.take_losses().join("\n");

@@ -49,21 +49,21 @@ impl Given {
 
     async fn run(&self, wave: &str, more: &str) -> Processes {
         let url = self.url();
-        self.run_over([&url, &url], wave, more).await
+        self.run_over([&url, &url, &url], wave, more).await
     }
 
-    /// A run whose workers reach the control broker over these URLs.
+    /// A run whose conductor and workers reach the control broker over these URLs.
     pub(super) async fn run_over(
         &self,
-        [to_east, to_west]: [&str; 2],
+        [to_conductor, to_east, to_west]: [&str; 3],
         wave: &str,
         more: &str,
     ) -> Processes {
         let wave = format!("rpc, request: {{agent: emulated0, action: generate}}, {wave}");
         let group = format!("default, nodes: {NODES}{more}");
         let text = scenario(&real().await, &[&group], &[&wave]);
-        let (url, [_, of_conductor, of_east, of_west]) = (self.url(), &self.folders);
-        let conductor = conductor_over((&url, &TOKEN), of_conductor.path(), &text, "2");
+        let [_, of_conductor, of_east, of_west] = &self.folders;
+        let conductor = conductor_over((to_conductor, &TOKEN), of_conductor.path(), &text, "2");
         let workers = [("east", to_east, of_east), ("west", to_west, of_west)]
             .map(|(name, url, at)| Program::start(worker(url, name, &TOKEN), at.path()));
         Processes { conductor, workers }

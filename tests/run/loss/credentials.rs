@@ -227,3 +227,18 @@ async fn a_control_broker_without_jetstream_is_refused_with_what_to_start_instea
     }
     control.stop(Duration::ZERO).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_ask_for_a_stream_is_refused_and_does_not_wait_for_it() {
+    let door = Door::open(
+        "authorization { users: [{user: emulator, password: secret, \
+         permissions: {publish: {deny: \"$JS.>\"}}}] }",
+    )
+    .await;
+    let place = tempfile::tempdir().unwrap();
+    let url = door.url("nats://emulator:secret@");
+    let ended = conductor_over((&url, &[]), place.path(), &text().await, "1").end();
+    assert_eq!(ended.code, Some(4), "{}", ended.said);
+    assert!(ended.said.contains("no stream can be made: nothing was heard"), "{}", ended.said);
+    door.control.stop(Duration::ZERO).await;
+}

@@ -25,13 +25,20 @@ const ORDERS: [&str; 7] = [
     r#""order":{"plan":"#,
     r#""order":{"prepare":"#,
     r#""order":{"start":"#,
-    r#""order":"look""#,
+    LOOK,
     r#""order":"presence""#,
-    r#""order":{"close":"#,
+    CLOSE,
     r#""order":"stop""#,
 ];
+/// Those that come to a worker that has a driver besides; the word to begin is lost twice.
+const ORDERS_OF_DRIVER: [&str; 4] =
+    [r#""order":{"connect":"#, r#""order":"clock""#, r#""order":{"go":"#, r#""order":{"go":"#];
+const LOOK: &str = r#""order":"look""#;
+const CLOSE: &str = r#""order":{"close":"#;
+/// What makes the stream of slices.
+const MAKES_STREAM: &str = "$JS.API.STREAM.CREATE.";
 
-/// What the way does to each of [`ORDERS`].
+/// What the way does to each of the orders that it is told.
 #[derive(Clone)]
 enum Lost {
     /// It breaks, with the order on it.
@@ -42,6 +49,8 @@ enum Lost {
     Broker(Control),
     /// Nothing is lost but this order, each time.
     Always(&'static str),
+    /// It breaks, with what is said the other way about this for the first time.
+    Said(&'static str),
 }
 
 /// A way to a control broker on which orders get lost.
@@ -54,7 +63,7 @@ struct Way {
 }
 
 impl Way {
-    async fn to(broker: &str, lost: Lost) -> Self {
+    async fn to(broker: &str, orders: &'static [&'static str], lost: Lost) -> Self {
         let broker = broker.trim_start_matches("nats://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("nats://{}", listener.local_addr().unwrap());
@@ -65,7 +74,7 @@ impl Way {
                 let (near, _) = listener.accept().await.unwrap();
                 // A broker that was started again may not be there yet.
                 let Ok(far) = TcpStream::connect(&broker).await else { continue };
-                carry(near, far, &lost, &counted).await;
+                carry(near, far, (orders, &lost), &counted).await;
             }
         });
         Self { url, met, _tasks: tasks }
@@ -73,7 +82,12 @@ impl Way {
 }
 
 /// Carries messages both ways until either side ends, or something is to be lost.
-async fn carry(worker: TcpStream, broker: TcpStream, lost: &Lost, met: &AtomicUsize) {
+async fn carry(
+    worker: TcpStream,
+    broker: TcpStream,
+    (orders, lost): (&[&str], &Lost),
+    met: &AtomicUsize,
+) {
     let ((from_worker, to_worker), (from_broker, to_broker)) =
         (worker.into_split(), broker.into_split());
     let mut ordered = false;
@@ -86,7 +100,8 @@ async fn carry(worker: TcpStream, broker: TcpStream, lost: &Lost, met: &AtomicUs
         while let Some(said) = down.next() {
             let awaited = match lost {
                 Lost::Always(order) => Some(order),
-                _ => ORDERS.get(met.load(Ordering::Relaxed)),
+                Lost::Said(_) => None,
+                _ => orders.get(met.load(Ordering::Relaxed)),
             };
             if !awaited.is_some_and(|order| String::from_utf8_lossy(&said).contains(order)) {
                 down.pass(&said).await;
@@ -100,11 +115,18 @@ async fn carry(worker: TcpStream, broker: TcpStream, lost: &Lost, met: &AtomicUs
                     down.pass(&said).await;
                 }
                 Lost::Broker(control) => return start_again(control).await,
-                Lost::Always(_) => {}
+                Lost::Always(_) | Lost::Said(_) => {}
             }
         }
         while let Some(said) = up.next() {
             if ordered && said.starts_with(b"PUB _INBOX.") {
+                return;
+            }
+            if let Lost::Said(word) = lost
+                && met.load(Ordering::Relaxed) == 0
+                && String::from_utf8_lossy(&said).contains(word)
+            {
+                met.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             up.pass(&said).await;
@@ -151,8 +173,9 @@ impl Pipe {
 
 async fn check_lost(lost: impl Fn(&Given) -> Lost) {
     let given = Given::start().await;
-    let way = Way::to(&given.url(), lost(&given)).await;
-    let processes = given.run_over([&way.url, &given.url()], "every: 500ms, count: 4", "").await;
+    let url = given.url();
+    let way = Way::to(&url, &ORDERS, lost(&given)).await;
+    let processes = given.run_over([&url, &way.url, &url], "every: 500ms, count: 4", "").await;
     processes.check_whole(|| given.left(), 4);
     assert_eq!(way.met.load(Ordering::Relaxed), ORDERS.len());
     given.control.stop(Duration::ZERO).await;
@@ -174,20 +197,61 @@ async fn a_control_broker_that_is_started_again_at_each_order_costs_no_worker() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_does_not_tell_what_it_counted_spoils_the_figures() {
+async fn an_order_to_a_driver_that_is_lost_with_the_connection_makes_no_wave_late() {
     let given = Given::start().await;
-    let way = Way::to(&given.url(), Lost::Always(ORDERS[3])).await;
-    let processes = given.run_over([&way.url, &given.url()], "every: 500ms, count: 2", "").await;
+    let url = given.url();
+    let way = Way::to(&url, &ORDERS_OF_DRIVER, Lost::Order).await;
+    let wave = "every: 500ms, count: 4, clients: [{at: east}]";
+    given.run_over([&url, &way.url, &url], wave, "").await.check_whole(|| given.left(), 4);
+    assert_eq!(way.met.load(Ordering::Relaxed), ORDERS_OF_DRIVER.len());
+    // Response times count from the instant that the plan says.
+    let left = given.left();
+    let first = left.summary.waves.iter().find(|wave| wave.number == 1);
+    let quickest = first.and_then(|wave| wave.response_time_us).unwrap().min;
+    assert!(quickest < 1_000_000, "{quickest} us");
+    given.control.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_made_as_the_connection_breaks_is_made_over_the_next() {
+    let given = Given::start().await;
+    let url = given.url();
+    let way = Way::to(&url, &[], Lost::Said(MAKES_STREAM)).await;
+    given
+        .run_over([&way.url, &url, &url], "every: 500ms, count: 2", "")
+        .await
+        .check_whole(|| given.left(), 2);
+    assert_eq!(way.met.load(Ordering::Relaxed), 1);
+    given.control.stop(Duration::ZERO).await;
+}
+
+async fn check_untold(order: &'static str, wave: &str, more: &str, detail: &str) {
+    let given = Given::start().await;
+    let url = given.url();
+    let way = Way::to(&url, &[], Lost::Always(order)).await;
+    let processes = given.run_over([&url, &way.url, &url], wave, more).await;
     let said = processes.conductor.end().said;
     assert!(processes.workers.into_iter().all(|worker| worker.end().code == Some(0)), "{said}");
     let left = given.left();
     assert_eq!(left.summary.exit_code, ExitCode::Invalid.number(), "{said}");
-    let told = |doubt: &Doubt| {
-        (doubt.kind.as_str(), doubt.detail.as_str())
-            == ("account_differs", "worker east did not tell what it had counted")
-    };
+    let told =
+        |doubt: &Doubt| (doubt.kind.as_str(), doubt.detail.as_str()) == ("account_differs", detail);
     assert!(left.summary.doubts.iter().any(told), "{said}");
     given.control.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_tell_what_it_counted_spoils_the_figures() {
+    let detail = "worker east did not tell what it had counted";
+    check_untold(LOOK, "every: 500ms, count: 2", "", detail).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_tell_why_nodes_are_missing_spoils_the_figures() {
+    let (wave, silent) =
+        ("every: 500ms, count: 1, deadline: 400ms", ", behaviour: {no_reply: 50%}");
+    let detail = "worker east did not tell what became of a request";
+    check_untold(CLOSE, wave, silent, detail).await;
 }
 
 /// A worker that has its share, of a conductor made by hand, and what its nodes are to connect to.
