@@ -3,9 +3,9 @@
 # the conductor, joined by veth pairs and a bridge. Nothing leaves this machine, and nothing stays behind.
 #
 # Usage: tests/rehearsal.sh [NODES [WORKERS]]     default: 50000 nodes, 20 workers
-#        tests/rehearsal.sh NODES WORKERS SCENARIO
-# With a scenario it is run as it is, but for the number of nodes of its group `default`: its brokers are started by the
-# conductor, beside it, and listen to the others (brokers.listen).
+#        tests/rehearsal.sh NODES WORKERS SCENARIO [OPTION...]
+# With a scenario it is run as it is, but for the number of nodes of its group `default` and what options of `run` change:
+# its brokers are started by the conductor, beside it, and listen to the others (brokers.listen).
 # Needs root, ip (iproute2), and a release build (cargo build --release). Takes two minutes at full size.
 #   EMULATOR   the program                       default: target/release/choria-emulator
 #   OUT        folder for results and logs       default: a temporary one, removed when all went well
@@ -126,7 +126,7 @@ thresholds:
   unexpected: ["count == 0"]
 YAML
 else
-    settings=(-P "fleet.default.nodes=$nodes" -P "brokers.listen=$subnet.1")
+    settings=(-P "fleet.default.nodes=$nodes" -P "brokers.listen=$subnet.1" "${@:4}")
 fi
 
 for n in $(seq "$workers"); do

@@ -100,10 +100,14 @@ impl Orders {
         // Whoever has told what it counted in all says no more, while others may take their time to end.
         if matches!((order, &answer), (Order::Stop, Ok(Answer::Report(_)))) {
             self.board.release(number);
-            let leave = Order::Leave("its account has arrived".to_owned());
-            self.line.say(&self.subjects.order(number), &Numbered::unasked(leave)).await;
         }
         answer
+    }
+
+    /// Lets a worker go that has told everything. Where it does not hear that, it goes when the run is over.
+    pub(super) async fn let_go(&self, number: u64) {
+        let leave = Order::Leave("its account has arrived".to_owned());
+        self.line.say(&self.subjects.order(number), &Numbered::unasked(leave)).await;
     }
 
     async fn insist(

@@ -192,14 +192,18 @@ impl Remote {
     pub(super) async fn stop(self) -> Dismissed {
         let mut differences = self.board().take_lacking();
         self.board().let_go();
-        let mut deadline = None;
-        for (number, answer) in self.orders().give_all(&Order::Stop, STOP_WITHIN).await {
+        let stop = self.orders().present().into_iter().map(async |number| {
+            let answer = self.orders().give(number, &Order::Stop, STOP_WITHIN).await;
+            if let Ok(Answer::Report(report)) = &answer {
+                self.board().report(number, report);
+                self.await_slices(number, report.slices).await;
+                self.orders().let_go(number).await;
+            }
+            (number, answer)
+        });
+        for (number, answer) in join_all(stop).await {
             match answer {
                 Ok(Answer::Report(report)) => {
-                    self.board().report(number, &report);
-                    // One time for the slices of all.
-                    let until = *deadline.get_or_insert_with(|| Instant::now() + SLICES_WITHIN);
-                    self.await_slices(number, report.slices, until).await;
                     differences.extend(self.board().compare(number, &report));
                 }
                 other => {
@@ -219,7 +223,9 @@ impl Remote {
         dismissed
     }
 
-    async fn await_slices(&self, number: u64, slices: u64, deadline: Instant) {
+    /// Waits for all slices that a worker has sent, which tells no more than that.
+    async fn await_slices(&self, number: u64, slices: u64) {
+        let deadline = Instant::now() + SLICES_WITHIN;
         let arrived = || {
             let mut seen = self.board().seen();
             seen.worker(number).is_none_or(|worker| worker.slices >= slices)

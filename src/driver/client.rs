@@ -169,6 +169,18 @@ impl Client {
         matches!(tokio::time::timeout(timeout, confirmed).await, Ok(Some(())))
     }
 
+    /// How often its receivers have connected.
+    pub(super) fn connects(&self) -> u64 {
+        let each = self.receivers.iter();
+        each.map(|receiver| receiver.statistics().connects.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether its receivers are still on the connections that they had when they had connected so often: else what
+    /// the broker confirmed then holds no more.
+    pub(super) fn has_stayed(&self, connects: u64) -> bool {
+        self.receivers.iter().all(is_up) && self.connects() == connects
+    }
+
     /// Proves that what the publisher sends reaches every receiver.
     pub(super) async fn settle(&self, timeout: Duration) -> Result<(), ClientError> {
         for (number, receiver) in self.receivers.iter().enumerate() {

@@ -5,11 +5,15 @@
 
 use std::time::Duration;
 
-/// A wave is prepared (subscribed, encoded) at most this much before its intended instant.
+/// The first of several waves is prepared (subscribed, encoded) at most this much before its intended instant.
 const LEAD_MAX: Duration = Duration::from_millis(500);
+/// Waves that begin so soon after another of their client are prepared with it. While the replies to a large wave press
+/// upon a broker it may take seconds to take a subscription; a wave that was sent meanwhile would lose replies
+/// that no real client loses, as it waits for its subscription.
+const TOGETHER: Duration = Duration::from_secs(5);
 
-/// How long before its intended instant a wave is prepared: [`LEAD_MAX`], or half of the gap to the
-/// wave before it if that is less, so that preparing does not disturb the wave that runs.
+/// How long before its intended instant a wave is prepared if none is with it: [`LEAD_MAX`], or half of the gap to the
+/// wave before it if that is less, so that preparing does not disturb the sending of another.
 fn lead(before: Option<Duration>, intended: Duration) -> Duration {
     let room = before.map_or(LEAD_MAX, |before| intended.saturating_sub(before) / 2);
     room.min(LEAD_MAX)
@@ -21,16 +25,20 @@ fn lead(before: Option<Duration>, intended: Duration) -> Duration {
 pub(super) fn prepare_at(intended: &[Duration]) -> Vec<Duration> {
     let mut before = None;
     let mut previous = None;
-    intended
-        .iter()
-        .map(|&instant| {
-            if previous != Some(instant) {
-                before = previous;
-                previous = Some(instant);
-            }
-            instant.saturating_sub(lead(before, instant))
-        })
-        .collect()
+    let alone = intended.iter().map(|&instant| {
+        if previous != Some(instant) {
+            before = previous;
+            previous = Some(instant);
+        }
+        (instant, instant.saturating_sub(lead(before, instant)))
+    });
+    let alone: Vec<_> = alone.collect();
+    let mut earlier = alone.iter().peekable();
+    let together = alone.iter().map(|(instant, own)| {
+        while earlier.next_if(|(first, _)| *first + TOGETHER < *instant).is_some() {}
+        earlier.peek().map_or(*own, |(_, due)| *due)
+    });
+    together.collect()
 }
 
 /// How long a batch waits for one slice when `left` remains until the deadline and `slices`
@@ -54,14 +62,16 @@ mod tests {
     }
 
     #[test]
-    fn waves_are_prepared_half_a_gap_but_at_most_half_a_second_early() {
+    fn waves_are_prepared_half_a_gap_but_at_most_half_a_second_before_the_first_of_five_seconds() {
         for (intended, expected) in [
             (&[][..], &[][..]),
             (&[0], &[0]),
             (&[200], &[0]),
-            (&[5000, 10_000], &[4500, 9500]),
-            (&[1000, 1100, 1120], &[500, 1050, 1110]),
-            (&[1000, 1000, 1400, 1400], &[500, 500, 1200, 1200]),
+            (&[5000, 10_001], &[4500, 9501]),
+            (&[5000, 10_000], &[4500, 4500]),
+            (&[1000, 1100, 1120, 6099, 6101], &[500, 500, 500, 1050, 1110]),
+            (&[1000, 1000, 1400, 1400], &[500, 500, 500, 500]),
+            (&[3000, 5500, 8000, 10_500], &[2500, 2500, 2500, 5000]),
         ] {
             assert_eq!(prepare_at(&ms(intended)), ms(expected), "{intended:?}");
         }

@@ -282,7 +282,7 @@ mod tests {
             started(&[(1, 3000), (2, 1500), (1, 2000), (1, 2400), (2, 1500)], 10_000).await;
         assert_eq!(not_started, 0);
         let at =
-            [(2, 1500, 1000), (2, 1500, 1000), (1, 2000, 1500), (1, 2400, 2200), (1, 3000, 2700)];
+            [(2, 1500, 1000), (2, 1500, 1000), (1, 2000, 1500), (1, 2400, 1500), (1, 3000, 1500)];
         // Timers of a paused clock wake up to a millisecond late.
         let near = |(is, should): (&(u32, u64, u64), &(u32, u64, u64))| {
             (is.0, is.1) == (should.0, should.1) && is.2.abs_diff(should.2) <= 1

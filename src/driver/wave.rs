@@ -26,8 +26,8 @@ use super::pacing::slice_wait;
 use super::roster::Roster;
 use super::tally::{SendLog, Tally};
 
-/// A wave that had no time for its preparation waits this long at most for its subscription to be
-/// confirmed; one that had waits until its intended instant. Then it is sent all the same.
+/// A wave that had no time for its preparation, or whose connection came back since, waits this long at most for
+/// its subscription to be confirmed; one that had waits until its intended instant. Then it is sent all the same.
 const CONFIRM_MAX: Duration = Duration::from_millis(500);
 
 /// Pause between two looks whether a connection that is away is back.
@@ -75,7 +75,8 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     // A connection that is away takes so many subscriptions and then makes the next one wait.
     let last = epoch.instant(order.intended_at + order.deadline);
     let subscribing = tokio::time::timeout_at(last, client.subscribe(&reply_to));
-    let (subscribers, failure) = match cancel.run_until_cancelled(subscribing).await? {
+    let connects = client.connects();
+    let (subscribers, mut failure) = match cancel.run_until_cancelled(subscribing).await? {
         Err(_) => (Vec::new(), Some(WaveFailure::Subscribe("the connection is away".to_owned()))),
         Ok(Ok(subscribers)) => {
             let wait = order.intended_at.saturating_sub(epoch.now()).max(CONFIRM_MAX);
@@ -92,6 +93,11 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     let first = post.encode();
     let until = epoch.instant(order.intended_at);
     cancel.run_until_cancelled(tokio::time::sleep_until(until)).await?;
+    // A receiver that comes back subscribes anew, and its broker may not know yet.
+    if failure.is_none() && !client.has_stayed(connects) {
+        let confirmed = cancel.run_until_cancelled(client.confirm(CONFIRM_MAX)).await?;
+        failure = (!confirmed).then_some(WaveFailure::Unconfirmed);
+    }
 
     let discovered = client.discovered();
     let mut listener = Listener {

@@ -234,8 +234,12 @@ impl Carrier {
     pub(super) async fn stop(&self) -> Result<Report, String> {
         self.end_nodes().await?;
         let outbox = self.state().outbox.take();
-        let Some((meter, outbox)) = self.meter.get().zip(outbox) else { return Ok(self.report()) };
+        let Some((meter, mut outbox)) = self.meter.get().zip(outbox) else {
+            return Ok(self.report());
+        };
         let slices = outbox.finish(meter.counts(), meter.step_times(), self.spent()).await;
+        // As long as this worker is there, so are its last slices.
+        self.state().outbox = Some(outbox);
         Ok(Report { slices, ..self.report() })
     }
 

@@ -4,7 +4,8 @@
 //! has it. What happens meanwhile is one further slice: slices are differences to the one before, so that they add
 //! up, and nothing piles up however long the way is closed. The stream is in memory: a control broker that was started
 //! again has forgotten it, and slices that it had confirmed and nobody had read. So the last few go once more, before
-//! the next one, whenever the way was closed. The conductor knows a second copy by its number.
+//! the next one, whenever the way was closed, and after the last one as long as the worker is there. The conductor
+//! knows a second copy by its number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub(super) struct Outbox {
     latest: watch::Sender<Standing>,
     lag_us_max: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
+    /// Whether the last one is confirmed.
+    over: watch::Receiver<bool>,
     /// The one that delivers; it goes with this.
     tasks: JoinSet<()>,
 }
@@ -74,6 +77,7 @@ impl Outbox {
     pub(super) fn start(line: &Line, subject: String, at: Duration) -> Self {
         let (latest, standings) = watch::channel(Standing::default());
         let (lag_us_max, sent) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (is_over, over) = watch::channel(false);
         let post = Post {
             context: jetstream::new(line.client().clone()),
             line: line.clone(),
@@ -86,8 +90,8 @@ impl Outbox {
             sent: Arc::clone(&sent),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(post.deliver(standings));
-        Self { latest, lag_us_max, sent, tasks }
+        tasks.spawn(post.deliver(standings, is_over));
+        Self { latest, lag_us_max, sent, over, tasks }
     }
 
     /// A node's task had to wait so long for its turn.
@@ -107,9 +111,10 @@ impl Outbox {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Sends what is left and waits until it is confirmed, for a while. Returns the number of slices.
+    /// Sends what is left and waits until it is confirmed, for a while. Returns the number of slices, which goes up no
+    /// more.
     pub(super) async fn finish(
-        mut self,
+        &mut self,
         counts: FleetCounts,
         steps: StepTimes,
         spent: Spent,
@@ -117,8 +122,9 @@ impl Outbox {
         self.latest.send_modify(|standing| {
             *standing = Standing { counts, steps, spent, look: standing.look + 1, last: true };
         });
-        if timeout(FINISH_WITHIN, self.tasks.join_next()).await.is_err() {
+        if timeout(FINISH_WITHIN, self.over.wait_for(|over| *over)).await.is_err() {
             tracing::warn!("the last figures were not confirmed");
+            self.tasks.shutdown().await;
         }
         self.sent()
     }
@@ -141,7 +147,11 @@ struct Post {
 }
 
 impl Post {
-    async fn deliver(mut self, mut standings: watch::Receiver<Standing>) {
+    async fn deliver(
+        mut self,
+        mut standings: watch::Receiver<Standing>,
+        over: watch::Sender<bool>,
+    ) {
         let mut before = Standing::default();
         while standings.wait_for(|standing| standing.look > before.look).await.is_ok() {
             let now = standings.borrow().clone();
@@ -157,19 +167,33 @@ impl Post {
             };
             let payload = Bytes::from(serde_json::to_vec(&slice).unwrap_or_default());
             self.kept.push_back(payload);
-            while let Err(error) = self.attempt().await {
-                tracing::warn!(number, "a slice was not confirmed and is sent again: {error}");
-                self.connections = None;
-                sleep(RETRY_AFTER).await;
-            }
+            self.insist(number).await;
             if self.kept.len() > KEPT {
                 self.kept.pop_front();
             }
             self.sent.store(number, Ordering::Relaxed);
             if now.last {
-                return;
+                let _ = over.send(true);
+                return self.keep(number).await;
             }
             before = now;
+        }
+    }
+
+    /// Sends the last slices again whenever the stream may have forgotten them.
+    async fn keep(&mut self, number: u64) {
+        while let Some(connections) = self.connections {
+            self.line.made_again(connections).await;
+            self.insist(number).await;
+        }
+    }
+
+    /// Sends until the stream has everything up to this slice.
+    async fn insist(&mut self, number: u64) {
+        while let Err(error) = self.attempt().await {
+            tracing::warn!(number, "a slice was not confirmed and is sent again: {error}");
+            self.connections = None;
+            sleep(RETRY_AFTER).await;
         }
     }
 

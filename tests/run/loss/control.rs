@@ -7,12 +7,13 @@ use async_nats::jetstream::stream::{Config, Info, StorageType};
 use async_nats::jetstream::{self, Context};
 use choria_emulator::broker::{Broker, By, Control};
 use choria_emulator::control::Subjects;
-use choria_emulator::control::messages::{Answer, Order};
+use choria_emulator::control::messages::{Answer, Order, Report};
 use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::run::apart::{TOKEN, conductor_over, control_broker, worker};
@@ -148,6 +149,19 @@ async fn one_that_is_killed_and_started_again_while_waves_run_loses_no_figure() 
     given.control.stop(Duration::ZERO).await;
 }
 
+/// A worker that has its share, of a conductor made by hand, and what its nodes are to connect to.
+pub(super) async fn prepared(folders: &[TempDir; 3]) -> (ConductorByHand, Program, TcpListener) {
+    let mut conductor = ConductorByHand::start(folders[0].path()).await;
+    let context = jetstream::new(conductor.line.client().clone());
+    context.create_stream(memory()).await.unwrap();
+    let worker = worker(&conductor.broker.url(), "w1", &TOKEN);
+    let worker = Program::start(worker, folders[1].path());
+    conductor.let_in().await;
+    let (mute, plan, assignment, _) = mute_assignment(folders[2].path()).await;
+    assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
+    (conductor, worker, mute)
+}
+
 /// Waits until a stream holds at least so many messages; the payload of each.
 async fn payloads(context: &Context, at_least: u64) -> Vec<Value> {
     let read = async {
@@ -167,26 +181,38 @@ async fn payloads(context: &Context, at_least: u64) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn slices_that_it_had_confirmed_and_nobody_had_read_come_again() {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let mut conductor = ConductorByHand::start(folders[0].path()).await;
+    let (conductor, east, _mute) = prepared(&folders).await;
     let context = jetstream::new(conductor.line.client().clone());
-    let make = async || while context.create_stream(memory()).await.is_err() {};
-    make().await;
-    let east = worker(&conductor.broker.url(), "w1", &TOKEN);
-    let east = Program::start(east, folders[1].path());
-    conductor.let_in().await;
-    let (_mute, plan, assignment, _) = mute_assignment(folders[2].path()).await;
-    assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
     assert_eq!(conductor.order(&Order::Start { at_us: 0 }).await, Answer::Done);
     let numbers =
         |slices: Vec<Value>| slices.iter().map(|slice| slice["number"].as_u64()).collect();
     let before: Vec<_> = numbers(payloads(&context, 2).await);
     assert_eq!(before, [Some(1), Some(2)]);
     start_again(&conductor.broker.control()).await;
-    make().await;
+    while context.create_stream(memory()).await.is_err() {}
     let after: Vec<_> = numbers(payloads(&context, 3).await);
     assert_eq!(after, [Some(1), Some(2), Some(3)]);
     east.signal(Signal::SIGTERM);
     assert_eq!(east.end().code, Some(143));
+    conductor.broker.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_slices_come_again_as_long_as_their_worker_is_there() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (conductor, worker, _mute) = prepared(&folders).await;
+    let context = jetstream::new(conductor.line.client().clone());
+    assert_eq!(conductor.order(&Order::Start { at_us: 0 }).await, Answer::Done);
+    let told = conductor.order(&Order::Stop).await;
+    let Answer::Report(Report { slices, .. }) = told else { panic!("{told:?}") };
+    payloads(&context, slices).await;
+    start_again(&conductor.broker.control()).await;
+    while context.create_stream(memory()).await.is_err() {}
+    let numbers = payloads(&context, slices).await.into_iter();
+    let numbers: Vec<_> = numbers.map(|slice| slice["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=slices).collect::<Vec<_>>());
+    conductor.dismiss().await;
+    assert_eq!(worker.end().code, Some(0));
     conductor.broker.stop(Duration::ZERO).await;
 }
 

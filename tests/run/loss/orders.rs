@@ -4,21 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream;
 use choria_emulator::broker::Control;
 use choria_emulator::control::messages::{Answer, Order};
 use reports::verdict::{Doubt, ExitCode};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::control::{Given, memory, start_again};
-use crate::run::apart::{TOKEN, worker};
-use crate::run::handmade::ConductorByHand;
-use crate::run::muster::mute_assignment;
-use crate::run::rig::Program;
+use super::control::{Given, prepared, start_again};
 
 /// How orders look in JSON, as they come in a run.
 const ORDERS: [&str; 7] = [
@@ -252,19 +246,6 @@ async fn a_worker_that_does_not_tell_why_nodes_are_missing_spoils_the_figures() 
         ("every: 500ms, count: 1, deadline: 400ms", ", behaviour: {no_reply: 50%}");
     let detail = "worker east did not tell what became of a request";
     check_untold(CLOSE, wave, silent, detail).await;
-}
-
-/// A worker that has its share, of a conductor made by hand, and what its nodes are to connect to.
-async fn prepared(folders: &[TempDir; 3]) -> (ConductorByHand, Program, TcpListener) {
-    let mut conductor = ConductorByHand::start(folders[0].path()).await;
-    let context = jetstream::new(conductor.line.client().clone());
-    context.create_stream(memory()).await.unwrap();
-    let worker = worker(&conductor.broker.url(), "w1", &TOKEN);
-    let worker = Program::start(worker, folders[1].path());
-    conductor.let_in().await;
-    let (mute, plan, assignment, _) = mute_assignment(folders[2].path()).await;
-    assert_eq!(conductor.prepare(&plan, assignment).await, Answer::Done);
-    (conductor, worker, mute)
 }
 
 #[tokio::test(flavor = "multi_thread")]
