@@ -1,6 +1,7 @@
 //! The driver against a real broker with stand-ins for nodes.
 
 mod counting;
+mod gate;
 mod sending;
 pub(crate) mod standin;
 mod trouble;

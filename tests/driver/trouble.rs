@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use choria_emulator::broker::{Broker, PortChoice};
 use choria_emulator::driver::{
     ClientError, ConnectionOptions, Driver, DriverError, Epoch, IncidentKind, Roster, RunSummary,
-    Secret, SendMode, WaveOrder,
+    Secret, SendMode, WaveFailure, WaveOrder,
 };
 use reports::wave::{WaveKey, WaveKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::Gate;
+use super::standin::StandIns;
 use super::{Rig, client, connection};
 use crate::support::{SOON, launcher, start_spec};
 
@@ -104,6 +106,39 @@ async fn a_broker_that_dies_in_mid_wave_leaves_what_was_seen_and_an_incident() {
     let lost = driver.incidents().0;
     let lost = lost.iter().filter(|incident| incident.kind == IncidentKind::Disconnected);
     assert_eq!(lost.count(), 2, "publisher and receiver");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wave_waits_for_a_receiver_that_comes_back_after_it_had_subscribed() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&start_spec(folder.path()).await, &launcher()).await.unwrap();
+    let gate = Gate::before(&broker.url()).await;
+    let _stand_ins = StandIns::start(&broker.url(), &["a"]).await;
+    let roster = Arc::new(Roster::new([("a", 0)]).unwrap());
+    let epoch = Epoch::at(Instant::now());
+    let options = ConnectionOptions { servers: vec![gate.url.clone()], ..connection(&broker) };
+    let driver = Driver::connect(vec![client(1, 1)], &options, roster, epoch).await.unwrap();
+    driver.settle(SOON).await.unwrap();
+    // Both are prepared together.
+    let at = [300, 1_800].map(|ms| epoch.now() + Duration::from_millis(ms));
+    let orders = at.map(|at| super::order("proper", WaveKind::Request, SendMode::Broadcast, at, 1));
+    let (sink, mut done) = mpsc::channel(2);
+    let run = driver.run(orders.into(), sink, CancellationToken::new());
+    let happen = async {
+        let first = done.recv().await.unwrap();
+        gate.close();
+        tokio::time::sleep_until(epoch.instant(at[1] + Duration::from_millis(200))).await;
+        gate.open();
+        [first, done.recv().await.unwrap()]
+    };
+    let both = async { tokio::join!(run, happen) };
+    let (_, [first, second]) = tokio::time::timeout(SOON, both).await.unwrap();
+    assert_eq!((first.result.on_time, first.failure), (1, None));
+    // A busy machine may take longer to come back than the wave waits, which it says then.
+    let (on_time, failure) = (second.result.on_time, second.failure);
+    let told = failure == Some(WaveFailure::Unconfirmed);
+    assert!(told || (on_time, &failure) == (1, &None), "{on_time} {failure:?}");
+    broker.stop(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
