@@ -75,7 +75,7 @@ impl Cause {
             Self::ReplyLost => "wrote its reply, which never reached the driver",
             Self::Late => "answered after the deadline",
             Self::WorkerLost => "was carried by a worker that was lost",
-            Self::Unknown => "did not answer; what became of it on its side is not known",
+            Self::Unknown => "did not answer; what happened on its side is not known",
         }
     }
 }

@@ -97,15 +97,16 @@ impl Orders {
             answered = self.insist(number, order, patience) => answered,
             () = self.lost(number) => Err(AskError::Nobody),
         };
-        // Whoever has told what it counted in all says no more, while others may take their time to end.
+        // Whoever has told what it counted in all may be gone, while others take their time to end.
         if matches!((order, &answer), (Order::Stop, Ok(Answer::Report(_)))) {
             self.board.release(number);
         }
         answer
     }
 
-    /// Lets a worker go that has told everything. Where it does not hear that, it goes when the run is over.
-    pub(super) async fn let_go(&self, number: u64) {
+    /// Tells a worker to leave whose account is here. One that does not hear it goes, or is made to, when the run is
+    /// over.
+    pub(super) async fn send_away(&self, number: u64) {
         let leave = Order::Leave("its account has arrived".to_owned());
         self.line.say(&self.subjects.order(number), &Numbered::unasked(leave)).await;
     }

@@ -197,7 +197,7 @@ impl Remote {
             if let Ok(Answer::Report(report)) = &answer {
                 self.board().report(number, report);
                 self.await_slices(number, report.slices).await;
-                self.orders().let_go(number).await;
+                self.orders().send_away(number).await;
             }
             (number, answer)
         });
@@ -223,7 +223,7 @@ impl Remote {
         dismissed
     }
 
-    /// Waits for all slices that a worker has sent, which tells no more than that.
+    /// Waits for all the slices that a worker says it has sent, for a while.
     async fn await_slices(&self, number: u64, slices: u64) {
         let deadline = Instant::now() + SLICES_WITHIN;
         let arrived = || {

@@ -98,6 +98,10 @@ pub(crate) fn failed_tls(source: &async_nats::ConnectError) -> bool {
     false
 }
 
+/// How often the receivers of a client have connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Connects(u64);
+
 /// A client with its connections up.
 pub(super) struct Client {
     pub(super) spec: ClientSpec,
@@ -158,26 +162,31 @@ impl Client {
     /// Waits until the broker has handled everything that the receivers sent before, so that a
     /// subscription made before is in force there: each sends the publisher a message, since a flush
     /// of the client library ends at its own socket. Not the other way round: then the message would
-    /// queue up behind the replies to a wave that runs. Returns false when one did not come in time.
-    pub(super) async fn confirm(&self, timeout: Duration) -> bool {
+    /// queue up behind the replies to a wave that runs. Returns what [`Self::has_stayed`] is to be asked
+    /// with from then on; `None`: one did not come in time.
+    pub(super) async fn confirm(&self, timeout: Duration) -> Option<Connects> {
         let confirmed = async {
-            for receiver in &self.receivers {
-                reach(receiver, &self.publisher, CONFIRM_RETRY).await?;
+            loop {
+                let connects = self.connects();
+                for receiver in &self.receivers {
+                    reach(receiver, &self.publisher, CONFIRM_RETRY).await?;
+                }
+                if self.has_stayed(connects) {
+                    return Some(connects);
+                }
             }
-            Some(())
         };
-        matches!(tokio::time::timeout(timeout, confirmed).await, Ok(Some(())))
+        tokio::time::timeout(timeout, confirmed).await.ok().flatten()
     }
 
-    /// How often its receivers have connected.
-    pub(super) fn connects(&self) -> u64 {
+    fn connects(&self) -> Connects {
         let each = self.receivers.iter();
-        each.map(|receiver| receiver.statistics().connects.load(Ordering::Relaxed)).sum()
+        Connects(each.map(|receiver| receiver.statistics().connects.load(Ordering::Relaxed)).sum())
     }
 
     /// Whether its receivers are still on the connections that they had when they had connected so often: else what
     /// the broker confirmed then holds no more.
-    pub(super) fn has_stayed(&self, connects: u64) -> bool {
+    pub(super) fn has_stayed(&self, connects: Connects) -> bool {
         self.receivers.iter().all(is_up) && self.connects() == connects
     }
 

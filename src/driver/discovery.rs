@@ -42,7 +42,7 @@ impl Driver {
         let client = self.clients.first().ok_or(DiscoverError::NoClient)?;
         let reply_to = reply_subject(&draft.collective, &draft.caller_id, request_id);
         let subscribers = client.subscribe(&reply_to).await.map_err(connection)?;
-        if !client.confirm(timeout).await {
+        if client.confirm(timeout).await.is_none() {
             let reason = "the broker does not confirm the reply subscription".to_owned();
             return Err(DiscoverError::Connection(reason));
         }

@@ -5,40 +5,48 @@
 
 use std::time::Duration;
 
-/// The first of several waves is prepared (subscribed, encoded) at most this much before its intended instant.
-const LEAD_MAX: Duration = Duration::from_millis(500);
-/// Waves that begin so soon after another of their client are prepared with it. While the replies to a large wave press
-/// upon a broker it may take seconds to take a subscription; a wave that was sent meanwhile would lose replies
-/// that no real client loses, as it waits for its subscription.
-const TOGETHER: Duration = Duration::from_secs(5);
+/// A wave that is prepared (subscribed to) by itself is so at most this much before its intended instant.
+pub(super) const LEAD_MAX: Duration = Duration::from_millis(500);
 
-/// How long before its intended instant a wave is prepared if none is with it: [`LEAD_MAX`], or half of the gap to the
-/// wave before it if that is less, so that preparing does not disturb the sending of another.
+/// How long before its intended instant a wave is prepared by itself: [`LEAD_MAX`], or half of the gap
+/// to the wave before it if that is less, so that preparing does not disturb the sending of that one.
 fn lead(before: Option<Duration>, intended: Duration) -> Duration {
     let room = before.map_or(LEAD_MAX, |before| intended.saturating_sub(before) / 2);
     room.min(LEAD_MAX)
 }
 
-/// When each of one client's waves is prepared, for `intended` in ascending order.
+/// A wave that others of its client come after.
+#[derive(Clone, Copy)]
+struct Before {
+    intended: Duration,
+    /// When it is prepared if that is by itself.
+    prepared: Duration,
+    /// When nobody waits for its replies any more.
+    end: Duration,
+}
+
+/// When each of one client's waves is prepared, for intended instants in ascending order, each with its deadline.
 ///
-/// Waves of the same instant are prepared together.
-pub(super) fn prepare_at(intended: &[Duration]) -> Vec<Duration> {
-    let mut before = None;
-    let mut previous = None;
-    let alone = intended.iter().map(|&instant| {
-        if previous != Some(instant) {
-            before = previous;
-            previous = Some(instant);
-        }
-        (instant, instant.saturating_sub(lead(before, instant)))
+/// Waves of the same instant are prepared together, and a wave to which replies may still come at the instant of the
+/// next is prepared with that: while replies press upon a broker it may take seconds to take a subscription, and a wave
+/// that is sent meanwhile loses replies that no real client loses, which waits for its subscription.
+pub(super) fn prepare_at(waves: &[(Duration, Duration)]) -> Vec<Duration> {
+    let (mut before, mut current): (Option<Before>, Option<Before>) = (None, None);
+    let due = waves.iter().map(|&(intended, deadline)| {
+        let end = intended.saturating_add(deadline);
+        let own = match current {
+            Some(same) if same.intended == intended => Before { end: end.max(same.end), ..same },
+            _ => {
+                before = current;
+                let lead = lead(before.map(|before| before.intended), intended);
+                Before { intended, prepared: intended.saturating_sub(lead), end }
+            }
+        };
+        current = Some(own);
+        let presses = before.filter(|before| before.end >= intended);
+        presses.map_or(own.prepared, |before| before.prepared)
     });
-    let alone: Vec<_> = alone.collect();
-    let mut earlier = alone.iter().peekable();
-    let together = alone.iter().map(|(instant, own)| {
-        while earlier.next_if(|(first, _)| *first + TOGETHER < *instant).is_some() {}
-        earlier.peek().map_or(*own, |(_, due)| *due)
-    });
-    together.collect()
+    due.collect()
 }
 
 /// How long a batch waits for one slice when `left` remains until the deadline and `slices`
@@ -62,18 +70,31 @@ mod tests {
     }
 
     #[test]
-    fn waves_are_prepared_half_a_gap_but_at_most_half_a_second_before_the_first_of_five_seconds() {
+    fn waves_are_prepared_half_a_gap_but_at_most_half_a_second_early() {
         for (intended, expected) in [
             (&[][..], &[][..]),
             (&[0], &[0]),
             (&[200], &[0]),
-            (&[5000, 10_001], &[4500, 9501]),
-            (&[5000, 10_000], &[4500, 4500]),
-            (&[1000, 1100, 1120, 6099, 6101], &[500, 500, 500, 1050, 1110]),
-            (&[1000, 1000, 1400, 1400], &[500, 500, 500, 500]),
-            (&[3000, 5500, 8000, 10_500], &[2500, 2500, 2500, 5000]),
+            (&[5000, 10_000], &[4500, 9500]),
+            (&[1000, 1100, 1120], &[500, 1050, 1110]),
+            (&[1000, 1000, 1400, 1400], &[500, 500, 1200, 1200]),
         ] {
-            assert_eq!(prepare_at(&ms(intended)), ms(expected), "{intended:?}");
+            let waves: Vec<_> = ms(intended).into_iter().map(|at| (at, Duration::ZERO)).collect();
+            assert_eq!(prepare_at(&waves), ms(expected), "{intended:?}");
+        }
+    }
+
+    #[test]
+    fn a_wave_is_prepared_with_the_one_before_it_whose_replies_may_still_come() {
+        for (waves, expected) in [
+            (&[(3000, 10_000), (5500, 10_000), (8000, 10_000)][..], &[2500, 2500, 5000][..]),
+            (&[(3000, 2500), (5500, 2499), (8000, 0)], &[2500, 2500, 7500]),
+            (&[(1000, 100), (1000, 600), (1500, 0), (1500, 0)], &[500, 500, 500, 500]),
+        ] {
+            let in_ms = Duration::from_millis;
+            let waves: Vec<_> =
+                waves.iter().map(|(at, for_ms)| (in_ms(*at), in_ms(*for_ms))).collect();
+            assert_eq!(prepare_at(&waves), ms(expected), "{waves:?}");
         }
     }
 

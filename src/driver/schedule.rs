@@ -61,7 +61,7 @@ pub enum DriverError {
 pub struct RunSummary {
     /// Waves that were carried out, entirely or until the cancellation.
     pub done: u64,
-    /// Waves that were not sent because the run was cancelled before their instant.
+    /// Waves that were not sent because the run was cancelled before.
     pub cancelled: u64,
 }
 
@@ -73,7 +73,7 @@ impl Driver {
     /// are sent and collected meanwhile. Whoever calls this reads the sink until it ends; a sink that
     /// is dropped ends the run like `cancel`. How many waves run at once follows from the orders
     /// (deadline over interval), each with half a MiB of histograms, two bits a node and eight bytes a
-    /// reply.
+    /// reply; of each client one more is subscribed to.
     ///
     /// `cancel` ends running waves at once with what they have, marked as interrupted.
     ///
@@ -156,14 +156,13 @@ async fn start_in_time(
 /// Orders with the instants at which they are prepared, in that order.
 fn by_preparation(mut orders: Vec<WaveOrder>) -> Vec<(Duration, WaveOrder)> {
     orders.sort_by_key(|order| order.intended_at);
-    let mut intended: HashMap<u32, Vec<Duration>> = HashMap::new();
+    let mut waves: HashMap<u32, Vec<(Duration, Duration)>> = HashMap::new();
     for order in &orders {
-        intended.entry(order.key.client).or_default().push(order.intended_at);
+        let wave = (order.intended_at, order.deadline);
+        waves.entry(order.key.client).or_default().push(wave);
     }
-    let mut due: HashMap<u32, _> = intended
-        .into_iter()
-        .map(|(client, intended)| (client, prepare_at(&intended).into_iter()))
-        .collect();
+    let mut due: HashMap<u32, _> =
+        waves.into_iter().map(|(client, waves)| (client, prepare_at(&waves).into_iter())).collect();
     let prepare = |order: WaveOrder| {
         let due = due.get_mut(&order.key.client).and_then(Iterator::next);
         (due.unwrap_or(order.intended_at), order)
@@ -282,7 +281,7 @@ mod tests {
             started(&[(1, 3000), (2, 1500), (1, 2000), (1, 2400), (2, 1500)], 10_000).await;
         assert_eq!(not_started, 0);
         let at =
-            [(2, 1500, 1000), (2, 1500, 1000), (1, 2000, 1500), (1, 2400, 1500), (1, 3000, 1500)];
+            [(2, 1500, 1000), (2, 1500, 1000), (1, 2000, 1500), (1, 2400, 1500), (1, 3000, 2200)];
         // Timers of a paused clock wake up to a millisecond late.
         let near = |(is, should): (&(u32, u64, u64), &(u32, u64, u64))| {
             (is.0, is.1) == (should.0, should.1) && is.2.abs_diff(should.2) <= 1

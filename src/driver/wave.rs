@@ -22,12 +22,12 @@ use super::client::{Client, is_up};
 use super::epoch::Epoch;
 use super::inbox::{Arrival, Inbox};
 use super::order::{SendMode, WaveDone, WaveFailure, WaveOrder};
-use super::pacing::slice_wait;
+use super::pacing::{LEAD_MAX, slice_wait};
 use super::roster::Roster;
 use super::tally::{SendLog, Tally};
 
-/// A wave that had no time for its preparation, or whose connection came back since, waits this long at most for
-/// its subscription to be confirmed; one that had waits until its intended instant. Then it is sent all the same.
+/// A wave that had no time for its preparation waits this long at most for its subscription to be
+/// confirmed; one that had waits until its intended instant. Then it is sent all the same.
 const CONFIRM_MAX: Duration = Duration::from_millis(500);
 
 /// Pause between two looks whether a connection that is away is back.
@@ -43,6 +43,23 @@ pub(super) struct Surroundings {
     pub(super) roster: Arc<Roster>,
     pub(super) epoch: Epoch,
     pub(super) cancel: CancellationToken,
+}
+
+impl Surroundings {
+    /// Waits until the broker has taken the subscription of a wave, and until the wave is about to begin: a receiver
+    /// that comes back meanwhile subscribes anew, and its broker may not know yet. False: it has not in time.
+    async fn confirmed(&self, order: &WaveOrder) -> bool {
+        let Self { client, epoch, .. } = self;
+        let end = order.intended_at + order.deadline;
+        let patience = || {
+            let left = order.intended_at.saturating_sub(epoch.now()).max(CONFIRM_MAX);
+            left.min(end.saturating_sub(epoch.now()))
+        };
+        let Some(connects) = client.confirm(patience()).await else { return false };
+        let soon = epoch.instant(order.intended_at.saturating_sub(LEAD_MAX));
+        tokio::time::sleep_until(soon).await;
+        client.has_stayed(connects) || client.confirm(patience()).await.is_some()
+    }
 }
 
 /// Why collecting stopped.
@@ -75,16 +92,15 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     // A connection that is away takes so many subscriptions and then makes the next one wait.
     let last = epoch.instant(order.intended_at + order.deadline);
     let subscribing = tokio::time::timeout_at(last, client.subscribe(&reply_to));
-    let connects = client.connects();
     let (subscribers, mut failure) = match cancel.run_until_cancelled(subscribing).await? {
         Err(_) => (Vec::new(), Some(WaveFailure::Subscribe("the connection is away".to_owned()))),
-        Ok(Ok(subscribers)) => {
-            let wait = order.intended_at.saturating_sub(epoch.now()).max(CONFIRM_MAX);
-            let confirmed = cancel.run_until_cancelled(client.confirm(wait)).await?;
-            (subscribers, (!confirmed).then_some(WaveFailure::Unconfirmed))
-        }
+        Ok(Ok(subscribers)) => (subscribers, None),
         Ok(Err(error)) => (Vec::new(), Some(WaveFailure::Subscribe(error.to_string()))),
     };
+    if failure.is_none() {
+        let confirmed = cancel.run_until_cancelled(around.confirmed(order)).await?;
+        failure = (!confirmed).then_some(WaveFailure::Unconfirmed);
+    }
     let sends = match order.mode {
         SendMode::Broadcast => SendLog::broadcast(),
         SendMode::Direct | SendMode::Batch { .. } => SendLog::direct(roster.len()),
@@ -93,11 +109,6 @@ pub(super) async fn run_wave(around: &Surroundings, order: &WaveOrder) -> Option
     let first = post.encode();
     let until = epoch.instant(order.intended_at);
     cancel.run_until_cancelled(tokio::time::sleep_until(until)).await?;
-    // A receiver that comes back subscribes anew, and its broker may not know yet.
-    if failure.is_none() && !client.has_stayed(connects) {
-        let confirmed = cancel.run_until_cancelled(client.confirm(CONFIRM_MAX)).await?;
-        failure = (!confirmed).then_some(WaveFailure::Unconfirmed);
-    }
 
     let discovered = client.discovered();
     let mut listener = Listener {

@@ -243,6 +243,14 @@ impl Carrier {
         Ok(Report { slices, ..self.report() })
     }
 
+    /// Ends what sends figures.
+    pub(super) async fn fall_silent(&self) {
+        let outbox = self.state().outbox.take();
+        if let Some(outbox) = outbox {
+            outbox.close().await;
+        }
+    }
+
     /// The end of the nodes, from now on or for some time already; `None`: there are none.
     fn ending(&self) -> Option<Ending> {
         let mut state = self.state();

@@ -128,6 +128,11 @@ impl Outbox {
         }
         self.sent()
     }
+
+    /// Ends what delivers.
+    pub(super) async fn close(mut self) {
+        self.tasks.shutdown().await;
+    }
 }
 
 /// What delivers slices, one after the other.

@@ -69,6 +69,7 @@ pub(super) async fn serve(
         tracing::warn!("not all nodes ended in order");
     }
     tasks.shutdown().await;
+    carrier.fall_silent().await;
     line.close().await;
     end
 }
