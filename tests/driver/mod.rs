@@ -2,6 +2,7 @@
 
 mod counting;
 mod gate;
+mod probing;
 mod sending;
 pub(crate) mod standin;
 mod trouble;

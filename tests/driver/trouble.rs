@@ -117,7 +117,7 @@ async fn second_wave(pass: Pass) -> WaveDone {
     let _stand_ins = StandIns::start(&broker.url(), &["a"]).await;
     let roster = Arc::new(Roster::new([("a", 0)]).unwrap());
     let epoch = Epoch::at(Instant::now());
-    let options = ConnectionOptions { servers: vec![gate.url.clone()], ..connection(&broker) };
+    let options = ConnectionOptions { servers: vec![gate.url()], ..connection(&broker) };
     let driver = Driver::connect(vec![client(1, 1)], &options, roster, epoch).await.unwrap();
     driver.settle(SOON).await.unwrap();
     let at = [300, 3_300].map(|ms| epoch.now() + Duration::from_millis(ms));

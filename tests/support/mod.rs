@@ -1,5 +1,7 @@
 //! What several tests need: a real nats-server, our own program, and looking at processes.
 
+pub(crate) mod way;
+
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};

@@ -7,12 +7,9 @@ use std::time::Duration;
 use choria_emulator::broker::Control;
 use choria_emulator::control::messages::{Answer, Order};
 use reports::verdict::{Doubt, ExitCode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use super::control::{Given, prepared, start_again};
+use crate::support::way::{Pipe, Way};
 
 /// How orders look in JSON, as they come in a run.
 const ORDERS: [&str; 7] = [
@@ -48,44 +45,27 @@ enum Lost {
 }
 
 /// A way to a control broker on which orders get lost.
-struct Way {
-    url: String,
-    /// Orders that were met so far.
+struct LossyWay {
+    way: Way,
+    /// What was to be lost and was met so far.
     met: Arc<AtomicUsize>,
-    /// It goes with this.
-    _tasks: JoinSet<()>,
 }
 
-impl Way {
+impl LossyWay {
     async fn to(broker: &str, orders: &'static [&'static str], lost: Lost) -> Self {
-        let broker = broker.trim_start_matches("nats://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("nats://{}", listener.local_addr().unwrap());
         let met = Arc::<AtomicUsize>::default();
-        let (mut tasks, counted) = (JoinSet::new(), Arc::clone(&met));
-        tasks.spawn(async move {
-            loop {
-                let (near, _) = listener.accept().await.unwrap();
-                // A broker that was started again may not be there yet.
-                let Ok(far) = TcpStream::connect(&broker).await else { continue };
-                carry(near, far, (orders, &lost), &counted).await;
-            }
-        });
-        Self { url, met, _tasks: tasks }
+        let counted = Arc::clone(&met);
+        let carry = move |up, down| {
+            let (lost, counted) = (lost.clone(), Arc::clone(&counted));
+            async move { carry(up, down, (orders, &lost), &counted).await }
+        };
+        Self { way: Way::before(broker, carry).await, met }
     }
 }
 
 /// Carries messages both ways until either side ends, or something is to be lost.
-async fn carry(
-    worker: TcpStream,
-    broker: TcpStream,
-    (orders, lost): (&[&str], &Lost),
-    met: &AtomicUsize,
-) {
-    let ((from_worker, to_worker), (from_broker, to_broker)) =
-        (worker.into_split(), broker.into_split());
+async fn carry(mut up: Pipe, mut down: Pipe, (orders, lost): (&[&str], &Lost), met: &AtomicUsize) {
     let mut ordered = false;
-    let (mut up, mut down) = (Pipe::new(from_worker, to_broker), Pipe::new(from_broker, to_worker));
     loop {
         tokio::select! {
             there = down.fill() => if !there { return },
@@ -128,48 +108,11 @@ async fn carry(
     }
 }
 
-/// One direction, message by message.
-struct Pipe {
-    from: OwnedReadHalf,
-    to: OwnedWriteHalf,
-    read: Vec<u8>,
-}
-
-impl Pipe {
-    fn new(from: OwnedReadHalf, to: OwnedWriteHalf) -> Self {
-        Self { from, to, read: Vec::new() }
-    }
-
-    /// Reads on; false: nothing more comes.
-    async fn fill(&mut self) -> bool {
-        matches!(self.from.read_buf(&mut self.read).await, Ok(bytes) if bytes > 0)
-    }
-
-    /// The next whole operation of the NATS protocol.
-    fn next(&mut self) -> Option<Vec<u8>> {
-        let line = self.read.windows(2).position(|two| two == b"\r\n")? + 2;
-        let head = String::from_utf8_lossy(&self.read[..line]).into_owned();
-        let payload = match head.split(' ').next() {
-            Some("MSG" | "HMSG" | "PUB" | "HPUB") => {
-                head.split_whitespace().last().unwrap().parse::<usize>().unwrap() + 2
-            }
-            _ => 0,
-        };
-        let whole = self.read.len() >= line + payload;
-        whole.then(|| self.read.drain(..line + payload).collect())
-    }
-
-    async fn pass(&mut self, said: &[u8]) {
-        // Whoever is gone is noticed when nothing more comes.
-        let _ = self.to.write_all(said).await;
-    }
-}
-
 async fn check_lost(lost: impl Fn(&Given) -> Lost) {
     let given = Given::start().await;
     let url = given.url();
-    let way = Way::to(&url, &ORDERS, lost(&given)).await;
-    let processes = given.run_over([&url, &way.url, &url], "every: 500ms, count: 4", "").await;
+    let way = LossyWay::to(&url, &ORDERS, lost(&given)).await;
+    let processes = given.run_over([&url, &way.way.url, &url], "every: 500ms, count: 4", "").await;
     processes.check_whole(|| given.left(), 4);
     assert_eq!(way.met.load(Ordering::Relaxed), ORDERS.len());
     given.control.stop(Duration::ZERO).await;
@@ -194,9 +137,9 @@ async fn a_control_broker_that_is_started_again_at_each_order_costs_no_worker() 
 async fn an_order_to_a_driver_that_is_lost_with_the_connection_makes_no_wave_late() {
     let given = Given::start().await;
     let url = given.url();
-    let way = Way::to(&url, &ORDERS_OF_DRIVER, Lost::Order).await;
+    let way = LossyWay::to(&url, &ORDERS_OF_DRIVER, Lost::Order).await;
     let wave = "every: 500ms, count: 4, clients: [{at: east}]";
-    given.run_over([&url, &way.url, &url], wave, "").await.check_whole(|| given.left(), 4);
+    given.run_over([&url, &way.way.url, &url], wave, "").await.check_whole(|| given.left(), 4);
     assert_eq!(way.met.load(Ordering::Relaxed), ORDERS_OF_DRIVER.len());
     // Response times count from the instant that the plan says.
     let left = given.left();
@@ -210,9 +153,9 @@ async fn an_order_to_a_driver_that_is_lost_with_the_connection_makes_no_wave_lat
 async fn a_stream_that_is_not_made_as_the_connection_breaks_is_made_over_the_next() {
     let given = Given::start().await;
     let url = given.url();
-    let way = Way::to(&url, &[], Lost::Said(MAKES_STREAM)).await;
+    let way = LossyWay::to(&url, &[], Lost::Said(MAKES_STREAM)).await;
     given
-        .run_over([&way.url, &url, &url], "every: 500ms, count: 2", "")
+        .run_over([&way.way.url, &url, &url], "every: 500ms, count: 2", "")
         .await
         .check_whole(|| given.left(), 2);
     assert_eq!(way.met.load(Ordering::Relaxed), 1);
@@ -222,8 +165,8 @@ async fn a_stream_that_is_not_made_as_the_connection_breaks_is_made_over_the_nex
 async fn check_untold(order: &'static str, wave: &str, more: &str, detail: &str) {
     let given = Given::start().await;
     let url = given.url();
-    let way = Way::to(&url, &[], Lost::Always(order)).await;
-    let processes = given.run_over([&url, &way.url, &url], wave, more).await;
+    let way = LossyWay::to(&url, &[], Lost::Always(order)).await;
+    let processes = given.run_over([&url, &way.way.url, &url], wave, more).await;
     let said = processes.conductor.end().said;
     assert!(processes.workers.into_iter().all(|worker| worker.end().code == Some(0)), "{said}");
     let left = given.left();
