@@ -151,7 +151,6 @@ impl Remote {
                     reasons.resize(from + part.len(), Reason::of(None, None));
                 }
                 other => {
-                    tracing::warn!(number, request_id, "a book is not read");
                     self.unheard(number, "did not tell what became of a request", &other);
                     let reason = match self.lost_worker(number) {
                         Some(lost) => Reason::lost(lost),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::control::messages::{Answer, Numbered};
+use crate::control::messages::Answer;
 
 /// Answers that somebody may still wait for: as many as the conductor has orders under way at once.
 #[derive(Debug, Default)]
@@ -24,15 +24,16 @@ pub(super) enum Known<'a> {
 }
 
 impl Answers {
-    /// What is known of an order; forgets what nobody waits for any more.
-    pub(super) fn know<O>(&mut self, Numbered { id, awaited, .. }: &Numbered<O>) -> Known<'_> {
-        if *awaited > self.awaited {
-            self.awaited = *awaited;
-            self.given = self.given.split_off(awaited);
+    /// What is known of the order with this id, that tells the first id whose answer is `awaited`: what was answered before
+    /// is forgotten.
+    pub(super) fn know(&mut self, id: u64, awaited: u64) -> Known<'_> {
+        if awaited > self.awaited {
+            self.awaited = awaited;
+            self.given = self.given.split_off(&awaited);
         }
-        match self.given.get(id) {
+        match self.given.get(&id) {
             Some(answer) => Known::Answered(answer),
-            None if *id < self.awaited => Known::Forgotten,
+            None if id < self.awaited => Known::Forgotten,
             None => Known::New,
         }
     }
@@ -52,25 +53,23 @@ mod tests {
     #[test]
     fn an_answer_is_known_as_long_as_somebody_waits_for_it() {
         let mut answers = Answers::default();
-        let order = |id, awaited| Numbered { id, awaited, order: () };
         let clock = |at_us| Answer::Clock { at_us };
         for id in [1, 2, 3] {
-            assert_eq!(answers.know(&order(id, 1)), Known::New);
+            assert_eq!(answers.know(id, 1), Known::New);
             answers.keep(id, &clock(id));
         }
-        assert_eq!(answers.know(&order(2, 1)), Known::Answered(&clock(2)));
-        assert_eq!(answers.know(&order(4, 3)), Known::New);
-        assert_eq!(answers.know(&order(2, 1)), Known::Forgotten);
-        assert_eq!(answers.know(&order(3, 1)), Known::Answered(&clock(3)));
+        assert_eq!(answers.know(2, 1), Known::Answered(&clock(2)));
+        assert_eq!(answers.know(4, 3), Known::New);
+        assert_eq!(answers.know(2, 1), Known::Forgotten);
+        assert_eq!(answers.know(3, 1), Known::Answered(&clock(3)));
         assert_eq!(answers.given.len(), 1);
     }
 
     #[test]
     fn orders_that_come_out_of_turn_are_all_carried_out() {
         let mut answers = Answers::default();
-        let order = |id| Numbered { id, awaited: 1, order: () };
-        assert_eq!(answers.know(&order(2)), Known::New);
+        assert_eq!(answers.know(2, 1), Known::New);
         answers.keep(2, &Answer::Done);
-        assert_eq!(answers.know(&order(1)), Known::New);
+        assert_eq!(answers.know(1, 1), Known::New);
     }
 }

@@ -154,7 +154,7 @@ impl<'a> Ears<'a> {
         Ok(())
     }
 
-    /// Keeps an order until its turn. Of one that is there already, the later copy is the one that somebody waits at.
+    /// Keeps an order until its turn; of several copies the last, as the way to whoever gave it is the newest.
     fn wait(&mut self, message: Message, read: Result<Numbered, String>) {
         let id = |read: &Result<Numbered, String>| read.as_ref().ok().map(|order| order.id);
         let (new, mut waiting) = (id(&read), self.waiting.iter_mut());
@@ -198,7 +198,7 @@ impl Hands {
                     continue;
                 }
             };
-            match self.answers.know(&Numbered { id, awaited, order: () }) {
+            match self.answers.know(id, awaited) {
                 Known::New => {}
                 Known::Answered(answer) => {
                     self.line.answer(&message, answer).await;

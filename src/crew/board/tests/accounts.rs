@@ -81,3 +81,11 @@ fn a_slice_that_comes_twice_counts_once_and_one_after_a_gap_does_not_count() {
     assert!(board.slice(0, &slice(4, counts(0, 9), None)).unwrap_err().contains("came after 2"));
     assert_eq!(board.compare(0, &report(2, counts(0, 7), steps(500))), None);
 }
+
+#[test]
+fn a_slice_whose_arrival_its_worker_had_not_heard_of_is_part_of_the_sum() {
+    let board = board_of(0);
+    assert_eq!(board.compare(0, &report(1, counts(0, 7), steps(500))), None);
+    let told = board.compare(0, &report(1, counts(0, 3), steps(500))).unwrap();
+    assert!(told.ends_with(", and its slices add up to 7"), "{told}");
+}
